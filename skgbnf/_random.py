@@ -1,0 +1,29 @@
+"""Seeded sections that leave the caller's random state alone."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed torch's global generator for the length of a ``with`` block, then put it back.
+
+    Layers and distributions of torch and zuko draw from the global generator only, so fits in
+    threads must take turns: keep the block short.
+    """
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def derive_seed(seed: int, *keys: int) -> int:
+    """Derive an independent seed for one use, the same whenever it is asked for."""
+    return int(np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,349 @@
+r"""Boosting of component densities: the paper, and only the paper.
+
+A round adds a component ``g_c`` to the mixture of those before it,
+
+.. math:: G_c = (1 - \rho) G_{c-1} + \rho g_c,
+
+and then all weights are fitted anew.
+
+References
+----------
+Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
+https://arxiv.org/abs/2002.11896
+
+Mixture Density Estimation. J. Li, A. Barron, 1999.
+https://papers.nips.cc/paper/1999/hash/a0f3601dc682036423013a5d965db9aa-Abstract.html
+"""
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from zuko.lazy import LazyDistribution
+
+from skgbnf._random import derive_seed, seeded
+from skgbnf.flows import Architecture, initialise
+from skgbnf.mixture import component_log_prob, mixture_log_prob
+from skgbnf.training import Objective, Rows, Settings, fit_component
+
+_EM_STEPS = 1000
+_EM_TOL = 1e-9
+_PRIOR_ROWS = 1.0
+_WEIGHT_CLIP = 10.0
+_FINE_TUNE_RATE = 0.25
+
+Ladder = Iterable[Architecture]
+"""Architectures of one family, each larger than the one before."""
+
+
+class MaximumLikelihood:
+    """Objective of the first round: the plain likelihood."""
+
+    def __init__(self, train: Rows, judge: Rows) -> None:
+        self._weights, self._judge = train.weights, judge
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+        return self._weights[index]
+
+    def judge(self, log_g: Tensor) -> float:
+        return self._judge.mean(log_g)
+
+
+class Greedy:
+    r"""The likelihood of the mixture as a function of the new component.
+
+    Maximises ``mean log((1 - rho) G + rho g)`` with ``G`` held fixed. The weight of a row is the
+    share ``g / ((1 - rho) G + rho g)``: the component's responsibility, over ``rho``.
+
+    Parameters
+    ----------
+    train, judge : Rows
+
+    log_G_train, log_G_judge : Tensors of shape (n_samples,)
+        Log-density of the rest of the mixture.
+
+    rho : float
+        Weight of the component to begin with.
+    """
+
+    def __init__(
+        self, train: Rows, judge: Rows, log_G_train: Tensor, log_G_judge: Tensor, rho: float
+    ) -> None:
+        self._train, self._judge = train, judge
+        self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
+        self._rho = self._smallest = rho
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+        log_G = self._log_G_train[index]
+        log_mixture = torch.logaddexp(math.log1p(-self._rho) + log_G, math.log(self._rho) + log_g)
+        return self._train.weights[index] * (log_g - log_mixture).exp()
+
+    def judge(self, log_g: Tensor) -> float:
+        log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
+        start = log_g.new_tensor([1 - self._rho, self._rho])
+        weights = corrective_weights(log_probs, self._judge.weights, start)
+        # A component that is still poor must not be starved before it has learned.
+        self._rho = min(max(float(weights[1]), self._smallest / 2), 1 - self._smallest / 2)
+        return self._judge.mean(mixture_log_prob(log_probs, weights.log()))
+
+
+class Weighted(Greedy):
+    """The paper's objective: the component's own likelihood on rows weighted by ``1 / G``.
+
+    The weights are fixed for the round, a softmax of ``-log G`` over the whole training set,
+    clipped at ten times their mean.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        rows = self._train.weights
+        inverse = torch.softmax(-self._log_G_train, dim=0) * len(rows)
+        self._weights = rows * inverse.clamp(max=_WEIGHT_CLIP)
+        self._weights /= self._weights.mean()
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+        return self._weights[index]
+
+
+OBJECTIVES = {"greedy": Greedy, "weighted": Weighted}
+"""Objectives of the rounds after the first, by name."""
+
+
+def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) -> Tensor:
+    """Fit the weights of a mixture of fixed components by EM.
+
+    A Dirichlet prior worth one row per component keeps every weight above zero, so that a row
+    that only one component explains stays explained.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n_samples, n_components)
+        Log-densities of the components.
+
+    row_weights : Tensor of shape (n_samples,)
+
+    start : Tensor of shape (n_components,)
+        Weights to begin with.
+
+    Returns
+    -------
+    weights : Tensor of shape (n_components,)
+        They sum to 1.
+    """
+    densities = (log_probs - log_probs.amax(dim=1, keepdim=True)).exp()
+    prior = _PRIOR_ROWS / log_probs.shape[1]
+    rows = row_weights * (len(row_weights) / row_weights.sum())
+    weights = start
+    for _ in range(_EM_STEPS):
+        scaled = densities * weights
+        counts = (rows / scaled.sum(dim=1)) @ scaled + prior
+        updated = counts / counts.sum()
+        if float((updated - weights).abs().max()) < _EM_TOL:
+            return updated
+        weights = updated
+    return weights
+
+
+def certificate(log_G: Tensor, log_g: Tensor, rows: Rows) -> float:
+    """Gain in mean log-likelihood, per unit of weight, of adding a component with weight zero.
+
+    ``mean(g / G) - 1`` bounds from above what any positive weight of ``g`` can gain, since the
+    likelihood is concave in the weight.
+    """
+    ratio = (log_g - log_G).clamp(max=50.0).exp()
+    return rows.mean(ratio) - 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The mixture after one round: weights of its components and mean log-likelihoods in nats."""
+
+    weights: Tensor
+    train_score: float
+    judge_score: float
+
+
+class Boosting:
+    """A mixture that grows by rounds, with the log-densities of all rows cached.
+
+    Each component sees each row once after its own training, so that ``C`` rounds cost ``O(C)``.
+
+    Parameters
+    ----------
+    train, judge : Rows
+        Rows to learn from and rows to judge by (the same object if there are no held-out rows).
+
+    objective : {"greedy", "weighted"}
+
+    settings : Settings
+
+    seed : int
+        Each round draws from a seed derived from this one and its number alone, so that adding
+        rounds later gives what adding them at once would have given.
+
+    Attributes
+    ----------
+    components : list of zuko.lazy.LazyDistribution
+
+    architectures : list of Architecture
+
+    n_iter : list of int
+        Epochs each component was trained for.
+
+    stages : list of Stage
+        The mixture after each round.
+    """
+
+    def __init__(
+        self, train: Rows, judge: Rows, objective: str, settings: Settings, seed: int
+    ) -> None:
+        self.train, self.judge = train, judge
+        self.components: list[LazyDistribution] = []
+        self.architectures: list[Architecture] = []
+        self.n_iter: list[int] = []
+        self.stages: list[Stage] = []
+        self._objective, self._settings, self._seed = OBJECTIVES[objective], settings, seed
+        self._log_probs = {rows: rows.x.new_empty(len(rows.x), 0) for rows in (train, judge)}
+
+    def append(
+        self, architecture: Architecture, component: LazyDistribution, n_iter: int
+    ) -> None:
+        """Add a trained component and fit all weights anew."""
+        for rows, log_probs in self._log_probs.items():
+            column = component_log_prob(component, rows.x).unsqueeze(1)
+            self._log_probs[rows] = torch.cat([log_probs, column], dim=1)
+        self.architectures.append(architecture)
+        self.components.append(component)
+        self.n_iter.append(n_iter)
+        self._append_stage()
+
+    def add_round(self, ladders: Iterable[Ladder]) -> float:
+        """Train one more component, the best by the judging rows of what the ladders offer.
+
+        A ladder is climbed while the judging rows gain.
+
+        Returns
+        -------
+        gain : float
+            The certificate: what the component promised to gain per unit of weight, in nats.
+        """
+        best_score, best = -math.inf, None
+        for k, ladder in enumerate(ladders):
+            previous = -math.inf
+            for step, architecture in enumerate(ladder):
+                component, n_iter = self._fit_candidate(architecture, k, step)
+                score = self._new_objective().judge(component_log_prob(component, self.judge.x))
+                if best is None or score > best_score:
+                    best_score, best = score, (architecture, component, n_iter)
+                if score <= previous:
+                    break
+                previous = score
+        gain = math.inf
+        if self.components:
+            log_g = component_log_prob(best[1], self.judge.x)
+            gain = certificate(self._log_density(self.judge), log_g, self.judge)
+        self.append(*best)
+        return gain
+
+    def fine_tune(self) -> None:
+        """Train each component once more against all the others, then fit all weights anew.
+
+        A component's state changes only if the judging rows gain, so no pass lowers them.
+        """
+        rate = _FINE_TUNE_RATE * self._settings.learning_rate
+        settings = replace(self._settings, learning_rate=rate)
+        for k, current in enumerate(self.components):
+            # A copy, so that an interrupt leaves the mixture whole.
+            component = copy.deepcopy(current)
+            seed = derive_seed(self._seed, 2, k, self.n_iter[k])
+            n_iter = fit_component(
+                component, self._joint_objective(k), self.train, self.judge, settings, seed,
+                fresh=False,
+            )  # fmt: skip
+            self.components[k] = component
+            self.n_iter[k] += n_iter
+            for rows, log_probs in self._log_probs.items():
+                log_probs[:, k] = component_log_prob(component, rows.x)
+            self.stages[-1] = self._stage(self.stages[-1].weights)
+        self._refit_stages()
+
+    def best_round(self, tol: float) -> int:
+        """Number of rounds after which the judging rows gained no more than `tol` nats."""
+        best, best_score = 0, -math.inf
+        for n_rounds, stage in enumerate(self.stages, start=1):
+            if stage.judge_score > best_score + tol:
+                best, best_score = n_rounds, stage.judge_score
+        return best
+
+    def truncate(self, n_rounds: int) -> None:
+        """Forget all rounds but the first ones."""
+        for kept in (self.components, self.architectures, self.n_iter, self.stages):
+            del kept[n_rounds:]
+        for rows, log_probs in self._log_probs.items():
+            self._log_probs[rows] = log_probs[:, :n_rounds]
+
+    def _fit_candidate(
+        self, architecture: Architecture, k: int, step: int
+    ) -> tuple[LazyDistribution, int]:
+        seed = derive_seed(self._seed, 1, len(self.components), k, step)
+        device = self.train.x.device
+        with seeded(seed, device):
+            component = architecture.build().to(device, torch.float64)
+        initialise(component, self.train.x, self.train.weights)
+        if not hasattr(component, "em_step"):
+            component = component.float()
+        objective = self._new_objective()
+        n_iter = fit_component(
+            component, objective, self.train, self.judge, self._settings, derive_seed(seed, 1)
+        )
+        return component, n_iter
+
+    def _new_objective(self) -> Objective:
+        """What a component added now is trained for."""
+        if not self.components:
+            return MaximumLikelihood(self.train, self.judge)
+        log_G = map(self._log_density, (self.train, self.judge))
+        return self._objective(self.train, self.judge, *log_G, 1 / (len(self.components) + 1))
+
+    def _joint_objective(self, k: int) -> Objective:
+        """What component `k` is retrained for, all others held fixed."""
+        weights = self.stages[-1].weights
+        rho = float(weights[k])
+        if len(weights) == 1:
+            return MaximumLikelihood(self.train, self.judge)
+        others = weights.clone()
+        others[k] = 0.0
+        others /= others.sum()
+        log_G = (
+            mixture_log_prob(self._log_probs[rows], others.log())
+            for rows in (self.train, self.judge)
+        )
+        return Greedy(self.train, self.judge, *log_G, rho)
+
+    def _log_density(self, rows: Rows) -> Tensor:
+        return mixture_log_prob(self._log_probs[rows], self.stages[-1].weights.log())
+
+    def _append_stage(self) -> None:
+        n_rounds = len(self.stages) + 1
+        start = self.train.x.new_full((n_rounds,), 1 / n_rounds)
+        if self.stages:
+            start[:-1] = self.stages[-1].weights * (1 - 1 / n_rounds)
+        self.stages.append(self._stage(start))
+
+    def _refit_stages(self) -> None:
+        self.stages.clear()
+        for _ in self.components:
+            self._append_stage()
+
+    def _stage(self, start: Tensor) -> Stage:
+        """The mixture of the first components, with weights fitted on the judging rows."""
+        log_probs = {rows: lp[:, : len(start)] for rows, lp in self._log_probs.items()}
+        weights = corrective_weights(log_probs[self.judge], self.judge.weights, start)
+        scores = [
+            rows.mean(mixture_log_prob(log_probs[rows], weights.log()))
+            for rows in (self.train, self.judge)
+        ]
+        return Stage(weights, *scores)

@@ -1,0 +1,454 @@
+"""The density estimator: validate, standardise, boost, answer."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skgbnf._random import derive_seed
+from skgbnf.boosting import Boosting, Ladder
+from skgbnf.flows import Architecture
+from skgbnf.mixture import FlowMixture
+from skgbnf.persistence import (
+    FittedComponent,
+    component_from_state,
+    component_to_state,
+    persistent,
+)
+from skgbnf.standardisation import Standardisation
+from skgbnf.training import Rows, Settings
+from skgbnf.validation import (
+    check_density_parameters,
+    check_hidden_layer_sizes,
+    check_integer,
+    check_weights,
+    fit_device,
+    score_device,
+    seed_from,
+)
+
+_MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_MIN_HELD_OUT = 10
+_SPLIT_KEY = 0
+_DTYPES = [np.float64, np.float32]
+_ROWS_PER_SCORE = 200_000
+
+
+@persistent
+class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
+    """TODO"""
+
+    def __init__(
+        self,
+        n_estimators=8,
+        *,
+        flow="auto",
+        base="normal",
+        objective="greedy",
+        n_transforms=3,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
+        learning_rate_init=3e-3,
+        batch_size=256,
+        max_iter=100,
+        fine_tune=0,
+        validation_fraction=0.1,
+        n_iter_no_change=2,
+        tol=1e-4,
+        warm_start=False,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_estimators = n_estimators
+        self.flow = flow
+        self.base = base
+        self.objective = objective
+        self.n_transforms = n_transforms
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.fine_tune = fine_tune
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y=None, sample_weight=None, X_val=None, sample_weight_val=None):
+        """Fit the mixture round by round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+
+        y : None
+            Ignored, present for the scikit-learn interface.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A row of weight 0 counts as absent; a common factor changes
+            nothing.
+
+        X_val : array-like of shape (n_val_samples, n_features), default=None
+            Held-out rows of your own. With them, no training rows are set aside.
+
+        sample_weight_val : array-like of shape (n_val_samples,), default=None
+            Weights of the held-out rows.
+
+        Returns
+        -------
+        self : GradientBoostedFlowDensity
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter is out of its range, or X or the weights are not what is described
+            above. The estimator is then as it was before.
+        """
+        before = self.__dict__.copy()
+        boosting = None
+        try:
+            train, judge = self._check_rows(X, sample_weight, X_val, sample_weight_val)
+            boosting = self._start(train, judge)
+            self._boost(boosting)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
+                self._publish(boosting)
+            else:
+                self.__dict__ = before
+            raise
+        self._publish(boosting)
+        return self
+
+    def score_samples(self, X):
+        """Log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In nats, with respect to the units of X; float32 if X is, otherwise float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ValueError
+            If X is not a finite numeric table with the columns seen in fit.
+        """
+        return self._chunked(X, lambda mixture, Z: mixture.log_prob(Z)[None])[0]
+
+    def staged_score_samples(self, X):
+        """Log-density of each row after each round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Yields
+        ------
+        log_density : ndarray of shape (n_samples,)
+            In nats, under the mixture of the first round, of the first two, and so on; the last
+            is what :meth:`score_samples` returns.
+        """
+        yield from self._chunked(X, lambda mixture, Z: torch.stack([*mixture.staged_log_prob(Z)]))
+
+    def score(self, X, y=None, sample_weight=None):
+        """Weighted mean log-density of the rows.
+
+        :class:`~sklearn.mixture.GaussianMixture` also returns the mean;
+        :class:`~sklearn.neighbors.KernelDensity` returns the sum.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        y : None
+            Ignored, present for the scikit-learn interface.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            In nats per row; higher is better.
+        """
+        scores = self.score_samples(X)
+        weights = check_weights(sample_weight, len(scores))
+        return float(np.average(scores.astype(np.float64), weights=weights))
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the fitted density.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        random_state : int, RandomState instance or None, default=None
+            The constructor's `random_state` governs :meth:`fit` alone.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the training rows, float64, in random order.
+        """
+        check_is_fitted(self)
+        check_integer("n_samples", n_samples, 1)
+        Z = self._mixture(np.float64).sample(int(n_samples), seed_from(random_state))
+        return self._standardisation().inverse_transform(Z.cpu().numpy())
+
+    def _check_rows(self, X, sample_weight, X_val, sample_weight_val) -> tuple[Rows, Rows]:
+        """Validate everything that fit is given; return rows to learn from and to judge by."""
+        check_density_parameters(self)
+        device = fit_device(self.device)
+        proceed = self.warm_start and hasattr(self, "estimators_")
+        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2, reset=not proceed)
+        weights = check_weights(sample_weight, len(X))
+        X, weights = X[weights > 0], weights[weights > 0]
+        if len(X) < 2:
+            raise ValueError("sample_weight must be positive for at least two rows, got one.")
+        if not proceed:
+            self._seed = seed_from(self.random_state)
+        if X_val is None:
+            if sample_weight_val is not None:
+                raise ValueError("sample_weight_val was given without X_val.")
+            X, weights, X_val, weights_val = self._split(X, weights)
+        else:
+            X_val = self._check_X(X_val)
+            weights_val = check_weights(sample_weight_val, len(X_val), "sample_weight_val")
+        if not proceed:
+            self._standardise(X, weights)
+        train = self._rows(X, weights, device)
+        return train, self._rows(X_val, weights_val, device) if len(X_val) else train
+
+    def _check_X(self, X) -> np.ndarray:
+        return validate_data(self, X, dtype=_DTYPES, reset=False)
+
+    def _split(self, X, weights) -> tuple[np.ndarray, ...]:
+        """Set rows aside at random; none if there are too few."""
+        fraction = self.validation_fraction or 0.0
+        n_held_out = min(max(round(fraction * len(X)), _MIN_HELD_OUT), len(X) // 3)
+        if not fraction:
+            n_held_out = 0
+        rng = np.random.default_rng(derive_seed(self._seed, _SPLIT_KEY))
+        order = rng.permutation(len(X))
+        held_out, kept = order[:n_held_out], order[n_held_out:]
+        return X[kept], weights[kept], X[held_out], weights[held_out]
+
+    def _standardise(self, X, weights) -> None:
+        standardisation = Standardisation.from_rows(X, weights)
+        self.location_, self.scale_ = standardisation.location, standardisation.scale
+        constant = np.flatnonzero((X == X[0]).all(axis=0))
+        if len(constant):
+            names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))[constant].tolist()
+            warnings.warn(
+                f"Columns {names} are constant; their density is that of a narrow peak of width "
+                "about 1e-3 in the units of X. Drop them.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _standardisation(self) -> Standardisation:
+        return Standardisation(self.location_, self.scale_)
+
+    def _rows(self, X, weights, device) -> Rows:
+        Z = torch.from_numpy(self._standardisation().transform(X)).to(device)
+        # Rounding to float32 makes weights that differ by a factor identical, not merely close.
+        shares = (weights / weights.max()).astype(np.float64)
+        shares = (shares / shares.mean()).astype(np.float32).astype(np.float64)
+        return Rows(Z, torch.from_numpy(shares).to(device))
+
+    def _start(self, train: Rows, judge: Rows) -> Boosting:
+        """A boosting that has no round yet or, with `warm_start`, those of the last fit."""
+        settings = Settings(self.max_iter, self.batch_size, self.learning_rate_init)
+        boosting = Boosting(train, judge, self.objective, settings, self._seed)
+        if self.warm_start and hasattr(self, "estimators_"):
+            if self.n_estimators < self.n_estimators_:
+                raise ValueError(
+                    f"n_estimators={self.n_estimators} is below the {self.n_estimators_} rounds "
+                    "already fitted; with warm_start it can only grow."
+                )
+            for fitted, n_iter in zip(self.estimators_, self.n_iter_, strict=True):
+                module = fitted.to_module(fitted.dtype, train.x.device)
+                boosting.append(fitted.architecture, module, int(n_iter))
+        return boosting
+
+    def _boost(self, boosting: Boosting) -> None:
+        """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
+        best = boosting.best_round(self.tol)
+        while len(boosting.stages) < self.n_estimators:
+            start = time.perf_counter()
+            gain = boosting.add_round(self._ladders(len(boosting.stages)))
+            self._report(boosting, time.perf_counter() - start)
+            best = boosting.best_round(self.tol)
+            if gain <= self.tol or len(boosting.stages) - best >= self.n_iter_no_change:
+                break
+        boosting.truncate(best)
+        for _ in range(self.fine_tune):
+            boosting.fine_tune()
+
+    def _ladders(self, n_rounds: int) -> list[Ladder]:
+        """Architectures that the next round may choose from."""
+        flow = self.flow
+        if isinstance(flow, str) and flow == "auto":
+            flow = "gaussian_mixture" if n_rounds == 0 else "nsf"
+        return [self._ladder(kind) for kind in (flow if isinstance(flow, list | tuple) else [flow])]
+
+    def _ladder(self, kind) -> Ladder:
+        architecture = Architecture(
+            kind=kind,
+            n_features=self.n_features_in_,
+            base=self.base,
+            n_transforms=int(self.n_transforms),
+            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+        )
+        if kind != "gaussian_mixture":
+            return [architecture]
+        return [replace(architecture, n_components=k) for k in _MIXTURE_SIZES]
+
+    def _report(self, boosting: Boosting, seconds: float) -> None:
+        if self.verbose:
+            stage, log_det = boosting.stages[-1], self._standardisation().log_det
+            print(
+                f"[skgbnf] round {len(boosting.stages)}/{self.n_estimators}: "
+                f"train {stage.train_score + log_det:.4f}, "
+                f"held-out {stage.judge_score + log_det:.4f} nats, "
+                f"{boosting.n_iter[-1]} epochs, {seconds:.1f} s"
+            )
+
+    def _publish(self, boosting: Boosting) -> None:
+        """Turn the finished rounds into fitted attributes."""
+        boosting.truncate(len(boosting.stages))
+        log_det, n_rounds = self._standardisation().log_det, len(boosting.stages)
+        self.estimators_ = [
+            FittedComponent.from_module(*pair)
+            for pair in zip(boosting.architectures, boosting.components, strict=True)
+        ]
+        self.staged_weights_ = np.zeros((n_rounds, n_rounds))
+        for i, stage in enumerate(boosting.stages):
+            self.staged_weights_[i, : i + 1] = stage.weights.cpu().numpy()
+        self.estimator_weights_ = self.staged_weights_[-1].copy()
+        self.n_estimators_ = n_rounds
+        self.n_iter_ = np.array(boosting.n_iter)
+        self.train_scores_ = log_det + np.array([s.train_score for s in boosting.stages])
+        self.validation_scores_ = None
+        if boosting.judge is not boosting.train:
+            self.validation_scores_ = log_det + np.array([s.judge_score for s in boosting.stages])
+
+    def _mixture(self, dtype) -> FlowMixture:
+        """The fitted mixture over standardised rows, as modules of the given precision."""
+        dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+        device = score_device(self.device)
+        components = [fitted.to_module(dtype, device) for fitted in self.estimators_]
+        weights = torch.from_numpy(self.staged_weights_).to(device, dtype)
+        return FlowMixture(components, weights)
+
+    def _chunked(self, X, evaluate: Callable) -> np.ndarray:
+        """Log-densities of shape (n_stages, n_samples), by chunks of rows, without gradients."""
+        check_is_fitted(self)
+        X = self._check_X(X)
+        mixture, standardisation = self._mixture(X.dtype), self._standardisation()
+        chunks = []
+        with torch.no_grad():
+            for start in range(0, len(X), _ROWS_PER_SCORE):
+                Z = standardisation.transform(X[start : start + _ROWS_PER_SCORE], X.dtype)
+                Z = torch.from_numpy(Z).to(score_device(self.device))
+                chunks.append(evaluate(mixture, Z).cpu().numpy())
+        log_det = X.dtype.type(standardisation.log_det)
+        return np.concatenate(chunks, axis=1) + log_det
+
+    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
+        check_is_fitted(self)
+        parameters = self.get_params(deep=False)
+        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
+            raise ValueError(
+                "random_state: a generator cannot be saved; "
+                "set_params(random_state=None) or an integer first."
+            )
+        components, arrays = [], {}
+        for k, fitted in enumerate(self.estimators_):
+            data, own = component_to_state(fitted, f"estimators.{k}.")
+            components.append(data)
+            arrays.update(own)
+        for name in _SAVED_ARRAYS:
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name))
+        data = {
+            "parameters": {k: _plain(v) for k, v in parameters.items()},
+            "components": components,
+            "seed": self._seed,
+            "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
+        }
+        return data, arrays
+
+    @classmethod
+    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
+        """Restore a fitted estimator, checking that data and arrays fit together."""
+        parameters = data["parameters"]
+        for name in ("flow", "hidden_layer_sizes"):
+            if isinstance(parameters[name], list):
+                parameters[name] = tuple(parameters[name])
+        self = cls(**parameters)
+        check_density_parameters(self)
+        components = data["components"]
+        self.estimators_ = [
+            component_from_state(component, arrays, f"estimators.{k}.")
+            for k, component in enumerate(components)
+        ]
+        for name in _SAVED_ARRAYS:
+            setattr(self, name, arrays.get(name))
+        self._seed = int(data["seed"])
+        self.n_estimators_ = len(components)
+        self.n_features_in_ = len(self.location_)
+        self.estimator_weights_ = self.staged_weights_[-1].copy()
+        if data["feature_names"]:
+            self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
+        self._check_state()
+        return self
+
+    def _check_state(self) -> None:
+        """Raise ValueError unless the fitted attributes fit together."""
+        n, d = self.n_estimators_, self.n_features_in_
+        shapes = {
+            "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
+            "train_scores_": (n,), "validation_scores_": (n,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            optional = name == "validation_scores_" and array is None
+            if not optional and array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+        if any(fitted.architecture.n_features != d for fitted in self.estimators_):
+            raise ValueError("its components have different numbers of columns")
+        if len(getattr(self, "feature_names_in_", range(d))) != d:
+            raise ValueError("it has more or fewer feature names than columns")
+
+
+_SAVED_ARRAYS = (
+    "location_", "scale_", "staged_weights_", "n_iter_", "train_scores_", "validation_scores_",
+)  # fmt: skip
+
+
+def _plain(value):
+    """A constructor parameter as JSON knows it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    return value

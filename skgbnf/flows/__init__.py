@@ -1,0 +1,7 @@
+"""Component families: torch and zuko only; nothing here knows of boosting or scikit-learn."""
+
+from skgbnf.flows.architecture import Architecture
+from skgbnf.flows.bases import BASES
+from skgbnf.flows.families import ACTIVATIONS, FAMILIES, initialise, make_flow
+
+__all__ = ["ACTIVATIONS", "BASES", "FAMILIES", "Architecture", "initialise", "make_flow"]

@@ -1,0 +1,53 @@
+"""A component described by a few plain values."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from zuko.lazy import LazyDistribution
+
+from skgbnf.flows.families import make_flow
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a component anew, apart from its parameters.
+
+    ``kind`` is a name that :func:`skgbnf.flows.make_flow` knows or a user's callable; the other
+    fields are arguments of that function.
+    """
+
+    kind: str | Callable[[int], LazyDistribution]
+    n_features: int
+    base: str = "normal"
+    n_transforms: int = 3
+    hidden_layer_sizes: tuple[int, ...] = (64, 64)
+    activation: str = "relu"
+    n_components: int = 1
+
+    def build(self) -> LazyDistribution:
+        """Build an untrained component; parameters come from torch's global generator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a user's callable returns no density, or one over other columns.
+        """
+        if callable(self.kind):
+            return _checked(self.kind(self.n_features), self.n_features)
+        return make_flow(**asdict(self))
+
+
+def _checked(flow: object, n_features: int) -> LazyDistribution:
+    """Return what a user's callable built, if it is a zuko density over `n_features` columns."""
+    if not isinstance(flow, LazyDistribution):
+        raise TypeError(
+            "flow: a callable must return a zuko.flows.Flow or another "
+            f"zuko.lazy.LazyDistribution, got {type(flow).__name__}."
+        )
+    event_shape = tuple(flow().event_shape)
+    if event_shape != (n_features,):
+        raise ValueError(
+            f"flow: the callable returned a density over shape {event_shape}, "
+            f"but X has {n_features} features."
+        )
+    return flow

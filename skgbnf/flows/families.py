@@ -1,0 +1,152 @@
+"""The families of components by name, and one factory for all of them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Transform
+from zuko.flows import Flow, GeneralCouplingTransform, MaskedAutoregressiveTransform
+from zuko.lazy import LazyDistribution, LazyTransform
+from zuko.transforms import MonotonicAffineTransform
+
+from skgbnf.flows.bases import BASES
+from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
+from skgbnf.flows.linear import LULinear
+from skgbnf.flows.marginal import MarginalSpline
+from skgbnf.flows.spline import RationalQuadraticSpline
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
+"""Non-linearities of the hidden layers by name."""
+
+_N_BINS = 8
+_INPUT_BOUND = 10.0
+_SMALL_START = 0.1
+
+_AFFINE = {"univariate": MonotonicAffineTransform, "shapes": [(), ()]}
+_SPLINE = {
+    "univariate": RationalQuadraticSpline,
+    "shapes": [(_N_BINS,), (_N_BINS,), (_N_BINS - 1,)],
+}
+
+Layer = Callable[..., LazyTransform]
+
+
+def make_flow(
+    kind: str,
+    n_features: int,
+    *,
+    base: str = "normal",
+    n_transforms: int = 3,
+    hidden_layer_sizes: Sequence[int] = (128, 128),
+    activation: str = "relu",
+    n_components: int = 1,
+) -> LazyDistribution:
+    """Build an untrained component with parameters drawn from torch's generator.
+
+    Parameters
+    ----------
+    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture"}
+        Family of the component.
+
+    n_features : int
+        Number of columns.
+
+    base : {"normal", "student_t"}, default="normal"
+        Base distribution of a flow.
+
+    n_transforms : int, default=3
+        Number of conditional transformations, each with a linear layer before it.
+
+    hidden_layer_sizes : sequence of int, default=(128, 128)
+        Widths of the conditioning networks.
+
+    activation : {"relu", "tanh", "elu", "silu"}, default="relu"
+        Non-linearity of the conditioning networks.
+
+    n_components : int, default=1
+        Number of Gaussians of a "gaussian_mixture".
+
+    Returns
+    -------
+    component : zuko.lazy.LazyDistribution
+        ``component()`` is a distribution with ``log_prob``; all kinds but "gaussian_mixture"
+        are a :class:`zuko.flows.Flow`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgbnf.flows import make_flow
+    >>> flow = make_flow("nsf", 3, hidden_layer_sizes=(16,))
+    >>> flow().log_prob(torch.zeros(5, 3)).shape
+    torch.Size([5])
+    """
+    if kind == "gaussian_mixture":
+        return GaussianMixture(n_features, n_components)
+    make_base = BASES[base]
+    if kind == "affine":
+        return AffineFlow(n_features, make_base(n_features))
+    network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
+    layers: list[LazyTransform] = [MarginalSpline(n_features)]
+    for i in range(n_transforms):
+        layers.append(LULinear(n_features))
+        layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
+    return Flow(layers, make_base(n_features))
+
+
+def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
+    return MaskedAutoregressiveTransform(n_features, **kwargs)
+
+
+def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
+    mask = torch.arange(n_features) % 2 == i % 2
+    return GeneralCouplingTransform(n_features, mask=mask, **kwargs)
+
+
+_LAYERS: dict[str, Layer] = {
+    "nsf": partial(_autoregressive, **_SPLINE),
+    "nsf_coupling": partial(_coupling, **_SPLINE),
+    "maf": partial(_autoregressive, **_AFFINE),
+    "realnvp": partial(_coupling, **_AFFINE),
+}
+
+FAMILIES = (*_LAYERS, "affine", "gaussian_mixture")
+"""Names that :func:`make_flow` knows."""
+
+
+def _bounded(layer: LazyTransform) -> LazyTransform:
+    """Start a conditional layer near the identity and bound what its network sees.
+
+    The bound leaves the density normalised, since any function of the conditioning columns is
+    allowed, and keeps rows far from the data from driving the network to infinity.
+    """
+    with torch.no_grad():
+        if hasattr(layer, "hyper"):
+            layer.hyper[-1].weight.mul_(_SMALL_START)
+            layer.hyper[-1].bias.mul_(_SMALL_START)
+            layer.hyper.insert(0, nn.Hardtanh(-_INPUT_BOUND, _INPUT_BOUND))
+        else:  # one column: zuko returns an element-wise layer without a network
+            for parameter in layer.phi:
+                parameter.mul_(_SMALL_START)
+    return layer
+
+
+@torch.no_grad()
+def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
+    """Start the layers that can from weighted rows: the margins, then the first linear layer.
+
+    Parameters
+    ----------
+    component : zuko.lazy.LazyDistribution
+        Changed in place; left alone if it is a user's own.
+
+    x : Tensor of shape (n_samples, n_features)
+
+    weights : Tensor of shape (n_samples,)
+    """
+    layers = getattr(getattr(component, "transform", None), "transforms", ())
+    for layer in layers:
+        if not hasattr(layer, "initialise"):
+            return
+        layer.initialise(x, weights)
+        x = layer()(x)

@@ -1,0 +1,97 @@
+"""The mixture of components: the density formula, written once."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from zuko.lazy import LazyDistribution
+
+from skgbnf._random import derive_seed, seeded
+
+LOG_FLOOR = -1e30
+"""Stands in for the log-density of a component where rounding gave -inf or NaN."""
+
+_CELLS_PER_CHUNK = 2_000_000
+
+
+class FlowMixture:
+    r"""Mixture ``sum_k w_k g_k(x)`` of normalised densities.
+
+    Parameters
+    ----------
+    components : sequence of zuko.lazy.LazyDistribution
+
+    weights : Tensor of shape (n_components,) or (n_stages, n_components)
+        Not negative, each row sums to 1. With several rows, the last one is the mixture and
+        those before it are its earlier stages.
+    """
+
+    def __init__(self, components: Sequence[LazyDistribution], weights: Tensor) -> None:
+        self.components = list(components)
+        self.log_weights = torch.atleast_2d(weights).log()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density of each row in nats, shape (n_samples,)."""
+        return mixture_log_prob(self.component_log_prob(x), self.log_weights[-1])
+
+    def staged_log_prob(self, x: Tensor) -> Iterator[Tensor]:
+        """Log-densities under the mixture of each stage, each of shape (n_samples,)."""
+        log_probs = self.component_log_prob(x)
+        for log_weights in self.log_weights:
+            yield mixture_log_prob(log_probs, log_weights)
+
+    def component_log_prob(self, x: Tensor) -> Tensor:
+        """Log-density of each row under each component, shape (n_samples, n_components)."""
+        return torch.stack([component_log_prob(g, x) for g in self.components], dim=1)
+
+    @torch.no_grad()
+    def sample(self, n_samples: int, seed: int) -> Tensor:
+        """Draw rows, each from a component of its own, in random order."""
+        like = any_tensor(self.components[0])
+        generator = torch.Generator().manual_seed(derive_seed(seed, 0))
+        cumulative = self.log_weights[-1].exp().cpu().cumsum(0)
+        draws = torch.rand(n_samples, generator=generator, dtype=cumulative.dtype)
+        origin = torch.searchsorted(cumulative, draws * cumulative[-1]).to(like.device)
+        counts = origin.bincount(minlength=len(self.components)).tolist()
+        rows = None
+        for k, count in enumerate(counts):
+            if count:
+                drawn = _sample_component(self.components[k], count, derive_seed(seed, 1, k))
+                rows = drawn.new_empty(n_samples, drawn.shape[1]) if rows is None else rows
+                rows[origin == k] = drawn
+        return rows
+
+
+def mixture_log_prob(log_probs: Tensor, log_weights: Tensor) -> Tensor:
+    """``logsumexp_k(log w_k + log g_k)`` for log-densities of shape (n_samples, n_components)."""
+    return torch.logsumexp(log_probs + log_weights, dim=1)
+
+
+def any_tensor(component: LazyDistribution) -> Tensor:
+    """One of the component's tensors, all of which share a dtype and a device."""
+    tensors = itertools.chain(component.parameters(), component.buffers())
+    return next(tensor for tensor in tensors if tensor.is_floating_point())
+
+
+@torch.no_grad()
+def component_log_prob(component: LazyDistribution, x: Tensor) -> Tensor:
+    """Log-density of rows under one component, in chunks, in the component's own precision."""
+    dtype = any_tensor(component).dtype
+    distribution = component()
+    chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[1]))
+    scores = [distribution.log_prob(rows.to(dtype)) for rows in x.split(chunk)]
+    return torch.cat(scores).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
+
+
+def _sample_component(component: LazyDistribution, n_samples: int, seed: int) -> Tensor:
+    """Rows of one component; only the draw from its base uses torch's global generator."""
+    distribution = component()
+    device = any_tensor(component).device
+    transform = getattr(distribution, "transform", None)
+    with seeded(seed, device):
+        drawn = (distribution if transform is None else distribution.base).sample((n_samples,))
+    if transform is None:
+        return drawn
+    chunk = max(64, _CELLS_PER_CHUNK // (32 * drawn.shape[1]))
+    return torch.cat([transform.inv(z) for z in drawn.split(chunk)])

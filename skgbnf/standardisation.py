@@ -1,0 +1,51 @@
+"""The affine map between the units of X and the units in which flows are trained."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Squares and products of a few such numbers stay finite, and no row of a real table is near.
+_LARGEST = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e100}
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """Shift and scale of each column, in float64.
+
+    Attributes
+    ----------
+    location, scale : ndarrays of shape (n_features,)
+        In units of X; the scale of a constant column is 1.
+    """
+
+    location: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def from_rows(cls, X: np.ndarray, weights: np.ndarray) -> "Standardisation":
+        """Weighted mean and standard deviation of each column, safe from overflow."""
+        X = X.astype(np.float64, copy=False)
+        share = weights / weights.sum()
+        largest = np.maximum(np.abs(X).max(axis=0), np.finfo(np.float64).tiny)
+        location = share @ (X / largest) * largest
+        spread = np.maximum(X.max(axis=0) - location, location - X.min(axis=0))
+        spread = np.where(spread > 0, spread, 1.0)
+        scale = np.sqrt(share @ np.square((X - location) / spread)) * spread
+        constant = X.max(axis=0) == X.min(axis=0)
+        return cls(np.where(constant, X[0], location), np.where(constant, 1.0, scale))
+
+    @property
+    def log_det(self) -> float:
+        """Log-determinant of the map from X to standardised rows."""
+        return -float(np.log(self.scale).sum())
+
+    def transform(self, X: np.ndarray, dtype=np.float64) -> np.ndarray:
+        """Standardised rows, computed in float64, then cast; huge values are cut off."""
+        largest = _LARGEST[np.dtype(dtype)]
+        with np.errstate(over="ignore"):
+            Z = (X.astype(np.float64, copy=False) - self.location) / self.scale
+        return np.clip(Z, -largest, largest).astype(dtype)
+
+    def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
+        """Rows in the units of X."""
+        return Z * self.scale + self.location

@@ -1,0 +1,254 @@
+"""Fitting of one component: minibatches or EM, schedule, patience, best state restored.
+
+This room knows an objective as a weight for every row and a score for a finished state; it does
+not know where they come from.
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+from zuko.lazy import LazyDistribution
+
+from skgbnf._random import derive_seed, seeded
+from skgbnf.mixture import component_log_prob
+
+_CLIP_NORM = 5.0
+_AVERAGING = 0.998
+_PATIENCE = 6
+_DECAY = 0.25
+_N_DECAYS = 3
+_MAX_FAILED_STEPS = 10
+_EM_STARTS = 8
+_EM_TRIAL_STEPS = 5
+_EM_STEPS = 200
+_EM_TOL = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows to learn from or to judge by, standardised, in float64.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+
+    weights : Tensor of shape (n_samples,)
+        Mean 1.
+    """
+
+    x: Tensor
+    weights: Tensor
+
+    def mean(self, values: Tensor) -> float:
+        """Weighted mean over the rows."""
+        return float(self.weights @ values / self.weights.sum())
+
+
+class Objective(Protocol):
+    """What a component is trained for, as a weighted likelihood that may move with it."""
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+        """Weights of training rows, given the component's log-densities there.
+
+        The gradient of the objective with respect to ``log_g``, up to a constant factor.
+        """
+
+    def judge(self, log_g: Tensor) -> float:
+        """Return how good the component is, in nats, given its log-densities on judging rows.
+
+        Called after every epoch; what moves with the component is brought up to date here.
+        """
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast a component is trained."""
+
+    max_iter: int
+    batch_size: int
+    learning_rate: float
+
+
+def fit_component(
+    component: LazyDistribution,
+    objective: Objective,
+    train: Rows,
+    judge: Rows,
+    settings: Settings,
+    seed: int,
+    *,
+    fresh: bool = True,
+) -> int:
+    """Train a component in place and leave it in its best state.
+
+    Parameters
+    ----------
+    component : zuko.lazy.LazyDistribution
+        With the methods ``em_seed`` and ``em_step`` it is fitted by EM, otherwise by Adam.
+
+    objective : Objective
+
+    train, judge : Rows
+        Rows to learn from, and rows by which the best state is chosen (the same if there are no
+        held-out rows).
+
+    settings : Settings
+
+    seed : int
+        Governs the order of the rows and, for EM, the starts.
+
+    fresh : bool, default=True
+        Whether the component is untrained. If not, its present state counts as the best so far.
+
+    Returns
+    -------
+    n_iter : int
+        Number of epochs, or of EM iterations.
+    """
+    if hasattr(component, "em_step"):
+        return _fit_by_em(component, objective, train, judge, seed, fresh=fresh)
+    return _fit_by_gradient(component, objective, train, judge, settings, seed, fresh=fresh)
+
+
+class _Best:
+    """The best state seen, by the objective's score."""
+
+    def __init__(self, component: LazyDistribution, objective: Objective, judge: Rows) -> None:
+        self._component, self._objective, self._judge = component, objective, judge
+        self.score, self.state = -math.inf, copy.deepcopy(component.state_dict())
+
+    def update(self) -> bool:
+        """Score the present state; keep it and say so if it is better than all before."""
+        score = self._objective.judge(component_log_prob(self._component, self._judge.x))
+        if not score > self.score:
+            return False
+        self.score, self.state = score, copy.deepcopy(self._component.state_dict())
+        return True
+
+    def restore(self) -> None:
+        self._component.load_state_dict(self.state)
+
+
+def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fresh: bool) -> int:
+    best = _Best(component, objective, judge)
+    if fresh:
+        _seed_em(component, objective, train, judge, seed)
+    best.update()
+    log_g = component_log_prob(component, train.x)
+    for n_iter in range(1, _EM_STEPS + 1):
+        _em_step(component, objective, train)
+        before, log_g = log_g, component_log_prob(component, train.x)
+        best.update()
+        if train.mean((log_g - before).abs()) < _EM_TOL:
+            break
+    best.restore()
+    return n_iter
+
+
+def _seed_em(component, objective, train: Rows, judge: Rows, seed: int) -> None:
+    """Leave the component in the best of several short runs from random starts."""
+    everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None))
+    n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
+    best = _Best(component, objective, judge)
+    for start in range(_EM_STARTS):
+        n_neighbours = max(n_smallest, len(train.x) >> (start % 4 + 1))
+        with seeded(derive_seed(seed, start), train.x.device):
+            component.em_seed(train.x, everywhere, n_neighbours)
+        for _ in range(_EM_TRIAL_STEPS):
+            _em_step(component, objective, train)
+        best.update()
+    best.restore()
+
+
+def _em_step(component, objective, train: Rows) -> None:
+    weights = objective.row_weights(component_log_prob(component, train.x), slice(None))
+    if weights.sum() > 0:
+        component.em_step(train.x, weights)
+
+
+def _fit_by_gradient(
+    component, objective, train: Rows, judge: Rows, settings: Settings, seed: int, *, fresh: bool
+) -> int:
+    x = train.x.float()
+    generator = torch.Generator().manual_seed(seed)
+    descent = _Descent(component, settings.learning_rate)
+    best = _Best(descent.average, objective, judge)
+    if not fresh:
+        best.update()
+    n_batches = math.ceil(len(x) / settings.batch_size)
+    n_stale = n_decays = 0
+    for n_iter in range(1, settings.max_iter + 1):
+        order = torch.randperm(len(x), generator=generator).to(x.device)
+        healthy = all(
+            descent.step(_batch_loss(component, objective, x, index))
+            for index in order.tensor_split(n_batches)
+        )
+        n_stale = 0 if healthy and best.update() else n_stale + 1
+        if healthy and n_stale < _PATIENCE:
+            continue
+        if n_decays == _N_DECAYS:
+            break
+        n_decays, n_stale = n_decays + 1, 0
+        component.load_state_dict(best.state)
+        descent.restart(_DECAY)
+    component.load_state_dict(best.state)
+    return n_iter
+
+
+def _batch_loss(component, objective, x: Tensor, index: Tensor) -> Tensor:
+    log_g = component().log_prob(x[index])
+    return -(objective.row_weights(log_g.detach(), index).to(log_g) * log_g).mean()
+
+
+class _Descent:
+    """Adam with clipped gradients that skips steps which are not finite.
+
+    Beside the component it keeps the running average of its states, which scores better than
+    any single one.
+    """
+
+    def __init__(self, component: nn.Module, learning_rate: float) -> None:
+        self.average = copy.deepcopy(component)
+        self._component, self._learning_rate = component, learning_rate
+        self._parameters = list(component.parameters())
+        self.restart(1.0)
+
+    def restart(self, decay: float) -> None:
+        """Go on from the component's present state with a rate multiplied by `decay`."""
+        self._learning_rate *= decay
+        self._optimiser = torch.optim.Adam(self._parameters, lr=self._learning_rate)
+        self._n_steps = self._n_failed = 0
+
+    def step(self, loss: Tensor) -> bool:
+        """Take one step; return False once too many of them were not finite."""
+        self._optimiser.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
+        if torch.isfinite(loss) and torch.isfinite(norm):
+            self._optimiser.step()
+            self._update_average()
+            return True
+        self._n_failed += 1
+        if self._n_failed < _MAX_FAILED_STEPS:
+            return True
+        warnings.warn(
+            f"{self._n_failed} training steps at learning rate {self._learning_rate:g} had a "
+            "loss or gradient that was not finite; the best state so far is restored and the "
+            "rate lowered. Lower learning_rate_init or look for extreme values in X.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+        return False
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        self._n_steps += 1
+        share = max(1 - _AVERAGING, 10 / (10 + self._n_steps))
+        torch._foreach_lerp_(list(self.average.parameters()), self._parameters, share)

@@ -1,0 +1,144 @@
+"""Checks of what a user passes, each failing in one sentence that names the culprit."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from skgbnf.boosting import OBJECTIVES
+from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES
+
+
+def check_integer(name: str, value: object, smallest: int) -> None:
+    """Raise unless `value` is an integer of at least `smallest`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < smallest:
+        raise ValueError(f"{name} must be at least {smallest}, got {value!r}.")
+
+
+def check_real(name: str, value: object, low: float, high: float, *, open_low: bool) -> None:
+    """Raise unless `value` is a finite number from `low` (or above it) to below `high`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    above = value > low if open_low else value >= low
+    if not (above and value < high):
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} must lie in {bracket}{low}, {high}), got {value!r}.")
+
+
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise unless `value` is one of the `allowed` strings."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {allowed}, got {value!r}.")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_flow(flow: object) -> None:
+    """Raise unless `flow` is a name, a callable or a list of these."""
+    several = isinstance(flow, list | tuple)
+    if several and not flow:
+        raise ValueError("flow: a list must name at least one family, got an empty one.")
+    for choice in flow if several else [flow]:
+        if not callable(choice):
+            check_choice("flow", choice, FAMILIES if several else ("auto", *FAMILIES))
+
+
+def check_hidden_layer_sizes(sizes: object) -> tuple[int, ...]:
+    """Return the widths as a tuple; a single integer stands for one layer."""
+    if isinstance(sizes, Integral) and not isinstance(sizes, bool):
+        sizes = (sizes,)
+    if not isinstance(sizes, list | tuple | np.ndarray):
+        raise TypeError(f"hidden_layer_sizes must be a tuple of integers, got {sizes!r}.")
+    if len(sizes) == 0:
+        raise ValueError("hidden_layer_sizes must name at least one layer, got none.")
+    for size in sizes:
+        check_integer("hidden_layer_sizes", size, 1)
+    return tuple(int(size) for size in sizes)
+
+
+def check_device(device: object) -> None:
+    """Raise unless `device` is a name that :func:`fit_device` knows."""
+    check_choice("device", device, ("cpu", "cuda", "auto"))
+
+
+def fit_device(device: str) -> torch.device:
+    """The torch device to train on; "auto" takes a GPU where there is one.
+
+    Raises
+    ------
+    ValueError
+        If `device` is "cuda" and torch finds no GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda' needs a GPU that torch can use, and there is none here.")
+    return score_device(device)
+
+
+def score_device(device: str) -> torch.device:
+    """The torch device to score on: a model trained on a GPU opens on machines without one."""
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_density_parameters(estimator) -> None:
+    """Raise unless every constructor parameter of a density estimator is in its range."""
+    check_integer("n_estimators", estimator.n_estimators, 1)
+    check_flow(estimator.flow)
+    check_choice("base", estimator.base, tuple(BASES))
+    check_choice("objective", estimator.objective, tuple(OBJECTIVES))
+    check_integer("n_transforms", estimator.n_transforms, 1)
+    check_hidden_layer_sizes(estimator.hidden_layer_sizes)
+    check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
+    check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
+    check_integer("batch_size", estimator.batch_size, 1)
+    check_integer("max_iter", estimator.max_iter, 1)
+    check_integer("fine_tune", estimator.fine_tune, 0)
+    if estimator.validation_fraction is not None:
+        check_real("validation_fraction", estimator.validation_fraction, 0, 1, open_low=False)
+    check_integer("n_iter_no_change", estimator.n_iter_no_change, 1)
+    check_real("tol", estimator.tol, 0, math.inf, open_low=False)
+    check_flag("warm_start", estimator.warm_start)
+    check_device(estimator.device)
+    if not isinstance(estimator.verbose, bool | np.bool_):
+        check_integer("verbose", estimator.verbose, 0)
+
+
+def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:
+    """Return row weights as float64, or ones for None.
+
+    Raises
+    ------
+    ValueError
+        If they are not one finite, non-negative number per row, or all zero.
+    """
+    if sample_weight is None:
+        return np.ones(n_samples)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{name} must hold numbers, got {sample_weight!r}.") from e
+    if weights.ndim == 0:
+        weights = np.full(n_samples, float(weights))
+    if weights.shape != (n_samples,):
+        raise ValueError(f"{name} must have shape ({n_samples},), got {weights.shape}.")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity.")
+    if (weights < 0).any():
+        raise ValueError(f"{name} must not be negative, got {weights.min():g}.")
+    if not weights.any():
+        raise ValueError(f"{name} must not be zero for every row.")
+    return weights
+
+
+def seed_from(random_state) -> int:
+    """A seed from None, an integer or a generator; an integer always gives the same one."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
