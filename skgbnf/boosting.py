@@ -208,9 +208,7 @@ class Boosting:
         self._objective, self._settings, self._seed = OBJECTIVES[objective], settings, seed
         self._log_probs = {rows: rows.x.new_empty(len(rows.x), 0) for rows in (train, judge)}
 
-    def append(
-        self, architecture: Architecture, component: LazyDistribution, n_iter: int
-    ) -> None:
+    def append(self, architecture: Architecture, component: LazyDistribution, n_iter: int) -> None:
         """Add a trained component and fit all weights anew."""
         for rows, log_probs in self._log_probs.items():
             column = component_log_prob(component, rows.x).unsqueeze(1)

@@ -1,5 +1,6 @@
 """The density estimator: validate, standardise, boost, answer."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -37,11 +38,151 @@ _MIN_HELD_OUT = 10
 _SPLIT_KEY = 0
 _DTYPES = [np.float64, np.float32]
 _ROWS_PER_SCORE = 200_000
+_BATCH_SIZE = 256
+_MIN_BATCH_SIZE = 32
+_MIN_BATCHES = 16
+_STEPS = 4000
+_MIN_EPOCHS = 30
+_MAX_EPOCHS = 200
 
 
 @persistent
 class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
-    """TODO"""
+    r"""Density of a numeric table by gradient boosting normalizing flows.
+
+    A mixture of flows that grows by rounds. Each round trains one more component on what the
+    mixture so far explains badly, then fits all weights anew:
+
+    .. math:: \log p(x) = \log \sum_c w_c \, g_c(x).
+
+    The density is normalised, exact, in the units of X, and can be sampled exactly.
+
+    Parameters
+    ----------
+    n_estimators : int, default=8
+        Largest number of rounds. Fewer are kept if held-out rows stop gaining.
+
+    flow : str, callable, or list of these, default="auto"
+        Family of the components.
+
+        - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
+          layers, faster to sample in many columns.
+        - "maf", "realnvp": affine maps, autoregressive and coupling.
+        - "affine": one full-covariance Gaussian.
+        - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
+        - "auto": "gaussian_mixture" in the first round, "nsf" in those after it.
+        - a callable ``n_features -> zuko.flows.Flow``, to be trained on standardised rows.
+
+        From a list each round takes what does best on held-out rows.
+
+    base : {"normal", "student_t"}, default="normal"
+        What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
+        column.
+
+    objective : {"greedy", "weighted"}, default="greedy"
+        What rounds after the first maximise: "greedy" the exact likelihood of the mixture,
+        "weighted" the component's own likelihood on rows weighted by the inverse of the present
+        density, as in [1]_.
+
+    n_transforms : int, default=3
+        Layers of each flow.
+
+    hidden_layer_sizes : tuple of int, default=(64, 64)
+        Widths of the networks in each layer.
+
+    activation : {"relu", "tanh", "elu", "silu"}, default="relu"
+        Non-linearity of the networks.
+
+    learning_rate_init : float, default=0.003
+        Learning rate of Adam at the start of a round; it falls along half a cosine.
+
+    batch_size : int or "auto", default="auto"
+        Rows per training step; "auto" takes 256, fewer on small tables.
+
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs a round; "auto" takes more on small tables, which make few
+        steps an epoch.
+
+    fine_tune : int, default=0
+        Passes after the last round in which each component is retrained against all the others.
+
+    validation_fraction : float or None, default=0.1
+        Share of the rows set aside to stop the training of a component, to fit the weights of
+        the mixture and to choose the number of rounds. None or 0 trains on all rows for
+        `n_estimators` rounds of `max_iter` epochs. Ignored if `fit` is given `X_val`.
+
+    n_iter_no_change : int, default=2
+        Rounds without gain on held-out rows after which boosting stops.
+
+    tol : float, default=1e-4
+        Smallest gain in mean log-likelihood, in nats, that counts.
+
+    warm_start : bool, default=False
+        Whether `fit` adds rounds to those already fitted, up to `n_estimators`, and leaves the
+        earlier components as they are.
+
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where to compute; "auto" takes a GPU if there is one. Results are NumPy arrays always.
+
+    random_state : int, RandomState instance or None, default=None
+        Governs `fit`: the same integer gives the same model, bit for bit, on one machine.
+
+    verbose : int, default=0
+        Whether to print a line for each round.
+
+    Attributes
+    ----------
+    estimators_ : list of FittedComponent
+        The components, their parameters as NumPy arrays.
+
+    estimator_weights_ : ndarray of shape (n_estimators_,)
+        Weights of the components, which sum to 1.
+
+    staged_weights_ : ndarray of shape (n_estimators_, n_estimators_)
+        Row c holds the weights after round c.
+
+    n_estimators_ : int
+        Number of rounds kept.
+
+    train_scores_ : ndarray of shape (n_estimators_,)
+        Mean log-likelihood of the training rows after each round, in nats.
+
+    validation_scores_ : ndarray of shape (n_estimators_,) or None
+        The same for the held-out rows; None without any.
+
+    n_iter_ : ndarray of shape (n_estimators_,)
+        Epochs (for Gaussians, EM iterations) each component was trained for.
+
+    location_, scale_ : ndarrays of shape (n_features_in_,)
+        Mean and standard deviation by which rows are standardised, in units of X.
+
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X had string names for all of them.
+
+    See Also
+    --------
+    sklearn.mixture.GaussianMixture : Mixture of a fixed number of Gaussians.
+    sklearn.neighbors.KernelDensity : Kernel density estimate.
+
+    References
+    ----------
+    .. [1] Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
+       https://arxiv.org/abs/2002.11896
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skgbnf import GradientBoostedFlowDensity
+    >>> X = load_iris().data
+    >>> model = GradientBoostedFlowDensity(n_estimators=2, max_iter=5, random_state=0).fit(X)
+    >>> model.score_samples(X).shape
+    (150,)
+    >>> model.sample(3, random_state=0).shape
+    (3, 4)
+    """
 
     def __init__(
         self,
@@ -54,8 +195,8 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
         hidden_layer_sizes=(64, 64),
         activation="relu",
         learning_rate_init=3e-3,
-        batch_size=256,
-        max_iter=100,
+        batch_size="auto",
+        max_iter="auto",
         fine_tune=0,
         validation_fraction=0.1,
         n_iter_no_change=2,
@@ -252,7 +393,7 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
     def _standardise(self, X, weights) -> None:
         standardisation = Standardisation.from_rows(X, weights)
         self.location_, self.scale_ = standardisation.location, standardisation.scale
-        constant = np.flatnonzero((X == X[0]).all(axis=0))
+        constant = np.flatnonzero((X[0] == X).all(axis=0))
         if len(constant):
             names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))[constant].tolist()
             warnings.warn(
@@ -274,7 +415,7 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
 
     def _start(self, train: Rows, judge: Rows) -> Boosting:
         """A boosting that has no round yet or, with `warm_start`, those of the last fit."""
-        settings = Settings(self.max_iter, self.batch_size, self.learning_rate_init)
+        settings = self._settings(len(train.x))
         boosting = Boosting(train, judge, self.objective, settings, self._seed)
         if self.warm_start and hasattr(self, "estimators_"):
             if self.n_estimators < self.n_estimators_:
@@ -286,6 +427,16 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
                 module = fitted.to_module(fitted.dtype, train.x.device)
                 boosting.append(fitted.architecture, module, int(n_iter))
         return boosting
+
+    def _settings(self, n_samples: int) -> Settings:
+        """Training settings, with sizes that suit the number of rows where they are "auto"."""
+        batch_size, max_iter = self.batch_size, self.max_iter
+        if isinstance(batch_size, str):
+            batch_size = min(_BATCH_SIZE, max(_MIN_BATCH_SIZE, n_samples // _MIN_BATCHES))
+        if isinstance(max_iter, str):
+            n_batches = math.ceil(n_samples / batch_size)
+            max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
+        return Settings(int(max_iter), int(batch_size), float(self.learning_rate_init))
 
     def _boost(self, boosting: Boosting) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""

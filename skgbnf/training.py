@@ -7,7 +7,6 @@ not know where they come from.
 import copy
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -183,12 +182,16 @@ def _fit_by_gradient(
     if not fresh:
         best.update()
     n_batches = math.ceil(len(x) / settings.batch_size)
+    n_steps = settings.max_iter * n_batches
     n_stale = n_decays = 0
     for n_iter in range(1, settings.max_iter + 1):
         order = torch.randperm(len(x), generator=generator).to(x.device)
         healthy = all(
-            descent.step(_batch_loss(component, objective, x, index))
-            for index in order.tensor_split(n_batches)
+            descent.step(
+                _batch_loss(component, objective, x, index),
+                _cosine(((n_iter - 1) * n_batches + i) / n_steps) * _DECAY**n_decays,
+            )
+            for i, index in enumerate(order.tensor_split(n_batches))
         )
         n_stale = 0 if healthy and best.update() else n_stale + 1
         if healthy and n_stale < _PATIENCE:
@@ -197,9 +200,14 @@ def _fit_by_gradient(
             break
         n_decays, n_stale = n_decays + 1, 0
         component.load_state_dict(best.state)
-        descent.restart(_DECAY)
+        descent.restart()
     component.load_state_dict(best.state)
     return n_iter
+
+
+def _cosine(progress: float) -> float:
+    """Factor of the learning rate: half a cosine from 1 down to 0."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _batch_loss(component, objective, x: Tensor, index: Tensor) -> Tensor:
@@ -218,16 +226,17 @@ class _Descent:
         self.average = copy.deepcopy(component)
         self._component, self._learning_rate = component, learning_rate
         self._parameters = list(component.parameters())
-        self.restart(1.0)
+        self.restart()
 
-    def restart(self, decay: float) -> None:
-        """Go on from the component's present state with a rate multiplied by `decay`."""
-        self._learning_rate *= decay
-        self._optimiser = torch.optim.Adam(self._parameters, lr=self._learning_rate)
+    def restart(self) -> None:
+        """Go on from the component's present state, with fresh moments and a fresh average."""
+        self._optimiser = torch.optim.Adam(self._parameters)
         self._n_steps = self._n_failed = 0
 
-    def step(self, loss: Tensor) -> bool:
-        """Take one step; return False once too many of them were not finite."""
+    def step(self, loss: Tensor, factor: float) -> bool:
+        """Take one step at `factor` times the rate; return False once too many have failed."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._learning_rate * factor
         self._optimiser.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)

@@ -99,8 +99,11 @@ def check_density_parameters(estimator) -> None:
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
     check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
     check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
-    check_integer("batch_size", estimator.batch_size, 1)
-    check_integer("max_iter", estimator.max_iter, 1)
+    for name in ("batch_size", "max_iter"):
+        if not isinstance(value := getattr(estimator, name), str):
+            check_integer(name, value, 1)
+        elif value != "auto":
+            raise ValueError(f'{name} must be an integer or "auto", got {value!r}.')
     check_integer("fine_tune", estimator.fine_tune, 0)
     if estimator.validation_fraction is not None:
         check_real("validation_fraction", estimator.validation_fraction, 0, 1, open_low=False)

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Transform
 from zuko.flows import Flow, GeneralCouplingTransform, MaskedAutoregressiveTransform
 from zuko.lazy import LazyDistribution, LazyTransform
 from zuko.transforms import MonotonicAffineTransform
@@ -13,7 +12,6 @@ from zuko.transforms import MonotonicAffineTransform
 from skgbnf.flows.bases import BASES
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
-from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import RationalQuadraticSpline
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
@@ -87,7 +85,7 @@ def make_flow(
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
     network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
-    layers: list[LazyTransform] = [MarginalSpline(n_features)]
+    layers: list[LazyTransform] = []
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
@@ -133,7 +131,7 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Start the layers that can from weighted rows: the margins, then the first linear layer.
+    """Whiten weighted rows with the component's first linear layer.
 
     Parameters
     ----------
@@ -145,8 +143,5 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
     weights : Tensor of shape (n_samples,)
     """
     layers = getattr(getattr(component, "transform", None), "transforms", ())
-    for layer in layers:
-        if not hasattr(layer, "initialise"):
-            return
-        layer.initialise(x, weights)
-        x = layer()(x)
+    if len(layers) and isinstance(layers[0], LULinear):
+        layers[0].initialise(x, weights)

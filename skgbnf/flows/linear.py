@@ -86,9 +86,7 @@ class _LULinearTransform(Transform):
 
     def _inverse(self, y: Tensor) -> Tensor:
         centred = (y - self.bias).unsqueeze(-1)
-        solved = torch.linalg.solve_triangular(
-            self.lower, centred, upper=False, unitriangular=True
-        )
+        solved = torch.linalg.solve_triangular(self.lower, centred, upper=False, unitriangular=True)
         permuted = torch.linalg.solve_triangular(self.upper, solved, upper=True)
         return permuted.squeeze(-1)[..., self.order.argsort()]
 

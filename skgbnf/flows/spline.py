@@ -56,9 +56,7 @@ class RationalQuadraticSpline(Transform):
         def pick(parameter: Tensor) -> Tensor:
             return parameter.expand(*value.shape, -1).gather(-1, index).squeeze(-1)
 
-        left, width, bottom, height = map(
-            pick, (self.left, self.widths, self.bottom, self.heights)
-        )
+        left, width, bottom, height = map(pick, (self.left, self.widths, self.bottom, self.heights))
         return left, width, bottom, height, pick(self.slopes), pick(self.slopes[..., 1:])
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,25 +99,3 @@ def _bin_sizes(raw: Tensor) -> Tensor:
     """Positive sizes that fill the box, none smaller than a thousandth of it."""
     n_bins = raw.shape[-1]
     return 2 * BOUND * (_MIN_SIZE + (1 - _MIN_SIZE * n_bins) * torch.softmax(raw, dim=-1))
-
-
-def raw_parameters(x_knots: Tensor, y_knots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Raw spline parameters whose curve runs through given knots.
-
-    Parameters
-    ----------
-    x_knots, y_knots : Tensor of shape (..., n_bins + 1)
-        Increasing, from ``-BOUND`` to ``BOUND``.
-
-    Returns
-    -------
-    widths, heights, slopes : Tensors as :class:`RationalQuadraticSpline` takes them
-    """
-    widths, heights = x_knots.diff(dim=-1), y_knots.diff(dim=-1)
-    slopes = heights / widths
-    # The geometric mean of the neighbours' slopes keeps the curve monotone and smooth.
-    inner = (slopes[..., 1:] * slopes[..., :-1]).sqrt().clamp(2 * _MIN_SLOPE, 1e3)
-    raw_slopes = torch.log(torch.expm1(inner - _MIN_SLOPE)) - _SLOPE_OFFSET
-    # A slope above 80 would overflow expm1 in float32, where softplus is the identity anyway.
-    raw_slopes = torch.where(inner > 30, inner - _MIN_SLOPE - _SLOPE_OFFSET, raw_slopes)
-    return widths.log(), heights.log(), raw_slopes
