@@ -17,8 +17,10 @@ https://papers.nips.cc/paper/1999/hash/a0f3601dc682036423013a5d965db9aa-Abstract
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -34,6 +36,8 @@ _EM_TOL = 1e-9
 _PRIOR_ROWS = 1.0
 _WEIGHT_CLIP = 10.0
 _FINE_TUNE_RATE = 0.25
+_TEMPERED_STRENGTH = 0.5
+_TRIALS_PER_ROUND = 10
 
 Ladder = Iterable[Architecture]
 """Architectures of one family, each larger than the one before."""
@@ -67,26 +71,39 @@ class Greedy:
 
     rho : float
         Weight of the component to begin with.
+
+    strength : float, default=1.0
+        How strongly the component specialises: the power to which the weights are raised. With
+        1 the objective is exact; with 0 the component ignores the rest of the mixture.
     """
 
     def __init__(
-        self, train: Rows, judge: Rows, log_G_train: Tensor, log_G_judge: Tensor, rho: float
+        self,
+        train: Rows,
+        judge: Rows,
+        log_G_train: Tensor,
+        log_G_judge: Tensor,
+        rho: float,
+        strength: float = 1.0,
     ) -> None:
         self._train, self._judge = train, judge
         self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
         self._rho = self._smallest = rho
+        self._strength = strength
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
         log_G = self._log_G_train[index]
         log_mixture = torch.logaddexp(math.log1p(-self._rho) + log_G, math.log(self._rho) + log_g)
-        return self._train.weights[index] * (log_g - log_mixture).exp()
+        return self._train.weights[index] * (self._strength * (log_g - log_mixture)).exp()
 
     def judge(self, log_g: Tensor) -> float:
         log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
         start = log_g.new_tensor([1 - self._rho, self._rho])
         weights = corrective_weights(log_probs, self._judge.weights, start)
-        # A component that is still poor must not be starved before it has learned.
+        # A component that is still poor must not be starved before it has learned, and that it
+        # gets less poor must show.
         self._rho = min(max(float(weights[1]), self._smallest / 2), 1 - self._smallest / 2)
+        weights = log_g.new_tensor([1 - self._rho, self._rho])
         return self._judge.mean(mixture_log_prob(log_probs, weights.log()))
 
 
@@ -108,7 +125,11 @@ class Weighted(Greedy):
         return self._weights[index]
 
 
-OBJECTIVES = {"greedy": Greedy, "weighted": Weighted}
+OBJECTIVES = {
+    "tempered": partial(Greedy, strength=_TEMPERED_STRENGTH),
+    "greedy": Greedy,
+    "weighted": Weighted,
+}
 """Objectives of the rounds after the first, by name."""
 
 
@@ -166,6 +187,16 @@ class Stage:
     judge_score: float
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A trained component, and how good the judging rows say it is."""
+
+    architecture: Architecture
+    component: LazyDistribution
+    n_iter: int
+    score: float
+
+
 class Boosting:
     """A mixture that grows by rounds, with the log-densities of all rows cached.
 
@@ -176,7 +207,7 @@ class Boosting:
     train, judge : Rows
         Rows to learn from and rows to judge by (the same object if there are no held-out rows).
 
-    objective : {"greedy", "weighted"}
+    objective : {"tempered", "greedy", "weighted"}
 
     settings : Settings
 
@@ -205,7 +236,7 @@ class Boosting:
         self.architectures: list[Architecture] = []
         self.n_iter: list[int] = []
         self.stages: list[Stage] = []
-        self._objective, self._settings, self._seed = OBJECTIVES[objective], settings, seed
+        self._objective, self._settings, self._seed = objective, settings, seed
         self._log_probs = {rows: rows.x.new_empty(len(rows.x), 0) for rows in (train, judge)}
 
     def append(self, architecture: Architecture, component: LazyDistribution, n_iter: int) -> None:
@@ -218,32 +249,28 @@ class Boosting:
         self.n_iter.append(n_iter)
         self._append_stage()
 
-    def add_round(self, ladders: Iterable[Ladder]) -> float:
+    def add_round(self, ladders: Sequence[Ladder]) -> float:
         """Train one more component, the best by the judging rows of what the ladders offer.
 
-        A ladder is climbed while the judging rows gain.
+        Where there are several ladders, networks are tried for a tenth of the epochs, and only
+        the best is trained in full.
 
         Returns
         -------
         gain : float
             The certificate: what the component promised to gain per unit of weight, in nats.
         """
-        best_score, best = -math.inf, None
-        for k, ladder in enumerate(ladders):
-            previous = -math.inf
-            for step, architecture in enumerate(ladder):
-                component, n_iter = self._fit_candidate(architecture, k, step)
-                score = self._new_objective().judge(component_log_prob(component, self.judge.x))
-                if best is None or score > best_score:
-                    best_score, best = score, (architecture, component, n_iter)
-                if score <= previous:
-                    break
-                previous = score
+        contest = len(ladders) > 1
+        max_iter = math.ceil(self._settings.max_iter / _TRIALS_PER_ROUND)
+        settings = replace(self._settings, max_iter=max_iter) if contest else self._settings
+        best = max((self._climb(ladder, settings) for ladder in ladders), key=attrgetter("score"))
+        if contest and not hasattr(best.component, "em_step"):
+            best = self._fit(best.architecture, self._settings)
         gain = math.inf
         if self.components:
-            log_g = component_log_prob(best[1], self.judge.x)
+            log_g = component_log_prob(best.component, self.judge.x)
             gain = certificate(self._log_density(self.judge), log_g, self.judge)
-        self.append(*best)
+        self.append(best.architecture, best.component, best.n_iter)
         return gain
 
     def fine_tune(self) -> None:
@@ -283,28 +310,39 @@ class Boosting:
         for rows, log_probs in self._log_probs.items():
             self._log_probs[rows] = log_probs[:, :n_rounds]
 
-    def _fit_candidate(
-        self, architecture: Architecture, k: int, step: int
-    ) -> tuple[LazyDistribution, int]:
-        seed = derive_seed(self._seed, 1, len(self.components), k, step)
+    def _climb(self, ladder: Ladder, settings: Settings) -> _Fitted:
+        """The best component of a ladder, climbed while the judging rows gain."""
+        best = None
+        for architecture in ladder:
+            fitted = self._fit(architecture, settings)
+            if best is not None and fitted.score <= best.score:
+                break
+            best = fitted
+        return best
+
+    def _fit(self, architecture: Architecture, settings: Settings) -> _Fitted:
+        seed = derive_seed(self._seed, 1, len(self.components))
         device = self.train.x.device
         with seeded(seed, device):
             component = architecture.build().to(device, torch.float64)
         initialise(component, self.train.x, self.train.weights)
-        if not hasattr(component, "em_step"):
+        exact = hasattr(component, "em_step")
+        if not exact:
             component = component.float()
-        objective = self._new_objective()
+        objective = self._new_objective(exact)
         n_iter = fit_component(
-            component, objective, self.train, self.judge, self._settings, derive_seed(seed, 1)
+            component, objective, self.train, self.judge, settings, derive_seed(seed, 1)
         )
-        return component, n_iter
+        score = self._new_objective(exact).judge(component_log_prob(component, self.judge.x))
+        return _Fitted(architecture, component, n_iter, score)
 
-    def _new_objective(self) -> Objective:
-        """What a component added now is trained for."""
+    def _new_objective(self, exact: bool) -> Objective:
+        """What a component added now is trained for; EM needs no tempering."""
         if not self.components:
             return MaximumLikelihood(self.train, self.judge)
+        make = Greedy if exact and self._objective == "tempered" else OBJECTIVES[self._objective]
         log_G = map(self._log_density, (self.train, self.judge))
-        return self._objective(self.train, self.judge, *log_G, 1 / (len(self.components) + 1))
+        return make(self.train, self.judge, *log_G, 1 / (len(self.components) + 1))
 
     def _joint_objective(self, k: int) -> Objective:
         """What component `k` is retrained for, all others held fixed."""

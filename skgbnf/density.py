@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Ladder
-from skgbnf.flows import Architecture
+from skgbnf.flows import NETWORK_FAMILIES, Architecture
 from skgbnf.mixture import FlowMixture
 from skgbnf.persistence import (
     FittedComponent,
@@ -457,9 +457,11 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
         flow = self.flow
         if isinstance(flow, str) and flow == "auto":
             flow = "gaussian_mixture" if n_rounds == 0 else "nsf"
-        return [self._ladder(kind) for kind in (flow if isinstance(flow, list | tuple) else [flow])]
+        kinds = flow if isinstance(flow, list | tuple) else [flow]
+        return [ladder for kind in kinds for ladder in self._family(kind)]
 
-    def _ladder(self, kind) -> Ladder:
+    def _family(self, kind) -> list[Ladder]:
+        """The architectures of one family: with and without margins, or of several sizes."""
         architecture = Architecture(
             kind=kind,
             n_features=self.n_features_in_,
@@ -468,9 +470,11 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
             hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
             activation=self.activation,
         )
-        if kind != "gaussian_mixture":
-            return [architecture]
-        return [replace(architecture, n_components=k) for k in _MIXTURE_SIZES]
+        if kind == "gaussian_mixture":
+            return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
+        if kind in NETWORK_FAMILIES:
+            return [[architecture], [replace(architecture, marginal=False)]]
+        return [[architecture]]
 
     def _report(self, boosting: Boosting, seconds: float) -> None:
         if self.verbose:

@@ -141,7 +141,9 @@ def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fre
         _seed_em(component, objective, train, judge, seed)
     best.update()
     log_g = component_log_prob(component, train.x)
-    for n_iter in range(1, _EM_STEPS + 1):
+    n_iter = 0
+    while n_iter < _EM_STEPS:
+        n_iter += 1
         _em_step(component, objective, train)
         before, log_g = log_g, component_log_prob(component, train.x)
         best.update()

@@ -2,6 +2,20 @@
 
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import BASES
-from skgbnf.flows.families import ACTIVATIONS, FAMILIES, initialise, make_flow
+from skgbnf.flows.families import (
+    ACTIVATIONS,
+    FAMILIES,
+    NETWORK_FAMILIES,
+    initialise,
+    make_flow,
+)
 
-__all__ = ["ACTIVATIONS", "BASES", "FAMILIES", "Architecture", "initialise", "make_flow"]
+__all__ = [
+    "ACTIVATIONS",
+    "BASES",
+    "FAMILIES",
+    "NETWORK_FAMILIES",
+    "Architecture",
+    "initialise",
+    "make_flow",
+]

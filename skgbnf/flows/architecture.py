@@ -22,6 +22,7 @@ class Architecture:
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    marginal: bool = True
     n_components: int = 1
 
     def build(self) -> LazyDistribution:

@@ -12,6 +12,7 @@ from zuko.transforms import MonotonicAffineTransform
 from skgbnf.flows.bases import BASES
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
+from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import RationalQuadraticSpline
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
@@ -24,7 +25,7 @@ _SMALL_START = 0.1
 _AFFINE = {"univariate": MonotonicAffineTransform, "shapes": [(), ()]}
 _SPLINE = {
     "univariate": RationalQuadraticSpline,
-    "shapes": [(_N_BINS,), (_N_BINS,), (_N_BINS - 1,)],
+    "shapes": [(3 * _N_BINS - 1,)],
 }
 
 Layer = Callable[..., LazyTransform]
@@ -38,6 +39,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (128, 128),
     activation: str = "relu",
+    marginal: bool = True,
     n_components: int = 1,
 ) -> LazyDistribution:
     """Build an untrained component with parameters drawn from torch's generator.
@@ -62,6 +64,10 @@ def make_flow(
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
 
+    marginal : bool, default=True
+        Whether the first layer is a spline for each column. It helps where margins are skewed
+        and hurts where columns are linear functions of each other.
+
     n_components : int, default=1
         Number of Gaussians of a "gaussian_mixture".
 
@@ -85,7 +91,7 @@ def make_flow(
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
     network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
-    layers: list[LazyTransform] = []
+    layers: list[LazyTransform] = [MarginalSpline(n_features)] if marginal else []
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
@@ -108,7 +114,10 @@ _LAYERS: dict[str, Layer] = {
     "realnvp": partial(_coupling, **_AFFINE),
 }
 
-FAMILIES = (*_LAYERS, "affine", "gaussian_mixture")
+NETWORK_FAMILIES = tuple(_LAYERS)
+"""Names of the families whose layers are governed by networks."""
+
+FAMILIES = (*NETWORK_FAMILIES, "affine", "gaussian_mixture")
 """Names that :func:`make_flow` knows."""
 
 
@@ -131,7 +140,7 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Whiten weighted rows with the component's first linear layer.
+    """Start the margins and the first linear layer from weighted rows, which they whiten.
 
     Parameters
     ----------
@@ -142,6 +151,10 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
 
     weights : Tensor of shape (n_samples,)
     """
-    layers = getattr(getattr(component, "transform", None), "transforms", ())
-    if len(layers) and isinstance(layers[0], LULinear):
-        layers[0].initialise(x, weights)
+    for layer in getattr(getattr(component, "transform", None), "transforms", ()):
+        if not isinstance(layer, MarginalSpline | LULinear):
+            return
+        layer.initialise(x, weights)
+        if isinstance(layer, LULinear):
+            return
+        x = layer()(x)

@@ -1,0 +1,58 @@
+"""A first layer that gives each column a standard normal margin."""
+
+import torch
+from torch import Tensor
+from zuko.flows import ElementWiseTransform
+
+from skgbnf.flows.spline import BOUND, RationalQuadraticSpline, raw_parameters
+
+
+class MarginalSpline(ElementWiseTransform):
+    """One spline per column, started from the column's weighted quantiles.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns.
+
+    n_bins : int, default=16
+        Number of bins of each spline.
+    """
+
+    def __init__(self, n_features: int, n_bins: int = 16) -> None:
+        super().__init__(
+            n_features,
+            univariate=RationalQuadraticSpline,
+            shapes=[(3 * n_bins - 1,)],
+        )
+        torch.nn.init.zeros_(self.phi[0])
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, weights: Tensor) -> None:
+        """Map the weighted quantiles of each column onto those of the standard normal."""
+        n_bins = (self.phi[0].shape[-1] + 1) // 3
+        normal = torch.linspace(-2.5, 2.5, n_bins - 1, dtype=x.dtype, device=x.device)
+        quantiles = weighted_quantiles(x, weights, torch.special.ndtr(normal))
+        x_knots = _spread(quantiles)
+        y_knots = torch.nn.functional.pad(normal, (1, 1))
+        y_knots[0], y_knots[-1] = -BOUND, BOUND
+        self.phi[0].copy_(raw_parameters(x_knots, y_knots.expand_as(x_knots)))
+
+
+def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles of each column, shape (n_features, n_levels), under weighted rows."""
+    order = x.argsort(dim=0)
+    ordered = x.gather(0, order).T.contiguous()
+    mass = weights[order].T.cumsum(dim=1)
+    wanted = (levels * mass[:, -1:]).contiguous()
+    index = torch.searchsorted(mass.contiguous(), wanted).clamp(max=len(x) - 1)
+    return ordered.gather(1, index)
+
+
+def _spread(quantiles: Tensor, smallest: float = 2e-2) -> Tensor:
+    """Knots from -BOUND to BOUND near the quantiles, no two closer than about `smallest`."""
+    ends = quantiles.new_full((len(quantiles), 1), BOUND)
+    knots = torch.cat([-ends, quantiles.clamp(-BOUND, BOUND), ends], dim=1)
+    widths = knots.diff(dim=1).clamp(min=smallest)
+    widths = widths * (2 * BOUND / widths.sum(dim=1, keepdim=True))
+    return torch.nn.functional.pad(widths.cumsum(dim=1), (1, 0)) - BOUND
