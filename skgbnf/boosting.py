@@ -36,7 +36,6 @@ _EM_TOL = 1e-9
 _PRIOR_ROWS = 1.0
 _WEIGHT_CLIP = 10.0
 _FINE_TUNE_RATE = 0.25
-_TEMPERED_STRENGTH = 0.5
 _TRIALS_PER_ROUND = 10
 
 Ladder = Iterable[Architecture]
@@ -49,7 +48,7 @@ class MaximumLikelihood:
     def __init__(self, train: Rows, judge: Rows) -> None:
         self._weights, self._judge = train.weights, judge
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         return self._weights[index]
 
     def judge(self, log_g: Tensor) -> float:
@@ -72,9 +71,10 @@ class Greedy:
     rho : float
         Weight of the component to begin with.
 
-    strength : float, default=1.0
-        How strongly the component specialises: the power to which the weights are raised. With
-        1 the objective is exact; with 0 the component ignores the rest of the mixture.
+    tempered : bool, default=False
+        Whether the weights are raised to a power that rises from 0 to 1 during the round. With
+        1 the objective is exact; with 0 the component ignores the rest of the mixture, which
+        serves a strong component better. The judging rows choose where to stop in between.
     """
 
     def __init__(
@@ -84,17 +84,19 @@ class Greedy:
         log_G_train: Tensor,
         log_G_judge: Tensor,
         rho: float,
-        strength: float = 1.0,
+        *,
+        tempered: bool = False,
     ) -> None:
         self._train, self._judge = train, judge
         self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
         self._rho = self._smallest = rho
-        self._strength = strength
+        self._tempered = tempered
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         log_G = self._log_G_train[index]
         log_mixture = torch.logaddexp(math.log1p(-self._rho) + log_G, math.log(self._rho) + log_g)
-        return self._train.weights[index] * (self._strength * (log_g - log_mixture)).exp()
+        power = progress if self._tempered else 1.0
+        return self._train.weights[index] * (power * (log_g - log_mixture)).exp()
 
     def judge(self, log_g: Tensor) -> float:
         log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
@@ -121,12 +123,12 @@ class Weighted(Greedy):
         self._weights = rows * inverse.clamp(max=_WEIGHT_CLIP)
         self._weights /= self._weights.mean()
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         return self._weights[index]
 
 
 OBJECTIVES = {
-    "tempered": partial(Greedy, strength=_TEMPERED_STRENGTH),
+    "tempered": partial(Greedy, tempered=True),
     "greedy": Greedy,
     "weighted": Weighted,
 }

@@ -59,10 +59,10 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_estimators : int, default=8
+    n_estimators : int, default=4
         Largest number of rounds. Fewer are kept if held-out rows stop gaining.
 
-    flow : str, callable, or list of these, default="auto"
+    flow : str, callable, or list of these, default="nsf"
         Family of the components.
 
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
@@ -70,19 +70,22 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
         - "maf", "realnvp": affine maps, autoregressive and coupling.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
-        - "auto": "gaussian_mixture" in the first round, "nsf" in those after it.
         - a callable ``n_features -> zuko.flows.Flow``, to be trained on standardised rows.
 
-        From a list each round takes what does best on held-out rows.
+        From a list each round takes what does best on held-out rows, networks after a trial of
+        a tenth of the epochs. In the same way each round decides whether a flow governed by
+        networks begins with a spline for each column.
 
     base : {"normal", "student_t"}, default="normal"
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
         column.
 
-    objective : {"greedy", "weighted"}, default="greedy"
-        What rounds after the first maximise: "greedy" the exact likelihood of the mixture,
-        "weighted" the component's own likelihood on rows weighted by the inverse of the present
-        density, as in [1]_.
+    objective : {"tempered", "greedy", "weighted"}, default="tempered"
+        What rounds after the first maximise. "greedy": the exact likelihood of the mixture, as a
+        function of the new component. "tempered": at first the component's own likelihood, then
+        ever more that of the mixture; held-out rows decide where to stop. "weighted": the
+        component's own likelihood on rows weighted by the inverse of the present density, as in
+        [1]_. Components fitted by EM take "tempered" for "greedy".
 
     n_transforms : int, default=3
         Layers of each flow.
@@ -186,11 +189,11 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_estimators=8,
+        n_estimators=4,
         *,
-        flow="auto",
+        flow="nsf",
         base="normal",
-        objective="greedy",
+        objective="tempered",
         n_transforms=3,
         hidden_layer_sizes=(64, 64),
         activation="relu",
@@ -443,7 +446,7 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
         best = boosting.best_round(self.tol)
         while len(boosting.stages) < self.n_estimators:
             start = time.perf_counter()
-            gain = boosting.add_round(self._ladders(len(boosting.stages)))
+            gain = boosting.add_round(self._ladders())
             self._report(boosting, time.perf_counter() - start)
             best = boosting.best_round(self.tol)
             if gain <= self.tol or len(boosting.stages) - best >= self.n_iter_no_change:
@@ -452,12 +455,9 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
         for _ in range(self.fine_tune):
             boosting.fine_tune()
 
-    def _ladders(self, n_rounds: int) -> list[Ladder]:
-        """Architectures that the next round may choose from."""
-        flow = self.flow
-        if isinstance(flow, str) and flow == "auto":
-            flow = "gaussian_mixture" if n_rounds == 0 else "nsf"
-        kinds = flow if isinstance(flow, list | tuple) else [flow]
+    def _ladders(self) -> list[Ladder]:
+        """Architectures that a round may choose from."""
+        kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
         return [ladder for kind in kinds for ladder in self._family(kind)]
 
     def _family(self, kind) -> list[Ladder]:

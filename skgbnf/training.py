@@ -53,10 +53,11 @@ class Rows:
 class Objective(Protocol):
     """What a component is trained for, as a weighted likelihood that may move with it."""
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         """Weights of training rows, given the component's log-densities there.
 
-        The gradient of the objective with respect to ``log_g``, up to a constant factor.
+        `progress` runs from 0 to 1 over the epochs. The weights are the gradient of the
+        objective with respect to ``log_g``, up to a constant factor.
         """
 
     def judge(self, log_g: Tensor) -> float:
@@ -155,7 +156,7 @@ def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fre
 
 def _seed_em(component, objective, train: Rows, judge: Rows, seed: int) -> None:
     """Leave the component in the best of several short runs from random starts."""
-    everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None))
+    everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
     n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
     best = _Best(component, objective, judge)
     for start in range(_EM_STARTS):
@@ -169,7 +170,7 @@ def _seed_em(component, objective, train: Rows, judge: Rows, seed: int) -> None:
 
 
 def _em_step(component, objective, train: Rows) -> None:
-    weights = objective.row_weights(component_log_prob(component, train.x), slice(None))
+    weights = objective.row_weights(component_log_prob(component, train.x), slice(None), 1.0)
     if weights.sum() > 0:
         component.em_step(train.x, weights)
 
@@ -188,13 +189,13 @@ def _fit_by_gradient(
     n_stale = n_decays = 0
     for n_iter in range(1, settings.max_iter + 1):
         order = torch.randperm(len(x), generator=generator).to(x.device)
-        healthy = all(
-            descent.step(
-                _batch_loss(component, objective, x, index),
-                _cosine(((n_iter - 1) * n_batches + i) / n_steps) * _DECAY**n_decays,
-            )
-            for i, index in enumerate(order.tensor_split(n_batches))
-        )
+        healthy = True
+        for i, index in enumerate(order.tensor_split(n_batches)):
+            progress = ((n_iter - 1) * n_batches + i) / n_steps
+            loss = _batch_loss(component, objective, x, index, progress)
+            healthy = descent.step(loss, _cosine(progress) * _DECAY**n_decays)
+            if not healthy:
+                break
         n_stale = 0 if healthy and best.update() else n_stale + 1
         if healthy and n_stale < _PATIENCE:
             continue
@@ -212,9 +213,10 @@ def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _batch_loss(component, objective, x: Tensor, index: Tensor) -> Tensor:
+def _batch_loss(component, objective, x: Tensor, index: Tensor, progress: float) -> Tensor:
     log_g = component().log_prob(x[index])
-    return -(objective.row_weights(log_g.detach(), index).to(log_g) * log_g).mean()
+    weights = objective.row_weights(log_g.detach(), index, progress)
+    return -(weights.to(log_g) * log_g).mean()
 
 
 class _Descent:
@@ -226,7 +228,7 @@ class _Descent:
 
     def __init__(self, component: nn.Module, learning_rate: float) -> None:
         self.average = copy.deepcopy(component)
-        self._component, self._learning_rate = component, learning_rate
+        self._learning_rate = learning_rate
         self._parameters = list(component.parameters())
         self.restart()
 

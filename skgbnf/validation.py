@@ -50,7 +50,7 @@ def check_flow(flow: object) -> None:
         raise ValueError("flow: a list must name at least one family, got an empty one.")
     for choice in flow if several else [flow]:
         if not callable(choice):
-            check_choice("flow", choice, FAMILIES if several else ("auto", *FAMILIES))
+            check_choice("flow", choice, FAMILIES)
 
 
 def check_hidden_layer_sizes(sizes: object) -> tuple[int, ...]:
