@@ -26,4 +26,4 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 
 def derive_seed(seed: int, *keys: int) -> int:
     """Derive an independent seed for one use, the same whenever it is asked for."""
-    return int(np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)[0]) >> 1

@@ -1,0 +1,52 @@
+# Every target makes the environment it needs: Python 3.11 or later, git and make are enough.
+# Another interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-oldest lint format docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+demo: $(VENV)/.stamp ## fit tables that scikit-learn ships, print scores, draw demo.png
+	$(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/.stamp ## run all tests and doctests
+	$(VENV)/bin/python -m pytest
+
+test-oldest: $(OLDEST)/.stamp ## run them with the oldest supported dependencies
+	$(OLDEST)/bin/python -m pytest
+
+lint: $(VENV)/.stamp ## check style and formatting
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(VENV)/.stamp ## repair style and formatting in place
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/.stamp ## run the doctests and all examples in the documents, check links and module map
+	$(VENV)/bin/python -m pytest skgbnf
+	$(VENV)/bin/python docs/check.py
+
+clean: ## remove environments, caches and everything generated
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis demo.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	$(call install,constraints.txt)
+
+$(OLDEST)/.stamp: pyproject.toml constraints-oldest.txt
+	$(call install,constraints-oldest.txt)
+
+# Make the environment around $@, install the package into it in place, with the tools of "dev".
+define install
+@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+	"skgbnf needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0])'
+$(PYTHON) -m venv $(@D)
+$(@D)/bin/python -m pip install --quiet --constraint $(1) --editable '.[dev]'
+touch $@
+endef

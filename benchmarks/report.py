@@ -1,0 +1,40 @@
+"""What the benchmarks share: a description of the machine, and results as JSON."""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+import zuko
+
+import skgbnf
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict:
+    """What a time was measured on."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "processor": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+        "torch": torch.__version__,
+        "zuko": zuko.__version__,
+        "skgbnf": skgbnf.__version__,
+    }
+
+
+def write(path: Path, results: dict) -> None:
+    """Write results whole or not at all, so that an interrupt leaves the last good file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(results, indent=2) + "\n")
+    partial.replace(path)
