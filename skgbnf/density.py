@@ -10,18 +10,15 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Ladder
 from skgbnf.flows import NETWORK_FAMILIES, Architecture
 from skgbnf.mixture import FlowMixture
-from skgbnf.persistence import (
-    FittedComponent,
-    component_from_state,
-    component_to_state,
-    persistent,
-)
+from skgbnf.persistence import FittedComponent, persistent
 from skgbnf.standardisation import Standardisation
+from skgbnf.state import MixtureState
 from skgbnf.training import Rows, Settings
 from skgbnf.validation import (
     check_density_parameters,
@@ -47,7 +44,7 @@ _MAX_EPOCHS = 200
 
 
 @persistent
-class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
+class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     r"""Density of a numeric table by gradient boosting normalizing flows.
 
     A mixture of flows that grows by rounds. Each round trains one more component on what the
@@ -111,8 +108,9 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
 
     validation_fraction : float or None, default=0.1
         Share of the rows set aside to stop the training of a component, to fit the weights of
-        the mixture and to choose the number of rounds. None or 0 trains on all rows for
-        `n_estimators` rounds of `max_iter` epochs. Ignored if `fit` is given `X_val`.
+        the mixture and to choose the number of rounds; at least 10, but no more than a third
+        of the rows. None or 0 trains on all rows for `n_estimators` rounds and lets the
+        training rows decide the rest. Ignored if `fit` is given `X_val`.
 
     n_iter_no_change : int, default=2
         Rounds without gain on held-out rows after which boosting stops.
@@ -264,7 +262,10 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
         try:
             train, judge = self._check_rows(X, sample_weight, X_val, sample_weight_val)
             boosting = self._start(train, judge)
-            self._boost(boosting)
+            # The tensors of a training step are small: more threads cost more than they give,
+            # many times more where the machine is busy.
+            with threadpool_limits(limits=1, user_api="openmp"):
+                self._boost(boosting)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
                 self._publish(boosting)
@@ -444,14 +445,17 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
     def _boost(self, boosting: Boosting) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
         best = boosting.best_round(self.tol)
+        held_out = boosting.judge is not boosting.train
         while len(boosting.stages) < self.n_estimators:
             start = time.perf_counter()
             gain = boosting.add_round(self._ladders())
             self._report(boosting, time.perf_counter() - start)
             best = boosting.best_round(self.tol)
-            if gain <= self.tol or len(boosting.stages) - best >= self.n_iter_no_change:
+            n_stale = len(boosting.stages) - best
+            if held_out and (gain <= self.tol or n_stale >= self.n_iter_no_change):
                 break
-        boosting.truncate(best)
+        if held_out:
+            boosting.truncate(best)
         for _ in range(self.fine_tune):
             boosting.fine_tune()
 
@@ -526,84 +530,3 @@ class GradientBoostedFlowDensity(DensityMixin, BaseEstimator):
                 chunks.append(evaluate(mixture, Z).cpu().numpy())
         log_det = X.dtype.type(standardisation.log_det)
         return np.concatenate(chunks, axis=1) + log_det
-
-    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
-        check_is_fitted(self)
-        parameters = self.get_params(deep=False)
-        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
-            raise ValueError(
-                "random_state: a generator cannot be saved; "
-                "set_params(random_state=None) or an integer first."
-            )
-        components, arrays = [], {}
-        for k, fitted in enumerate(self.estimators_):
-            data, own = component_to_state(fitted, f"estimators.{k}.")
-            components.append(data)
-            arrays.update(own)
-        for name in _SAVED_ARRAYS:
-            if getattr(self, name) is not None:
-                arrays[name] = np.asarray(getattr(self, name))
-        data = {
-            "parameters": {k: _plain(v) for k, v in parameters.items()},
-            "components": components,
-            "seed": self._seed,
-            "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
-        }
-        return data, arrays
-
-    @classmethod
-    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
-        """Restore a fitted estimator, checking that data and arrays fit together."""
-        parameters = data["parameters"]
-        for name in ("flow", "hidden_layer_sizes"):
-            if isinstance(parameters[name], list):
-                parameters[name] = tuple(parameters[name])
-        self = cls(**parameters)
-        check_density_parameters(self)
-        components = data["components"]
-        self.estimators_ = [
-            component_from_state(component, arrays, f"estimators.{k}.")
-            for k, component in enumerate(components)
-        ]
-        for name in _SAVED_ARRAYS:
-            setattr(self, name, arrays.get(name))
-        self._seed = int(data["seed"])
-        self.n_estimators_ = len(components)
-        self.n_features_in_ = len(self.location_)
-        self.estimator_weights_ = self.staged_weights_[-1].copy()
-        if data["feature_names"]:
-            self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
-        self._check_state()
-        return self
-
-    def _check_state(self) -> None:
-        """Raise ValueError unless the fitted attributes fit together."""
-        n, d = self.n_estimators_, self.n_features_in_
-        shapes = {
-            "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
-            "train_scores_": (n,), "validation_scores_": (n,),
-        }  # fmt: skip
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            optional = name == "validation_scores_" and array is None
-            if not optional and array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-        if any(fitted.architecture.n_features != d for fitted in self.estimators_):
-            raise ValueError("its components have different numbers of columns")
-        if len(getattr(self, "feature_names_in_", range(d))) != d:
-            raise ValueError("it has more or fewer feature names than columns")
-
-
-_SAVED_ARRAYS = (
-    "location_", "scale_", "staged_weights_", "n_iter_", "train_scores_", "validation_scores_",
-)  # fmt: skip
-
-
-def _plain(value):
-    """A constructor parameter as JSON knows it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    return value

@@ -1,0 +1,91 @@
+"""A fitted mixture estimator as plain data and arrays, and back."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skgbnf.persistence import component_from_state, component_to_state
+from skgbnf.validation import check_density_parameters
+
+_SAVED_ARRAYS = (
+    "location_", "scale_", "staged_weights_", "n_iter_", "train_scores_", "validation_scores_",
+)  # fmt: skip
+
+
+class MixtureState:
+    """Mixin with the two methods that :func:`skgbnf.save` and :func:`skgbnf.load` call."""
+
+    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
+        check_is_fitted(self)
+        parameters = self.get_params(deep=False)
+        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
+            raise ValueError(
+                "random_state: a generator cannot be saved; "
+                "set_params(random_state=None) or an integer first."
+            )
+        components, arrays = [], {}
+        for k, fitted in enumerate(self.estimators_):
+            data, own = component_to_state(fitted, f"estimators.{k}.")
+            components.append(data)
+            arrays.update(own)
+        for name in _SAVED_ARRAYS:
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name))
+        data = {
+            "parameters": {k: _plain(v) for k, v in parameters.items()},
+            "components": components,
+            "seed": self._seed,
+            "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
+        }
+        return data, arrays
+
+    @classmethod
+    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
+        """Restore a fitted estimator, checking that data and arrays fit together."""
+        parameters = data["parameters"]
+        for name in ("flow", "hidden_layer_sizes"):
+            if isinstance(parameters[name], list):
+                parameters[name] = tuple(parameters[name])
+        self = cls(**parameters)
+        check_density_parameters(self)
+        components = data["components"]
+        self.estimators_ = [
+            component_from_state(component, arrays, f"estimators.{k}.")
+            for k, component in enumerate(components)
+        ]
+        for name in _SAVED_ARRAYS:
+            setattr(self, name, arrays.get(name))
+        self._seed = int(data["seed"])
+        self.n_estimators_ = len(components)
+        self.n_features_in_ = len(self.location_)
+        self.estimator_weights_ = self.staged_weights_[-1].copy()
+        if data["feature_names"]:
+            self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
+        self._check_state()
+        return self
+
+    def _check_state(self) -> None:
+        """Raise ValueError unless the fitted attributes fit together."""
+        n, d = self.n_estimators_, self.n_features_in_
+        shapes = {
+            "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
+            "train_scores_": (n,), "validation_scores_": (n,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            optional = name == "validation_scores_" and array is None
+            if not optional and array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+        if any(fitted.architecture.n_features != d for fitted in self.estimators_):
+            raise ValueError("its components have different numbers of columns")
+        if len(getattr(self, "feature_names_in_", range(d))) != d:
+            raise ValueError("it has more or fewer feature names than columns")
+
+
+def _plain(value):
+    """A constructor parameter as JSON knows it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    return value
