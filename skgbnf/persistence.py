@@ -214,6 +214,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         architecture.kind in FAMILIES
         and architecture.base in BASES
         and architecture.activation in ACTIVATIONS
+        and isinstance(architecture.marginal, bool)
     )
     if not known:
         raise ValueError(f"it names an unknown component: {architecture}")

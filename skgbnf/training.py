@@ -105,7 +105,7 @@ def fit_component(
         Governs the order of the rows and, for EM, the starts.
 
     fresh : bool, default=True
-        Whether the component is untrained. If not, its present state counts as the best so far.
+        Whether the component is untrained, so that EM needs starts of its own.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def fit_component(
     """
     if hasattr(component, "em_step"):
         return _fit_by_em(component, objective, train, judge, seed, fresh=fresh)
-    return _fit_by_gradient(component, objective, train, judge, settings, seed, fresh=fresh)
+    return _fit_by_gradient(component, objective, train, judge, settings, seed)
 
 
 class _Best:
@@ -176,14 +176,13 @@ def _em_step(component, objective, train: Rows) -> None:
 
 
 def _fit_by_gradient(
-    component, objective, train: Rows, judge: Rows, settings: Settings, seed: int, *, fresh: bool
+    component, objective, train: Rows, judge: Rows, settings: Settings, seed: int
 ) -> int:
     x = train.x.float()
     generator = torch.Generator().manual_seed(seed)
     descent = _Descent(component, settings.learning_rate)
     best = _Best(descent.average, objective, judge)
-    if not fresh:
-        best.update()
+    best.update()
     n_batches = math.ceil(len(x) / settings.batch_size)
     n_steps = settings.max_iter * n_batches
     n_stale = n_decays = 0
