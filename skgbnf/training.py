@@ -24,7 +24,6 @@ _PATIENCE = 6
 _DECAY = 0.25
 _N_DECAYS = 3
 _MAX_FAILED_STEPS = 10
-_EM_STARTS = 8
 _EM_TRIAL_STEPS = 5
 _EM_STEPS = 200
 _EM_TOL = 1e-4
@@ -91,7 +90,8 @@ def fit_component(
     Parameters
     ----------
     component : zuko.lazy.LazyDistribution
-        With the methods ``em_seed`` and ``em_step`` it is fitted by EM, otherwise by Adam.
+        With the methods ``em_seed`` and ``em_step`` it is fitted by EM from ``n_em_starts``
+        starts, otherwise by Adam.
 
     objective : Objective
 
@@ -105,7 +105,7 @@ def fit_component(
         Governs the order of the rows and, for EM, the starts.
 
     fresh : bool, default=True
-        Whether the component is untrained, so that EM needs starts of its own.
+        Whether the component is untrained. EM does not go back to an untrained state.
 
     Returns
     -------
@@ -138,9 +138,10 @@ class _Best:
 
 def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fresh: bool) -> int:
     best = _Best(component, objective, judge)
-    if fresh:
-        _seed_em(component, objective, train, judge, seed)
-    best.update()
+    if not fresh:
+        best.update()
+    _try_starts(component, objective, train, best, seed)
+    best.restore()
     log_g = component_log_prob(component, train.x)
     n_iter = 0
     while n_iter < _EM_STEPS:
@@ -154,19 +155,17 @@ def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fre
     return n_iter
 
 
-def _seed_em(component, objective, train: Rows, judge: Rows, seed: int) -> None:
-    """Leave the component in the best of several short runs from random starts."""
+def _try_starts(component, objective, train: Rows, best: _Best, seed: int) -> None:
+    """Run EM for a few steps from random places, which is how it leaves poor optima."""
     everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
     n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
-    best = _Best(component, objective, judge)
-    for start in range(_EM_STARTS):
+    for start in range(component.n_em_starts):
         n_neighbours = max(n_smallest, len(train.x) >> (start % 4 + 1))
         with seeded(derive_seed(seed, start), train.x.device):
             component.em_seed(train.x, everywhere, n_neighbours)
         for _ in range(_EM_TRIAL_STEPS):
             _em_step(component, objective, train)
         best.update()
-    best.restore()
 
 
 def _em_step(component, objective, train: Rows) -> None:

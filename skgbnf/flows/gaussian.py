@@ -21,6 +21,8 @@ class AffineFlow(Flow):
         What the whitened rows follow; :meth:`em_step` is exact when it is the standard normal.
     """
 
+    n_em_starts = 24
+
     def __init__(self, n_features: int, base: LazyDistribution) -> None:
         super().__init__([LULinear(n_features, permute=False)], base)
 
@@ -51,6 +53,8 @@ class GaussianMixture(GMM):
     Maximum Likelihood from Incomplete Data via the EM Algorithm. A. P. Dempster, N. M. Laird,
     D. B. Rubin, 1977. https://www.jstor.org/stable/2984875
     """
+
+    n_em_starts = 8
 
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__(n_features, components=n_components)
