@@ -1,0 +1,44 @@
+"""Small tables and small estimators that the tests share."""
+
+import numpy as np
+import pytest
+
+from skgbnf import GradientBoostedFlowDensity
+
+SMALL = {
+    "n_estimators": 2,
+    "max_iter": 2,
+    "n_transforms": 2,
+    "hidden_layer_sizes": (16,),
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Factory of estimators that fit in a fraction of a second; keywords override its choices."""
+
+    def make(**parameters):
+        return GradientBoostedFlowDensity(**{**SMALL, "flow": "nsf", **parameters})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def table2():
+    """Rows of a curved and skewed density in two columns of different units, shape (200, 2)."""
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=(200, 2))
+    X = np.column_stack([5.0 + 3.0 * z[:, 0], 0.2 * z[:, 0] ** 2 + 0.1 * z[:, 1]])
+    X.setflags(write=False)
+    return X
+
+
+@pytest.fixture(scope="session")
+def table3():
+    """Correlated rows with one heavy-tailed column, shape (120, 3)."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(120, 3))
+    X = np.column_stack([z[:, 0], z[:, 0] + 0.5 * z[:, 1], rng.standard_t(4, size=120)])
+    X.setflags(write=False)
+    return X

@@ -1,0 +1,129 @@
+"""The module map: imports point down only, and the README draws the modules that exist."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "skgbnf"
+
+FLOORS = [
+    {"_random", "flows"},
+    {"mixture", "standardisation"},
+    {"training"},
+    {"boosting", "persistence"},
+    {"validation"},
+    {"state"},
+    {"density"},
+]
+"""Rooms from the ground up; one imports only from floors below its own."""
+
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+FLOWS_MAY_IMPORT = {"torch", "zuko"}
+DEPENDENCIES = {"numpy", "sklearn", "torch", "zuko", "joblib", "safetensors", "threadpoolctl"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(path):
+    """Names of all modules a file imports, at its top or within its functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they lead"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def imported_modules(name):
+    """Modules of the package that a module imports."""
+    return {found for found in imports_of(MODULES[name]) if found in MODULES} - {name, "skgbnf"}
+
+
+def room_of(name):
+    return name.split(".")[1]
+
+
+def test_the_package_was_found():
+    assert {"skgbnf", "skgbnf.density", "skgbnf.flows.spline"} <= MODULES.keys()
+    assert "skgbnf.boosting" in imported_modules("skgbnf.density")
+
+
+def test_every_room_has_a_floor():
+    rooms = {room_of(name) for name in MODULES if name != "skgbnf"}
+    assert rooms == FLOOR_OF.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "skgbnf"])
+def test_imports_point_down(name):
+    assert "skgbnf" not in imports_of(MODULES[name]), "the roof is imported from below"
+    for other in imported_modules(name):
+        same_room = room_of(other) == room_of(name)
+        assert same_room or FLOOR_OF[room_of(other)] < FLOOR_OF[room_of(name)], other
+
+
+def test_there_is_no_import_cycle():
+    finished, open_path = set(), []
+
+    def visit(name):
+        assert name not in open_path, " -> ".join([*open_path, name])
+        if name not in finished:
+            open_path.append(name)
+            for other in imported_modules(name):
+                visit(other)
+            finished.add(open_path.pop())
+
+    for name in MODULES:
+        visit(name)
+    assert finished == MODULES.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("skgbnf.flows")])
+def test_flows_know_torch_and_zuko_only(name):
+    for found in imports_of(MODULES[name]):
+        top = found.split(".")[0]
+        allowed = top in FLOWS_MAY_IMPORT | set(sys.stdlib_module_names)
+        assert allowed or found.startswith("skgbnf.flows"), found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_declared_dependencies_are_imported(name):
+    tops = {found.split(".")[0] for found in imports_of(MODULES[name])}
+    assert tops <= DEPENDENCIES | {"skgbnf"} | set(sys.stdlib_module_names)
+    declared = (ROOT / "pyproject.toml").read_text()
+    for top in tops & DEPENDENCIES:
+        assert f'"{top.replace("sklearn", "scikit-learn")}>=' in declared, top
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_private_of_other_packages_is_imported(name):
+    for found in imports_of(MODULES[name]):
+        private = any(part.startswith("_") and part != "__future__" for part in found.split("."))
+        assert not private or found.startswith("skgbnf."), found
+
+
+def test_the_readme_draws_the_rooms_that_exist():
+    readme = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```\w*\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    (drawing,) = [block for block in blocks if "density.py" in block]
+    drawn = re.findall(r"(?<!\S)(\w+)(?:\.py|/)(?!\S)", drawing)
+    assert sorted(drawn) == sorted(FLOOR_OF)
+    height = {room: line for line, text in enumerate(drawing.splitlines())
+              for room in re.findall(r"(?<!\S)(\w+)(?:\.py|/)(?!\S)", text)}  # fmt: skip
+    for name in MODULES.keys() - {"skgbnf"}:
+        for other in imported_modules(name):
+            lower = height[room_of(other)] > height[room_of(name)]
+            assert room_of(other) == room_of(name) or lower, f"{name} imports {other}"
