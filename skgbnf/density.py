@@ -26,6 +26,7 @@ from skgbnf.validation import (
     check_integer,
     check_weights,
     fit_device,
+    rounded,
     score_device,
     seed_from,
 )
@@ -264,7 +265,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             boosting = self._start(train, judge)
             # The tensors of a training step are small: more threads cost more than they give,
             # many times more where the machine is busy.
-            with threadpool_limits(limits=1, user_api="openmp"):
+            limits = threadpool_limits(limits=1, user_api="openmp")
+            with limits, torch.inference_mode(False), torch.enable_grad():
                 self._boost(boosting)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
@@ -362,7 +364,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         device = fit_device(self.device)
         proceed = self.warm_start and hasattr(self, "estimators_")
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2, reset=not proceed)
-        weights = check_weights(sample_weight, len(X))
+        weights = rounded(check_weights(sample_weight, len(X)))
         X, weights = X[weights > 0], weights[weights > 0]
         if len(X) < 2:
             raise ValueError("sample_weight must be positive for at least two rows, got one.")
@@ -375,6 +377,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         else:
             X_val = self._check_X(X_val)
             weights_val = check_weights(sample_weight_val, len(X_val), "sample_weight_val")
+            weights_val = rounded(weights_val)
         if not proceed:
             self._standardise(X, weights)
         train = self._rows(X, weights, device)
@@ -412,9 +415,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     def _rows(self, X, weights, device) -> Rows:
         Z = torch.from_numpy(self._standardisation().transform(X)).to(device)
-        # Rounding to float32 makes weights that differ by a factor identical, not merely close.
-        shares = (weights / weights.max()).astype(np.float64)
-        shares = (shares / shares.mean()).astype(np.float32).astype(np.float64)
+        shares = weights / weights.mean()
         return Rows(Z, torch.from_numpy(shares).to(device))
 
     def _start(self, train: Rows, judge: Rows) -> Boosting:

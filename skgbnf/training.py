@@ -160,7 +160,7 @@ def _try_starts(component, objective, train: Rows, best: _Best, seed: int) -> No
     everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
     n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
     for start in range(component.n_em_starts):
-        n_neighbours = max(n_smallest, len(train.x) >> (start % 4 + 1))
+        n_neighbours = max(n_smallest, len(train.x) >> (start % 4 + 2))
         with seeded(derive_seed(seed, start), train.x.device):
             component.em_seed(train.x, everywhere, n_neighbours)
         for _ in range(_EM_TRIAL_STEPS):

@@ -125,6 +125,8 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
     """
     if sample_weight is None:
         return np.ones(n_samples)
+    if np.iscomplexobj(sample_weight):
+        raise ValueError(f"{name} must hold real numbers, got complex ones.")
     try:
         weights = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as e:
@@ -142,6 +144,25 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
     return weights
 
 
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """Weights as shares of the largest, to seven digits.
+
+    Weights that differ by a common factor become identical, not merely close, and so do the
+    models trained with them.
+    """
+    return (weights / weights.max()).astype(np.float32).astype(np.float64)
+
+
 def seed_from(random_state) -> int:
     """A seed from None, an integer or a generator; an integer always gives the same one."""
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    if random_state is None:
+        # Not NumPy's global generator, which is the caller's.
+        random_state = np.random.RandomState()
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as e:
+        raise ValueError(
+            "random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState, "
+            f"got {random_state!r}."
+        ) from e
+    return int(generator.randint(np.iinfo(np.int32).max))

@@ -22,6 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 
 import skgbnf
 
@@ -466,10 +467,11 @@ def test_without_warm_start_a_fit_begins_anew(quick, table2, table3):
 @contextlib.contextmanager
 def untouched():
     """Assert that the global state of NumPy and torch is afterwards what it was before."""
-    numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()
+    numpy_generator = check_random_state(None)  # the global one
+    numpy_state, torch_state = numpy_generator.get_state(), torch.get_rng_state()
     settings = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
     yield
-    for now, before in zip(np.random.get_state(), numpy_state, strict=True):
+    for now, before in zip(numpy_generator.get_state(), numpy_state, strict=True):
         assert np.array_equal(now, before)
     assert torch.equal(torch.get_rng_state(), torch_state)
     now = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+import torch
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.families import make_flow
@@ -45,7 +46,14 @@ def _checked(flow: object, n_features: int) -> LazyDistribution:
             "flow: a callable must return a zuko.flows.Flow or another "
             f"zuko.lazy.LazyDistribution, got {type(flow).__name__}."
         )
-    event_shape = tuple(flow().event_shape)
+    try:
+        distribution = flow()
+        distribution.log_prob(torch.zeros(1, *distribution.event_shape))
+    except (RuntimeError, TypeError, AttributeError, ValueError) as e:
+        raise ValueError(
+            f"flow: the callable's density cannot be evaluated without a context ({e})."
+        ) from e
+    event_shape = tuple(distribution.event_shape)
     if event_shape != (n_features,):
         raise ValueError(
             f"flow: the callable returned a density over shape {event_shape}, "
