@@ -125,10 +125,11 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
     """
     if sample_weight is None:
         return np.ones(n_samples)
-    if np.iscomplexobj(sample_weight):
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind == "c":
         raise ValueError(f"{name} must hold real numbers, got complex ones.")
     try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights = weights.astype(np.float64)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{name} must hold numbers, got {sample_weight!r}.") from e
     if weights.ndim == 0:

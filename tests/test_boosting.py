@@ -8,11 +8,19 @@ import pytest
 import torch
 from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from skgbnf import GradientBoostedFlowDensity
 from skgbnf.boosting import Boosting, Greedy, Weighted, certificate, corrective_weights
 from skgbnf.flows import Architecture
 from skgbnf.training import Rows, Settings
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """As fit does: several threads on small tensors are slow where the machine is busy."""
+    with threadpool_limits(limits=1, user_api="openmp"):
+        yield
 
 
 def rows_of(X, weights=None):
