@@ -15,7 +15,7 @@ from safetensors.numpy import save as write_tensors
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import seeded
-from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, Architecture
+from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, NETWORK_FAMILIES, Architecture
 
 FORMAT_VERSION = 1
 _FORMAT = "skgbnf"
@@ -218,7 +218,8 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     )
     if not known:
         raise ValueError(f"it names an unknown component: {architecture}")
-    network = architecture.kind not in ("affine", "gaussian_mixture")
+    # With one column there is nothing to condition on, and no network.
+    network = architecture.kind in NETWORK_FAMILIES and architecture.n_features > 1
     sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
     counts = (*sizes, architecture.n_transforms, architecture.n_components)
     if not all(type(count) is int and count > 0 for count in counts):

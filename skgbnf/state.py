@@ -23,6 +23,9 @@ class MixtureState:
                 "random_state: a generator cannot be saved; "
                 "set_params(random_state=None) or an integer first."
             )
+        kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
+        if any(callable(kind) for kind in kinds):
+            raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
         components, arrays = [], {}
         for k, fitted in enumerate(self.estimators_):
             data, own = component_to_state(fitted, f"estimators.{k}.")
@@ -76,6 +79,13 @@ class MixtureState:
             optional = name == "validation_scores_" and array is None
             if not optional and array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+        weights, scale = self.staged_weights_, self.scale_
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights[-1].any()):
+            raise ValueError("its weights are not finite, not negative and somewhere positive")
+        if not (
+            np.isfinite(self.location_).all() and np.isfinite(scale).all() and (scale > 0).all()
+        ):
+            raise ValueError("its location or scale is not finite, or a scale is not positive")
         if any(fitted.architecture.n_features != d for fitted in self.estimators_):
             raise ValueError("its components have different numbers of columns")
         if len(getattr(self, "feature_names_in_", range(d))) != d:

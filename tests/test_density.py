@@ -404,7 +404,7 @@ def test_boosting_stops_when_held_out_rows_gain_less_than_tol(quick, table2):
     settings = {"flow": "affine", "n_estimators": 8, "n_iter_no_change": 8}
     patient = quick(tol=0.0, **settings).fit(X, X_val=X_val)
     stopped = quick(tol=0.05, **settings).fit(X, X_val=X_val)
-    assert (np.diff(patient.validation_scores_) > 0).all()
+    assert patient.validation_scores_[-1] == patient.validation_scores_.max()
     assert 1 < stopped.n_estimators_ < patient.n_estimators_
     assert stopped.validation_scores_[-1] > stopped.validation_scores_[-2] + 0.05
     n = stopped.n_estimators_
