@@ -225,7 +225,10 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     if not all(type(count) is int and count > 0 for count in counts):
         raise ValueError(f"a size of a component is no positive integer: {architecture}")
     largest = [architecture.n_features * architecture.n_components]
+    n_layers = 0
     if network:
-        largest += [a * b for a, b in pairwise(sizes)] + [architecture.n_transforms]
-    if max(largest) > sum(array.size for array in arrays.values()):
-        raise ValueError(f"the sizes of a component do not fit its arrays: {architecture}")
+        largest += [a * b for a, b in pairwise(sizes)]
+        n_layers = architecture.n_transforms + len(architecture.hidden_layer_sizes)
+    too_large = max(largest) > sum(array.size for array in arrays.values())
+    if too_large or n_layers > len(arrays):
+        raise ValueError("the sizes of a component do not fit its arrays")
