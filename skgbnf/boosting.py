@@ -17,6 +17,7 @@ https://papers.nips.cc/paper/1999/hash/a0f3601dc682036423013a5d965db9aa-Abstract
 
 import copy
 import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,7 @@ _EM_TOL = 1e-9
 _PRIOR_ROWS = 1.0
 _WEIGHT_CLIP = 10.0
 _FINE_TUNE_RATE = 0.25
+_SETTLING_STEPS = 20
 _TRIALS_PER_ROUND = 10
 
 Ladder = Iterable[Architecture]
@@ -170,6 +172,26 @@ def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) ->
     return weights
 
 
+def settle(components: Sequence[LazyDistribution], weights: Tensor, train: Rows) -> list[int]:
+    """Run a few steps of EM on all components that know it, and on the weights of all.
+
+    Returns
+    -------
+    settled : list of int
+        Places of the components that were changed.
+    """
+    settled = [k for k, component in enumerate(components) if hasattr(component, "em_step")]
+    log_probs = torch.stack([component_log_prob(c, train.x) for c in components], dim=1)
+    for _ in range(_SETTLING_STEPS):
+        shares = train.weights.unsqueeze(1) * (log_probs + weights.log()).softmax(dim=1)
+        weights = shares.sum(dim=0) / shares.sum()
+        for k in settled:
+            if shares[:, k].sum() > 0:
+                components[k].em_step(train.x, shares[:, k])
+                log_probs[:, k] = component_log_prob(components[k], train.x)
+    return settled
+
+
 def certificate(log_G: Tensor, log_g: Tensor, rows: Rows) -> float:
     """Gain in mean log-likelihood, per unit of weight, of adding a component with weight zero.
 
@@ -249,13 +271,13 @@ class Boosting:
         self.architectures.append(architecture)
         self.components.append(component)
         self.n_iter.append(n_iter)
-        self._append_stage()
+        self.stages.append(self._next_stage(self.stages))
 
-    def add_round(self, ladders: Sequence[Ladder]) -> float:
+    def add_round(self, ladders: Sequence[Ladder], seconds: float = math.inf) -> float:
         """Train one more component, the best by the judging rows of what the ladders offer.
 
-        Where there are several ladders, networks are tried for a tenth of the epochs, and only
-        the best is trained in full.
+        Where there are several ladders, networks are tried for a tenth of the epochs and of the
+        `seconds` that the round may take, and only the best is trained in full.
 
         Returns
         -------
@@ -263,11 +285,15 @@ class Boosting:
             The certificate: what the component promised to gain per unit of weight, in nats.
         """
         contest = len(ladders) > 1
-        max_iter = math.ceil(self._settings.max_iter / _TRIALS_PER_ROUND)
-        settings = replace(self._settings, max_iter=max_iter) if contest else self._settings
-        best = max((self._climb(ladder, settings) for ladder in ladders), key=attrgetter("score"))
+        start = time.perf_counter()
+        full = trial = replace(self._settings, seconds=seconds)
+        if contest:
+            max_iter = math.ceil(full.max_iter / _TRIALS_PER_ROUND)
+            trial = replace(full, max_iter=max_iter, seconds=seconds / _TRIALS_PER_ROUND)
+        best = max((self._climb(ladder, trial) for ladder in ladders), key=attrgetter("score"))
         if contest and not hasattr(best.component, "em_step"):
-            best = self._fit(best.architecture, self._settings)
+            left = seconds - (time.perf_counter() - start)
+            best = self._fit(best.architecture, replace(full, seconds=left))
         gain = math.inf
         if self.components:
             log_g = component_log_prob(best.component, self.judge.x)
@@ -275,27 +301,27 @@ class Boosting:
         self.append(best.architecture, best.component, best.n_iter)
         return gain
 
-    def fine_tune(self) -> None:
-        """Train each component once more against all the others, then fit all weights anew.
+    def fine_tune(self, seconds: float = math.inf) -> None:
+        """Improve all components against all the others, then fit all weights anew.
 
-        A component's state changes only if the judging rows gain, so no pass lowers them.
+        A network is trained once more. A component that EM fits is moved: fitted afresh where
+        the others leave most to explain, then all such components settle together. What the
+        judging rows do not gain from is dropped, so no pass lowers them.
         """
-        rate = _FINE_TUNE_RATE * self._settings.learning_rate
-        settings = replace(self._settings, learning_rate=rate)
-        for k, current in enumerate(self.components):
-            # A copy, so that an interrupt leaves the mixture whole.
-            component = copy.deepcopy(current)
-            seed = derive_seed(self._seed, 2, k, self.n_iter[k])
-            n_iter = fit_component(
-                component, self._joint_objective(k), self.train, self.judge, settings, seed,
-                fresh=False,
-            )  # fmt: skip
-            self.components[k] = component
-            self.n_iter[k] += n_iter
-            for rows, log_probs in self._log_probs.items():
-                log_probs[:, k] = component_log_prob(component, rows.x)
-            self.stages[-1] = self._stage(self.stages[-1].weights)
-        self._refit_stages()
+        deadline = time.perf_counter() + seconds
+        for k, component in enumerate(self.components):
+            left = deadline - time.perf_counter()
+            if left <= 0:
+                break
+            settings = replace(self._settings, seconds=left / (len(self.components) - k))
+            if hasattr(component, "em_step"):
+                self._move(k, settings)
+            else:
+                self._retrain(k, settings)
+        stages: list[Stage] = []
+        for _ in self.components:
+            stages.append(self._next_stage(stages))
+        self.stages = stages
 
     def best_round(self, tol: float) -> int:
         """Number of rounds after which the judging rows gained no more than `tol` nats."""
@@ -311,6 +337,41 @@ class Boosting:
             del kept[n_rounds:]
         for rows, log_probs in self._log_probs.items():
             self._log_probs[rows] = log_probs[:, :n_rounds]
+
+    def _retrain(self, k: int, settings: Settings) -> None:
+        """Go on training component `k`, all others held fixed."""
+        rate = _FINE_TUNE_RATE * settings.learning_rate
+        component = copy.deepcopy(self.components[k])
+        self._fit_jointly(k, component, replace(settings, learning_rate=rate))
+        self._accept({k: component})
+
+    def _move(self, k: int, settings: Settings) -> None:
+        """Let EM settle all components, then once more with component `k` in another place."""
+        for elsewhere in (False, True):
+            components = copy.deepcopy(self.components)
+            if elsewhere:
+                self._fit_jointly(k, components[k], settings)
+            settled = settle(components, self.stages[-1].weights, self.train)
+            self._accept({i: components[i] for i in settled})
+
+    def _fit_jointly(self, k: int, component: LazyDistribution, settings: Settings) -> None:
+        seed = derive_seed(self._seed, 2, k, self.n_iter[k])
+        objective = self._joint_objective(k)
+        self.n_iter[k] += fit_component(
+            component, objective, self.train, self.judge, settings, seed
+        )
+
+    def _accept(self, changed: dict[int, LazyDistribution]) -> None:
+        """Put other components in the places named, if the judging rows gain."""
+        log_probs = {rows: matrix.clone() for rows, matrix in self._log_probs.items()}
+        for rows, matrix in log_probs.items():
+            for k, component in changed.items():
+                matrix[:, k] = component_log_prob(component, rows.x)
+        stage = self._stage(log_probs, self.stages[-1].weights)
+        if stage.judge_score > self.stages[-1].judge_score:
+            components = [changed.get(k, old) for k, old in enumerate(self.components)]
+            # All at once, so that an interrupt leaves the mixture whole.
+            self.components, self._log_probs, self.stages[-1] = components, log_probs, stage
 
     def _climb(self, ladder: Ladder, settings: Settings) -> _Fitted:
         """The best component of a ladder, climbed while the judging rows gain."""
@@ -364,21 +425,17 @@ class Boosting:
     def _log_density(self, rows: Rows) -> Tensor:
         return mixture_log_prob(self._log_probs[rows], self.stages[-1].weights.log())
 
-    def _append_stage(self) -> None:
-        n_rounds = len(self.stages) + 1
+    def _next_stage(self, stages: Sequence[Stage]) -> Stage:
+        """The mixture with one component more than after `stages`."""
+        n_rounds = len(stages) + 1
         start = self.train.x.new_full((n_rounds,), 1 / n_rounds)
-        if self.stages:
-            start[:-1] = self.stages[-1].weights * (1 - 1 / n_rounds)
-        self.stages.append(self._stage(start))
+        if stages:
+            start[:-1] = stages[-1].weights * (1 - 1 / n_rounds)
+        return self._stage(self._log_probs, start)
 
-    def _refit_stages(self) -> None:
-        self.stages.clear()
-        for _ in self.components:
-            self._append_stage()
-
-    def _stage(self, start: Tensor) -> Stage:
+    def _stage(self, log_probs: dict[Rows, Tensor], start: Tensor) -> Stage:
         """The mixture of the first components, with weights fitted on the judging rows."""
-        log_probs = {rows: lp[:, : len(start)] for rows, lp in self._log_probs.items()}
+        log_probs = {rows: matrix[:, : len(start)] for rows, matrix in log_probs.items()}
         weights = corrective_weights(log_probs[self.judge], self.judge.weights, start)
         scores = [
             rows.mean(mixture_log_prob(log_probs[rows], weights.log()))

@@ -107,6 +107,12 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     fine_tune : int, default=0
         Passes after the last round in which each component is retrained against all the others.
 
+    max_time : float or None, default=None
+        Seconds of wall time after which `fit` ends at the next safe point, with the best model
+        so far. The learning rate of a round falls with the time where that would run out before
+        the epochs. None sets no limit; with a limit, the model depends on how fast the machine
+        is.
+
     validation_fraction : float or None, default=0.1
         Share of the rows set aside to stop the training of a component, to fit the weights of
         the mixture and to choose the number of rounds; at least 10, but no more than a third
@@ -200,6 +206,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         batch_size="auto",
         max_iter="auto",
         fine_tune=0,
+        max_time=None,
         validation_fraction=0.1,
         n_iter_no_change=2,
         tol=1e-4,
@@ -219,6 +226,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.fine_tune = fine_tune
+        self.max_time = max_time
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
@@ -259,7 +267,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             above. The estimator is then as it was before.
         """
         before = self.__dict__.copy()
-        boosting = None
+        start, boosting = time.perf_counter(), None
         try:
             train, judge = self._check_rows(X, sample_weight, X_val, sample_weight_val)
             boosting = self._start(train, judge)
@@ -267,7 +275,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             # many times more where the machine is busy.
             limits = threadpool_limits(limits=1, user_api="openmp")
             with limits, torch.inference_mode(False), torch.enable_grad():
-                self._boost(boosting)
+                self._boost(boosting, start + (self.max_time or math.inf))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
                 self._publish(boosting)
@@ -443,13 +451,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
         return Settings(int(max_iter), int(batch_size), float(self.learning_rate_init))
 
-    def _boost(self, boosting: Boosting) -> None:
+    def _boost(self, boosting: Boosting, deadline: float) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
         best = boosting.best_round(self.tol)
         held_out = boosting.judge is not boosting.train
         while len(boosting.stages) < self.n_estimators:
             start = time.perf_counter()
-            gain = boosting.add_round(self._ladders())
+            if boosting.stages and start >= deadline:
+                break
+            gain = boosting.add_round(self._ladders(), deadline - start)
             self._report(boosting, time.perf_counter() - start)
             best = boosting.best_round(self.tol)
             n_stale = len(boosting.stages) - best
@@ -458,7 +468,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         if held_out:
             boosting.truncate(best)
         for _ in range(self.fine_tune):
-            boosting.fine_tune()
+            boosting.fine_tune(deadline - time.perf_counter())
 
     def _ladders(self) -> list[Ladder]:
         """Architectures that a round may choose from."""

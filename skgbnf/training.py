@@ -6,6 +6,7 @@ not know where they come from.
 
 import copy
 import math
+import time
 import warnings
 from dataclasses import dataclass
 from typing import Protocol
@@ -68,11 +69,26 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how fast a component is trained."""
+    """How long and how fast a component is trained.
+
+    Parameters
+    ----------
+    max_iter : int
+        Epochs.
+
+    batch_size : int
+
+    learning_rate : float
+
+    seconds : float, default=inf
+        Wall time. The schedule of the learning rate ends with whichever ends first, this or the
+        epochs.
+    """
 
     max_iter: int
     batch_size: int
     learning_rate: float
+    seconds: float = math.inf
 
 
 def fit_component(
@@ -82,8 +98,6 @@ def fit_component(
     judge: Rows,
     settings: Settings,
     seed: int,
-    *,
-    fresh: bool = True,
 ) -> int:
     """Train a component in place and leave it in its best state.
 
@@ -91,7 +105,7 @@ def fit_component(
     ----------
     component : zuko.lazy.LazyDistribution
         With the methods ``em_seed`` and ``em_step`` it is fitted by EM from ``n_em_starts``
-        starts, otherwise by Adam.
+        starts, whatever its state; otherwise by Adam from the state it is in.
 
     objective : Objective
 
@@ -104,17 +118,24 @@ def fit_component(
     seed : int
         Governs the order of the rows and, for EM, the starts.
 
-    fresh : bool, default=True
-        Whether the component is untrained. EM does not go back to an untrained state.
-
     Returns
     -------
     n_iter : int
         Number of epochs, or of EM iterations.
     """
     if hasattr(component, "em_step"):
-        return _fit_by_em(component, objective, train, judge, seed, fresh=fresh)
+        return _fit_by_em(component, objective, train, judge, settings, seed)
     return _fit_by_gradient(component, objective, train, judge, settings, seed)
+
+
+class _Clock:
+    """Wall time since it was made, as a share of what may be spent."""
+
+    def __init__(self, seconds: float) -> None:
+        self._start, self._seconds = time.perf_counter(), seconds
+
+    def share(self) -> float:
+        return (time.perf_counter() - self._start) / max(self._seconds, 1e-9)
 
 
 class _Best:
@@ -136,15 +157,16 @@ class _Best:
         self._component.load_state_dict(self.state)
 
 
-def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fresh: bool) -> int:
+def _fit_by_em(
+    component, objective, train: Rows, judge: Rows, settings: Settings, seed: int
+) -> int:
+    clock = _Clock(settings.seconds)
     best = _Best(component, objective, judge)
-    if not fresh:
-        best.update()
-    _try_starts(component, objective, train, best, seed)
+    _try_starts(component, objective, train, best, clock, seed)
     best.restore()
     log_g = component_log_prob(component, train.x)
     n_iter = 0
-    while n_iter < _EM_STEPS:
+    while n_iter < _EM_STEPS and clock.share() < 1:
         n_iter += 1
         _em_step(component, objective, train)
         before, log_g = log_g, component_log_prob(component, train.x)
@@ -155,7 +177,7 @@ def _fit_by_em(component, objective, train: Rows, judge: Rows, seed: int, *, fre
     return n_iter
 
 
-def _try_starts(component, objective, train: Rows, best: _Best, seed: int) -> None:
+def _try_starts(component, objective, train: Rows, best: _Best, clock: _Clock, seed: int) -> None:
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
     everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
     n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
@@ -166,6 +188,8 @@ def _try_starts(component, objective, train: Rows, best: _Best, seed: int) -> No
         for _ in range(_EM_TRIAL_STEPS):
             _em_step(component, objective, train)
         best.update()
+        if clock.share() >= 1:
+            break
 
 
 def _em_step(component, objective, train: Rows) -> None:
@@ -184,17 +208,22 @@ def _fit_by_gradient(
     best.update()
     n_batches = math.ceil(len(x) / settings.batch_size)
     n_steps = settings.max_iter * n_batches
+    clock, progress = _Clock(settings.seconds), 0.0
     n_stale = n_decays = 0
     for n_iter in range(1, settings.max_iter + 1):
         order = torch.randperm(len(x), generator=generator).to(x.device)
         healthy = True
         for i, index in enumerate(order.tensor_split(n_batches)):
-            progress = ((n_iter - 1) * n_batches + i) / n_steps
+            progress = max(((n_iter - 1) * n_batches + i) / n_steps, clock.share())
+            if progress >= 1:
+                break
             loss = _batch_loss(component, objective, x, index, progress)
             healthy = descent.step(loss, _cosine(progress) * _DECAY**n_decays)
             if not healthy:
                 break
         n_stale = 0 if healthy and best.update() else n_stale + 1
+        if progress >= 1:
+            break
         if healthy and n_stale < _PATIENCE:
             continue
         if n_decays == _N_DECAYS:

@@ -105,6 +105,8 @@ def check_density_parameters(estimator) -> None:
         elif value != "auto":
             raise ValueError(f'{name} must be an integer or "auto", got {value!r}.')
     check_integer("fine_tune", estimator.fine_tune, 0)
+    if estimator.max_time is not None:
+        check_real("max_time", estimator.max_time, 0, math.inf, open_low=True)
     if estimator.validation_fraction is not None:
         check_real("validation_fraction", estimator.validation_fraction, 0, 1, open_low=False)
     check_integer("n_iter_no_change", estimator.n_iter_no_change, 1)

@@ -298,7 +298,7 @@ def ring_log_density(X):
     return logsumexp(terms, axis=1)
 
 
-HELD_OUT = ring(10_000, seed=1)
+HELD_OUT = ring(10_000, seed=100)
 
 
 def shortfall(model):
@@ -306,9 +306,9 @@ def shortfall(model):
     return ring_log_density(HELD_OUT).mean() - model.score(HELD_OUT)
 
 
-def fitted_ring(**parameters):
-    chosen = {"n_estimators": 8, "flow": "affine", "n_iter_no_change": 8, "random_state": 0}
-    return GradientBoostedFlowDensity(**{**chosen, **parameters}).fit(ring(4000, seed=0))
+def fitted_ring(seed=0, **parameters):
+    chosen = {"n_estimators": 8, "flow": "affine", "n_iter_no_change": 8, "random_state": seed}
+    return GradientBoostedFlowDensity(**{**chosen, **parameters}).fit(ring(4000, seed=seed))
 
 
 @pytest.fixture(scope="module")
@@ -339,8 +339,10 @@ def test_greedy_rounds_gain_on_held_out_rows_and_never_fall_beyond_noise(greedy)
     assert curve[-1] > curve[0] + 0.8
 
 
-def test_fine_tuning_reaches_the_truth():
-    assert shortfall(fitted_ring(objective="greedy", fine_tune=6)) < 0.05
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_fine_tuning_reaches_the_truth(seed):
+    """Also where the rounds leave one component over two of the eight clusters."""
+    assert shortfall(fitted_ring(seed, objective="greedy", fine_tune=2)) < 0.05
 
 
 def test_weighted_rounds_do_not_gain():

@@ -1,5 +1,7 @@
 """Bad input gets one clear sentence, and nothing that was fitted is lost."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -75,6 +77,9 @@ BAD_PARAMETERS = [
     ("max_iter", 1e3, TypeError),
     ("fine_tune", -1, ValueError),
     ("fine_tune", 0.5, TypeError),
+    ("max_time", 0, ValueError),
+    ("max_time", math.inf, ValueError),
+    ("max_time", "1h", TypeError),
     ("validation_fraction", -0.1, ValueError),
     ("validation_fraction", 1.0, ValueError),
     ("validation_fraction", np.nan, ValueError),
