@@ -106,6 +106,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     fine_tune : int, default=0
         Passes after the last round in which each component is retrained against all the others.
+        Gaussians are also tried in other places, and all of them settled together by EM.
 
     max_time : float or None, default=None
         Seconds of wall time after which `fit` ends at the next safe point, with the best model

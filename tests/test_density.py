@@ -7,6 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
+import time
 import warnings
 
 import joblib
@@ -428,6 +429,33 @@ def test_training_of_a_round_stops_when_held_out_rows_no_longer_gain(quick):
 
 def test_max_iter_bounds_the_epochs_of_a_round(model, quick, table2):
     assert (model.n_iter_ <= model.max_iter).all()
+
+
+# A limit of time
+
+
+@pytest.mark.parametrize("flow", ["nsf", "affine", "gaussian_mixture"])
+def test_a_limit_of_time_that_is_long_over_still_gives_a_model(quick, table2, flow):
+    model = quick(flow=flow, max_iter=1000, fine_tune=3, max_time=1e-6).fit(table2)
+    assert model.n_estimators_ == 1
+    assert np.isfinite(model.score_samples(table2)).all()
+
+
+def test_max_time_ends_a_fit_that_would_take_long(quick, table2):
+    start = time.perf_counter()
+    model = quick(max_iter=10**6, n_iter_no_change=10**6, max_time=1.0).fit(table2)
+    # One step, one scoring and the fit of the weights come on top, on whatever machine.
+    assert time.perf_counter() - start < 10
+    assert 1 <= model.n_iter_[0] < 10**6
+    one_epoch = quick(max_iter=1, n_estimators=1).fit(table2)
+    assert model.score(table2) > one_epoch.score(table2)
+
+
+def test_time_in_plenty_changes_nothing(quick, table2):
+    limited = quick(max_time=1e9).fit(table2)
+    np.testing.assert_array_equal(
+        limited.score_samples(table2), quick().fit(table2).score_samples(table2)
+    )
 
 
 # More rounds

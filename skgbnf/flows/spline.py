@@ -46,7 +46,7 @@ class RationalQuadraticSpline(Transform):
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Value and log-derivative of the spline at `x`."""
-        return _Spline.apply(x, self.raw.expand(*x.shape, -1))
+        return _Spline.apply(x, self._raw_for(x))
 
     def _call(self, x: Tensor) -> Tensor:
         return self.call_and_ladj(x)[0]
@@ -55,7 +55,7 @@ class RationalQuadraticSpline(Transform):
         return self.call_and_ladj(x)[1]
 
     def _inverse(self, y: Tensor) -> Tensor:
-        knots = _Knots(self.raw.expand(*y.shape, -1))
+        knots = _Knots(self._raw_for(y))
         left, width, bottom, height, d0, d1 = knots.bin_of(y, knots.bottom)
         slope = height / width
         rise = (y - bottom).clamp(min=0.0).minimum(height)
@@ -67,6 +67,10 @@ class RationalQuadraticSpline(Transform):
         root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
         x = left + width * (2 * c / (-b - root)).clamp(0.0, 1.0)
         return torch.where(y.abs() < BOUND, x, y)
+
+    def _raw_for(self, x: Tensor) -> Tensor:
+        """Raw parameters with the dimensions of `x`, of size 1 where rows share the spline."""
+        return self.raw.reshape(*[1] * (x.dim() + 1 - self.raw.dim()), *self.raw.shape)
 
 
 class _Knots:
@@ -89,7 +93,7 @@ class _Knots:
         """Left, width, bottom, height and both slopes of the bin that holds each value."""
         self.index = (value >= lower_ends[1:]).sum(0, keepdim=True)
         left, width, bottom, height, d0, d1 = (
-            parameter.gather(0, self.index).squeeze(0)
+            parameter.expand(-1, *value.shape).gather(0, self.index).squeeze(0)
             for parameter in (
                 self.left,
                 self.widths,
@@ -174,18 +178,21 @@ def _raw_gradient(
     n_bins, index = knots.n_bins, knots.index
     number = torch.arange(n_bins, device=index.device).view(-1, *[1] * (index.dim() - 1))
     own, before = number == index, number < index
-    grad_raw = grad_width.new_empty(3 * n_bins - 1, *grad_width.shape)
+    shape = knots.raw_slopes.shape[1:]
+    grad_raw = grad_width.new_empty(3 * n_bins - 1, *shape)
     size_gradients = (
         (knots.width_shares, grad_width, grad_left),
         (knots.height_shares, grad_height, grad_bottom),
     )
     for i, (shares, grad_size, grad_position) in enumerate(size_gradients):
         # A bin's position is the sum of the sizes before it.
-        pulled = shares * (own * grad_size + before * grad_position)
+        pulled = own * grad_size + before * grad_position
+        pulled = shares * pulled.sum_to_size(n_bins, *shape)
         pulled -= shares * pulled.sum(0)
         torch.mul(pulled, _size_range(n_bins), out=grad_raw[i * n_bins : (i + 1) * n_bins])
     # Knot j lies between bins j and j + 1.
     at_knots = own[1:] * grad_d0 + own[:-1] * grad_d1
+    at_knots = at_knots.sum_to_size(n_bins - 1, *shape)
     torch.mul(at_knots, knots.raw_slopes.sigmoid(), out=grad_raw[2 * n_bins :])
     return grad_raw.movedim(0, -1)
 
