@@ -31,6 +31,8 @@ from skgbnf.validation import (
     seed_from,
 )
 
+_FEW_ROWS = 2000
+_FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
 _MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _MIN_HELD_OUT = 10
 _SPLIT_KEY = 0
@@ -60,9 +62,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     n_estimators : int, default=4
         Largest number of rounds. Fewer are kept if held-out rows stop gaining.
 
-    flow : str, callable, or list of these, default="nsf"
+    flow : str, callable, or list of these, default="auto"
         Family of the components.
 
+        - "auto": "nsf"; on fewer than 2,000 training rows, each round takes the best of "nsf",
+          "maf" and "gaussian_mixture".
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
         - "maf", "realnvp": affine maps, autoregressive and coupling.
@@ -197,7 +201,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self,
         n_estimators=4,
         *,
-        flow="nsf",
+        flow="auto",
         base="normal",
         objective="tempered",
         n_transforms=3,
@@ -460,7 +464,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             start = time.perf_counter()
             if boosting.stages and start >= deadline:
                 break
-            gain = boosting.add_round(self._ladders(), deadline - start)
+            gain = boosting.add_round(self._ladders(len(boosting.train.x)), deadline - start)
             self._report(boosting, time.perf_counter() - start)
             best = boosting.best_round(self.tol)
             n_stale = len(boosting.stages) - best
@@ -471,9 +475,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         for _ in range(self.fine_tune):
             boosting.fine_tune(deadline - time.perf_counter())
 
-    def _ladders(self) -> list[Ladder]:
+    def _ladders(self, n_samples: int) -> list[Ladder]:
         """Architectures that a round may choose from."""
         kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
+        if self.flow == "auto":
+            kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]
         return [ladder for kind in kinds for ladder in self._family(kind)]
 
     def _family(self, kind) -> list[Ladder]:

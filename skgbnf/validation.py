@@ -44,7 +44,10 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_flow(flow: object) -> None:
-    """Raise unless `flow` is a name, a callable or a list of these."""
+    """Raise unless `flow` is "auto", a name, a callable or a list of names and callables."""
+    if isinstance(flow, str):
+        check_choice("flow", flow, ("auto", *FAMILIES))
+        return
     several = isinstance(flow, list | tuple)
     if several and not flow:
         raise ValueError("flow: a list must name at least one family, got an empty one.")
