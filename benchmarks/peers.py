@@ -40,9 +40,7 @@ def fit_boosted(X, X_held_out, seconds: float, seed: int, **parameters) -> Fit:
 
     Its curve has a point at the end of each round.
     """
-    model = GradientBoostedFlowDensity(
-        **parameters, max_time=seconds, random_state=seed, verbose=1
-    )
+    model = GradientBoostedFlowDensity(**parameters, max_time=seconds, random_state=seed, verbose=1)
     stamps, start = Stamps(), time.perf_counter()
     with contextlib.redirect_stdout(stamps):
         model.fit(X, X_val=X_held_out)

@@ -41,8 +41,7 @@ class GaussianSum:
 
     def log_density(self, x: Rows) -> np.ndarray:
         parts = [
-            standard_normal(np.linalg.solve(factor, (x - mean).T).T)
-            - np.linalg.slogdet(factor)[1]
+            standard_normal(np.linalg.solve(factor, (x - mean).T).T) - np.linalg.slogdet(factor)[1]
             for mean, factor in zip(self.means, self.factors, strict=True)
         ]
         return logsumexp(np.stack(parts, axis=1) + np.log(self.weights), axis=1)
