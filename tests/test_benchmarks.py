@@ -25,7 +25,7 @@ def test_planar_targets_hold_as_much_mass_as_they_sample(name):
     grid = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, 2)
     cell = np.prod([axis[1] - axis[0] for axis in axes])
     mass = np.exp(target.log_density(grid)).sum() * cell
-    inside = ((X > low) & (X < high)).all(axis=1).mean()
+    inside = (np.clip(X, low, high) == X).all(axis=1).mean()
     # Three standard errors of a share of 20,000 rows near 0.96 are 0.004.
     assert mass == pytest.approx(inside, abs=0.006)
 
