@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import report
 from peers import OURS
 from summary import errors_in, methods_in, over_seeds
@@ -124,10 +125,11 @@ def draw(results: dict) -> None:
 
 
 def visible(cells: dict) -> tuple[float, float]:
-    """Limits that show where methods end, not how badly they began."""
+    """Limits that show where the better methods end, not how badly they began."""
     ends = [cell["curve"][-1][1] for cell in cells.values() if cell.get("curve")]
-    margin = 0.1 * (max(ends) - min(ends)) + 0.05
-    return min(ends) - margin, max(ends) + margin
+    low, high = np.quantile(ends, [0.25, 1.0])
+    margin = 0.25 * (high - low) + 0.01
+    return low - margin, high + margin
 
 
 if __name__ == "__main__":
