@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,17 @@ def machine() -> dict:
         "scikit-learn": sklearn.__version__,
         "torch": torch.__version__,
         "zuko": zuko.__version__,
+        "nflows": version("nflows"),
         "skgbnf": skgbnf.__version__,
     }
+
+
+def version(package: str) -> str | None:
+    """Version of an optional package; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def write(path: Path, results: dict) -> None:

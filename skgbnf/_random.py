@@ -15,13 +15,19 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch's global generator for the length of a ``with`` block, then put it back.
 
     Layers and distributions of torch and zuko draw from the global generator only, so fits in
-    threads must take turns: keep the block short.
+    threads must take turns: keep the block short. What is drawn does not depend on the caller's
+    default precision.
     """
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
     with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        yield
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def derive_seed(seed: int, *keys: int) -> int:

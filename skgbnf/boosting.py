@@ -91,7 +91,7 @@ class Greedy:
     ) -> None:
         self._train, self._judge = train, judge
         self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
-        self._rho = self._smallest = rho
+        self._rho, self._smallest = rho, min(rho, 1 - rho)
         self._tempered = tempered
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
@@ -140,7 +140,7 @@ OBJECTIVES = {
 def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) -> Tensor:
     """Fit the weights of a mixture of fixed components by EM.
 
-    A Dirichlet prior worth one row per component keeps every weight above zero, so that a row
+    A Dirichlet prior worth one row in all keeps every weight above zero, so that a row
     that only one component explains stays explained.
 
     Parameters
@@ -289,11 +289,13 @@ class Boosting:
         full = trial = replace(self._settings, seconds=seconds)
         if contest:
             max_iter = math.ceil(full.max_iter / _TRIALS_PER_ROUND)
-            trial = replace(full, max_iter=max_iter, seconds=seconds / _TRIALS_PER_ROUND)
+            share = max(_TRIALS_PER_ROUND, 2 * len(ladders))
+            trial = replace(full, max_iter=max_iter, seconds=seconds / share)
         best = max((self._climb(ladder, trial) for ladder in ladders), key=attrgetter("score"))
         if contest and not hasattr(best.component, "em_step"):
             left = seconds - (time.perf_counter() - start)
-            best = self._fit(best.architecture, replace(full, seconds=left))
+            fitted = self._fit(best.architecture, replace(full, seconds=left))
+            best = max(fitted, best, key=attrgetter("score"))
         gain = math.inf
         if self.components:
             log_g = component_log_prob(best.component, self.judge.x)
@@ -309,6 +311,8 @@ class Boosting:
         judging rows do not gain from is dropped, so no pass lowers them.
         """
         deadline = time.perf_counter() + seconds
+        if seconds > 0:
+            self._settle(copy.deepcopy(self.components))
         for k, component in enumerate(self.components):
             left = deadline - time.perf_counter()
             if left <= 0:
@@ -318,6 +322,10 @@ class Boosting:
                 self._move(k, settings)
             else:
                 self._retrain(k, settings)
+        self.refit_stages()
+
+    def refit_stages(self) -> None:
+        """Fit the weights after each round anew, once components have changed."""
         stages: list[Stage] = []
         for _ in self.components:
             stages.append(self._next_stage(stages))
@@ -346,13 +354,15 @@ class Boosting:
         self._accept({k: component})
 
     def _move(self, k: int, settings: Settings) -> None:
-        """Let EM settle all components, then once more with component `k` in another place."""
-        for elsewhere in (False, True):
-            components = copy.deepcopy(self.components)
-            if elsewhere:
-                self._fit_jointly(k, components[k], settings)
-            settled = settle(components, self.stages[-1].weights, self.train)
-            self._accept({i: components[i] for i in settled})
+        """Fit component `k` in another place, and let EM settle all components from there."""
+        components = copy.deepcopy(self.components)
+        self._fit_jointly(k, components[k], settings)
+        self._settle(components)
+
+    def _settle(self, components: list[LazyDistribution]) -> None:
+        settled = settle(components, self.stages[-1].weights, self.train)
+        if settled:
+            self._accept({k: components[k] for k in settled})
 
     def _fit_jointly(self, k: int, component: LazyDistribution, settings: Settings) -> None:
         seed = derive_seed(self._seed, 2, k, self.n_iter[k])
@@ -375,9 +385,12 @@ class Boosting:
 
     def _climb(self, ladder: Ladder, settings: Settings) -> _Fitted:
         """The best component of a ladder, climbed while the judging rows gain."""
-        best = None
+        best, deadline = None, time.perf_counter() + settings.seconds
         for architecture in ladder:
-            fitted = self._fit(architecture, settings)
+            left = deadline - time.perf_counter()
+            if best is not None and left <= 0:
+                break
+            fitted = self._fit(architecture, replace(settings, seconds=left))
             if best is not None and fitted.score <= best.score:
                 break
             best = fitted

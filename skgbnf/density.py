@@ -106,7 +106,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     max_iter : int or "auto", default="auto"
         Largest number of epochs a round; "auto" takes more on small tables, which make few
-        steps an epoch.
+        steps an epoch. Families fitted by EM have a limit of their own.
 
     fine_tune : int, default=0
         Passes after the last round in which each component is retrained against all the others.
@@ -281,13 +281,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             limits = threadpool_limits(limits=1, user_api="openmp")
             with limits, torch.inference_mode(False), torch.enable_grad():
                 self._boost(boosting, start + (self.max_time or math.inf))
+            self._publish(boosting)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
-                self._publish(boosting)
-            else:
-                self.__dict__ = before
+            self._recover(error, boosting, before)
             raise
-        self._publish(boosting)
         return self
 
     def score_samples(self, X):
@@ -391,6 +388,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             X_val = self._check_X(X_val)
             weights_val = check_weights(sample_weight_val, len(X_val), "sample_weight_val")
             weights_val = rounded(weights_val)
+            X_val, weights_val = X_val[weights_val > 0], weights_val[weights_val > 0]
         if not proceed:
             self._standardise(X, weights)
         train = self._rows(X, weights, device)
@@ -475,6 +473,19 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         for _ in range(self.fine_tune):
             boosting.fine_tune(deadline - time.perf_counter())
 
+    def _recover(self, error: BaseException, boosting: Boosting | None, before: dict) -> None:
+        """After Ctrl-C keep the finished rounds; otherwise go back to the state before `fit`."""
+        if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
+            try:
+                if self.fine_tune:
+                    boosting.refit_stages()
+                self._publish(boosting)
+                return
+            except BaseException:
+                self.__dict__ = before
+                raise
+        self.__dict__ = before
+
     def _ladders(self, n_samples: int) -> list[Ladder]:
         """Architectures that a round may choose from."""
         kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
@@ -501,11 +512,12 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     def _report(self, boosting: Boosting, seconds: float) -> None:
         if self.verbose:
             stage, log_det = boosting.stages[-1], self._standardisation().log_det
+            scores = f"train {stage.train_score + log_det:.4f}"
+            if boosting.judge is not boosting.train:
+                scores += f", held-out {stage.judge_score + log_det:.4f}"
             print(
-                f"[skgbnf] round {len(boosting.stages)}/{self.n_estimators}: "
-                f"train {stage.train_score + log_det:.4f}, "
-                f"held-out {stage.judge_score + log_det:.4f} nats, "
-                f"{boosting.n_iter[-1]} epochs, {seconds:.1f} s"
+                f"[skgbnf] round {len(boosting.stages)}/{self.n_estimators}: {scores} nats, "
+                f"{boosting.n_iter[-1]} iterations, {seconds:.1f} s"
             )
 
     def _publish(self, boosting: Boosting) -> None:

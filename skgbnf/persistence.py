@@ -57,7 +57,7 @@ class FittedComponent:
         # Parameters may be float64 where the fresh module is float32: widen it before they go in.
         module = module.to(torch.float64)
         module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.arrays.items()})
-        return module.to(device, dtype)
+        return module.to(device, dtype).eval()
 
 
 def persistent(cls: type) -> type:
@@ -116,8 +116,11 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
         "sha256": _digest(text, arrays),
     }
     content = write_tensors({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
-    with open(path, "wb") as file:
+    partial = f"{os.fspath(path)}.partial"
+    with open(partial, "wb") as file:
         file.write(content)
+    # All at once, so that an interrupt does not cost the file that was there.
+    os.replace(partial, path)
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -147,7 +150,9 @@ def load(path: str | os.PathLike) -> Any:
         model = json.loads(metadata["model"])
         cls = _PERSISTENT[model["class"]]
         return cls._from_state(model["data"], arrays)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as e:
+    except (
+        LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
+    ) as e:  # fmt: skip
         raise ValueError(f"{os.fspath(path)!r} is not a readable skgbnf model: {e}") from e
 
 
@@ -225,10 +230,12 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     if not all(type(count) is int and count > 0 for count in counts):
         raise ValueError(f"a size of a component is no positive integer: {architecture}")
     largest = [architecture.n_features * architecture.n_components]
-    n_layers = 0
+    n_layers = architecture.n_transforms if architecture.kind in NETWORK_FAMILIES else 0
     if network:
         largest += [a * b for a, b in pairwise(sizes)]
-        n_layers = architecture.n_transforms + len(architecture.hidden_layer_sizes)
+        n_layers += len(architecture.hidden_layer_sizes)
     too_large = max(largest) > sum(array.size for array in arrays.values())
     if too_large or n_layers > len(arrays):
         raise ValueError("the sizes of a component do not fit its arrays")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("a parameter of a component is not finite")

@@ -61,7 +61,7 @@ class MixtureState:
         self._seed = int(data["seed"])
         self.n_estimators_ = len(components)
         self.n_features_in_ = len(self.location_)
-        self.estimator_weights_ = self.staged_weights_[-1].copy()
+        self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
@@ -80,8 +80,10 @@ class MixtureState:
             if not optional and array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
         weights, scale = self.staged_weights_, self.scale_
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights[-1].any()):
-            raise ValueError("its weights are not finite, not negative and somewhere positive")
+        if n < 1:
+            raise ValueError("it has no components")
+        if not ((weights >= 0).all() and np.allclose(weights.sum(axis=1), 1.0, atol=1e-6)):
+            raise ValueError("its weights are negative or do not sum to 1")
         if not (
             np.isfinite(self.location_).all() and np.isfinite(scale).all() and (scale > 0).all()
         ):

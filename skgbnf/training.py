@@ -180,6 +180,8 @@ def _fit_by_em(
 def _try_starts(component, objective, train: Rows, best: _Best, clock: _Clock, seed: int) -> None:
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
     everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
+    if not everywhere.sum() > 0:  # underflow, where the mixture is very dense everywhere
+        everywhere = train.weights
     n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
     for start in range(component.n_em_starts):
         n_neighbours = max(n_smallest, len(train.x) >> (start % 4 + 2))
@@ -260,7 +262,7 @@ class _Descent:
         self.restart()
 
     def restart(self) -> None:
-        """Go on from the component's present state, with fresh moments and a fresh average."""
+        """Go on from the component's present state, with fresh moments; the average follows."""
         self._optimiser = torch.optim.Adam(self._parameters)
         self._n_steps = self._n_failed = 0
 

@@ -58,9 +58,11 @@ def check_flow(flow: object) -> None:
 
 def check_hidden_layer_sizes(sizes: object) -> tuple[int, ...]:
     """Return the widths as a tuple; a single integer stands for one layer."""
+    if isinstance(sizes, np.ndarray):
+        sizes = sizes.tolist()
     if isinstance(sizes, Integral) and not isinstance(sizes, bool):
         sizes = (sizes,)
-    if not isinstance(sizes, list | tuple | np.ndarray):
+    if not isinstance(sizes, list | tuple):
         raise TypeError(f"hidden_layer_sizes must be a tuple of integers, got {sizes!r}.")
     if len(sizes) == 0:
         raise ValueError("hidden_layer_sizes must name at least one layer, got none.")

@@ -351,3 +351,28 @@ def test_weighted_rounds_do_not_gain():
     # Measured: 0.00; greedy gains more than 0.8.
     assert weighted.score(HELD_OUT) - one.score(HELD_OUT) < 0.1
     assert shortfall(weighted) > 1.0
+
+
+# A limit of time, and rows that underflow
+
+
+def test_a_ladder_shares_the_time_it_is_given(table2):
+    rows = rows_of(np.tile(table2, (50, 1)))
+    boosting = Boosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
+    ladder = [Architecture("gaussian_mixture", 2, n_components=k) for k in (1, 2, 4, 8, 16, 32)]
+    boosting.add_round([ladder], seconds=1e-6)
+    assert boosting.architectures[0].n_components == 1
+
+
+def test_a_dominant_component_keeps_its_weight_when_it_is_judged():
+    _, train, log_G, log_g = objective_of(Greedy)
+    objective = Greedy(train, train, log_G - 5, log_G - 5, rho=0.9)
+    objective.judge(log_g)
+    assert objective._rho > 0.9
+
+
+def test_a_density_beyond_the_range_of_floats_can_be_boosted():
+    """200 columns that are one column: the density is so high that its inverse underflows."""
+    X = np.random.default_rng(5).normal(size=(100, 1)) * np.ones((1, 200))
+    model = GradientBoostedFlowDensity(2, flow="affine", random_state=0).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()

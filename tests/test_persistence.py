@@ -342,3 +342,36 @@ sys.exit("loaded")
     command = [sys.executable, "-c", script, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("change", ["no components", "seed", "weights", "NaN"])
+def test_models_that_cannot_have_been_fitted_are_refused(content, tmp_path, change):
+    metadata, model, arrays = split(content)
+    if change == "no components":
+        model["data"]["components"] = []
+        arrays = {k: v for k, v in arrays.items() if not k.startswith("estimators.")}
+        arrays["staged_weights_"] = np.zeros((0, 0))
+    elif change == "seed":
+        model["data"]["seed"] = float("inf")
+    elif change == "weights":
+        arrays["staged_weights_"] = 7 * arrays["staged_weights_"]
+    else:
+        name = next(k for k, v in arrays.items() if "estimators." in k and v.dtype.kind == "f")
+        arrays[name] = np.full_like(arrays[name], np.nan)
+    path = tmp_path / "changed.safetensors"
+    path.write_bytes(joined(metadata, model, arrays))
+    with pytest.raises(ValueError, match="not a readable skgbnf model"):
+        skgbnf.load(path)
+
+
+def test_an_interrupted_save_leaves_the_file_that_was_there(quick, table2, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    model = quick().fit(table2)
+    skgbnf.save(model, path)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            skgbnf.save(model, path)
+    np.testing.assert_array_equal(
+        skgbnf.load(path).score_samples(table2), model.score_samples(table2)
+    )

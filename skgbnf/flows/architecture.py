@@ -46,6 +46,7 @@ def _checked(flow: object, n_features: int) -> LazyDistribution:
             "flow: a callable must return a zuko.flows.Flow or another "
             f"zuko.lazy.LazyDistribution, got {type(flow).__name__}."
         )
+    flow = flow.float()
     try:
         distribution = flow()
         distribution.log_prob(torch.zeros(1, *distribution.event_shape))

@@ -1,0 +1,148 @@
+"""Few deep components or many shallow ones: boosting at equal size, and at equal seconds.
+
+The rounds times the layers of each component are 8 throughout, and the widths of networks stay
+as they are, so the mixtures have almost the same number of parameters (each component also has
+its own splines of the margins; the numbers are recorded). In the first half every round makes
+the epochs that it makes by default; in the second half the whole fit ends by `max_time`. A
+single round has no objective to choose, so it is run once for all of them. All rounds are asked
+for; those are kept that held-out rows gained from.
+
+    python benchmarks/bench_budget.py --data DIR --tables magic protein --seconds 120
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import data
+import numpy as np
+import report
+import torch
+from cells import load_results, run_guarded, store, unfinished
+
+from skgbnf import GradientBoostedFlowDensity
+
+SHAPES = [(1, 8), (2, 4), (4, 2), (8, 1)]
+OBJECTIVES = ["weighted", "greedy", "tempered"]
+FLOWS = ["realnvp", "nsf"]
+SINGLE = "any"
+HALVES = ["size", "seconds"]
+
+Key = tuple[str, ...]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    options = parse_arguments()
+    results = load_results(options.out, fresh_results(options))
+    known = data.names(options.data)
+    unknown = set(options.tables) - set(known)
+    if unknown:
+        raise SystemExit(f"There are no sets {sorted(unknown)}, only {known}. {data.NEED}")
+    for key in unfinished(results["cells"], all_keys(options)):
+        arguments = (key, options.data, options.rows, options.seconds)
+        record = run_guarded(run_cell, arguments, timeout=options.timeout)
+        store(options.out, results, key, record)
+        print(", ".join(key), record.get("error") or f"{record['score']:.4f} nats", flush=True)
+    print_budget(results)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SKGBNF_DATA"), help="default: $SKGBNF_DATA"
+    )
+    parser.add_argument("--tables", nargs="+", default=["magic", "protein"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--flows", nargs="+", choices=FLOWS, default=FLOWS)
+    parser.add_argument("--halves", nargs="+", choices=HALVES, default=HALVES)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of a fit, in one half")
+    parser.add_argument("--rows", type=int, help="use no more than so many rows of a file")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one fit")
+    parser.add_argument("--out", type=Path, default=report.RESULTS / "bench_budget.json")
+    return parser.parse_args()
+
+
+def fresh_results(options: argparse.Namespace) -> dict:
+    return {
+        "machine": report.machine(),
+        "parameters": GradientBoostedFlowDensity().get_params(),
+        "setting": {"seconds": options.seconds, "rows": options.rows},
+        "cells": {},
+    }
+
+
+def all_keys(options: argparse.Namespace) -> list[Key]:
+    """Table, seed, half, flow, shape and objective of each fit."""
+    return [
+        (table, str(seed), half, flow, f"{rounds}x{depth}", objective)
+        for table in options.tables
+        for seed in options.seeds
+        for half in options.halves
+        for flow in options.flows
+        for rounds, depth in SHAPES
+        for objective in (OBJECTIVES if rounds > 1 else [SINGLE])
+    ]
+
+
+def run_cell(key: Key, folder: Path | None, n_rows: int | None, seconds: float) -> dict:
+    name, seed, half, flow, shape, objective = key
+    rounds, depth = map(int, shape.split("x"))
+    table = data.load(name, int(seed), folder, n_rows)
+    model = GradientBoostedFlowDensity(
+        rounds, flow=flow, n_transforms=depth, n_iter_no_change=rounds, random_state=int(seed),
+        objective="tempered" if objective == SINGLE else objective,
+        max_time=seconds if half == "seconds" else None,
+    )  # fmt: skip
+    start = time.perf_counter()
+    model.fit(table.train, X_val=table.held_out)
+    took = time.perf_counter() - start
+    scores = model.score_samples(table.test)
+    return {
+        "score": float(scores.mean()),
+        "score_error": float(scores.std(ddof=1) / np.sqrt(len(scores))),
+        "seconds": took,
+        "rounds": model.n_estimators_,
+        "epochs": model.n_iter_.tolist(),
+        "parameters": sum(map(n_parameters, model.estimators_)),
+    }
+
+
+def n_parameters(component) -> int:
+    """Numbers that a component learned; its network's masks are not among them."""
+    return sum(p.numel() for p in component.architecture.build().parameters())
+
+
+def print_budget(results: dict) -> None:
+    """Print a line for each table, half, flow and shape with the mean score of each objective."""
+    print(f"\n{'table':<12}{'equal':<9}{'flow':<9}{'rounds x depth':<16}", end="")
+    print("".join(f"{objective:>12}" for objective in OBJECTIVES))
+    for row, scores in budget_rows(results):
+        cells = "".join(f"{s:>12.4f}" if s is not None else f"{'-':>12}" for s in scores)
+        print(f"{row[0]:<12}{row[1]:<9}{row[2]:<9}{row[3]:<16}{cells}")
+
+
+def budget_rows(results: dict) -> list[tuple[Key, list[float | None]]]:
+    """Table, half, flow and shape, with the mean test score over seeds for each objective."""
+    grouped: dict[Key, dict[str, list[float]]] = {}
+    for table, seeds in results["cells"].items():
+        for halves in seeds.values():
+            for half, flows in halves.items():
+                for flow, shapes in flows.items():
+                    for shape, cells in shapes.items():
+                        row = grouped.setdefault((table, half, flow, shape), {})
+                        for objective, cell in cells.items():
+                            row.setdefault(objective, []).append(cell.get("score", np.nan))
+    return [
+        (key, [mean_of(row.get(objective) or row.get(SINGLE)) for objective in OBJECTIVES])
+        for key, row in grouped.items()
+    ]
+
+
+def mean_of(values: list[float] | None) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+if __name__ == "__main__":
+    main()
