@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from skgbnf._random import derive_seed
@@ -385,6 +385,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 raise ValueError("sample_weight_val was given without X_val.")
             X, weights, X_val, weights_val = self._split(X, weights)
         else:
+            check_array(X_val, dtype=_DTYPES, input_name="X_val")
             X_val = self._check_X(X_val)
             weights_val = check_weights(sample_weight_val, len(X_val), "sample_weight_val")
             weights_val = rounded(weights_val)

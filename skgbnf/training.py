@@ -125,6 +125,8 @@ def fit_component(
     """
     if hasattr(component, "em_step"):
         return _fit_by_em(component, objective, train, judge, settings, seed)
+    if not list(component.parameters()):
+        return 0
     return _fit_by_gradient(component, objective, train, judge, settings, seed)
 
 

@@ -133,6 +133,8 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
     if sample_weight is None:
         return np.ones(n_samples)
     weights = np.asarray(sample_weight)
+    if weights.dtype.kind in "US":
+        raise ValueError(f"{name} must hold numbers, got text.")
     if weights.dtype.kind == "c":
         raise ValueError(f"{name} must hold real numbers, got complex ones.")
     try:

@@ -466,3 +466,49 @@ def test_a_learning_rate_that_diverges_warns_and_stays_finite(quick):
     with pytest.warns(ConvergenceWarning, match="learning_rate_init"):
         model.fit(X)
     assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_held_out_rows_are_named_where_they_are_at_fault(quick, table2):
+    X_val = np.array(table2)
+    X_val[3, 0] = np.nan
+    with pytest.raises(ValueError, match="X_val contains NaN"):
+        quick().fit(table2, X_val=X_val)
+
+
+def test_weights_of_text_are_refused(quick, table2):
+    with pytest.raises(ValueError, match="sample_weight must hold numbers"):
+        quick().fit(table2, sample_weight=["1"] * len(table2))
+
+
+def test_held_out_rows_of_weight_zero_count_as_absent(quick, table2):
+    held_out, weights = np.vstack([table2[:40], table2[:80]]), np.repeat([1.0, 0.0], [40, 80])
+    weighted = quick().fit(table2[40:], X_val=held_out, sample_weight_val=weights)
+    alone = quick().fit(table2[40:], X_val=table2[:40])
+    np.testing.assert_array_equal(weighted.score_samples(table2), alone.score_samples(table2))
+
+
+def test_a_callable_with_nothing_to_learn_is_a_family(quick, table2):
+    def standard_normal(n_features):
+        zeros, ones = torch.zeros(n_features), torch.ones(n_features)
+        return zuko.lazy.UnconditionalDistribution(
+            zuko.distributions.DiagNormal, zeros, ones, buffer=True
+        )
+
+    model = quick(flow=standard_normal, n_estimators=1).fit(table2)
+    z = (table2 - model.location_) / model.scale_
+    expected = -0.5 * (z**2 + np.log(2 * np.pi)).sum(axis=1) - np.log(model.scale_).sum()
+    np.testing.assert_allclose(model.score_samples(table2), expected, rtol=1e-6)
+
+
+def test_an_interrupt_while_results_are_kept_leaves_the_earlier_fit(quick, table2, monkeypatch):
+    model = quick().fit(table2)
+    before = model.score_samples(table2)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skgbnf.persistence.FittedComponent.from_module", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(100 * table2 + 1000)
+    np.testing.assert_array_equal(model.score_samples(table2), before)
