@@ -1,11 +1,11 @@
 """Few deep components or many shallow ones: boosting at equal size, and at equal seconds.
 
 The rounds times the layers of each component are 8 throughout, and the widths of networks stay
-as they are, so the mixtures have almost the same number of parameters (each component also has
-its own splines of the margins; the numbers are recorded). In the first half every round makes
-the epochs that it makes by default; in the second half the whole fit ends by `max_time`. A
-single round has no objective to choose, so it is run once for all of them. All rounds are asked
-for; those are kept that held-out rows gained from.
+as they are: that is what equal size means here. Numbers of parameters are recorded; they differ
+a little, since a component also has splines of the margins, or not, as held-out rows decide. In
+the first half every round makes the epochs that it makes by default; in the second half the
+whole fit ends by `max_time`. A single round has no objective to choose, so it is run once for
+all of them. All rounds are asked for; those are kept that held-out rows gained from.
 
     python benchmarks/bench_budget.py --data DIR --tables magic protein --seconds 120
 """
@@ -13,6 +13,7 @@ for; those are kept that held-out rows gained from.
 import argparse
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import data
@@ -116,32 +117,44 @@ def n_parameters(component) -> int:
 
 def print_budget(results: dict) -> None:
     """Print a line for each table, half, flow and shape with the mean score of each objective."""
-    print(f"\n{'table':<12}{'equal':<9}{'flow':<9}{'rounds x depth':<16}", end="")
+    print(
+        f"\n{'table':<12}{'equal':<9}{'flow':<9}{'rounds x layers':<17}{'parameters':>11}", end=""
+    )
     print("".join(f"{objective:>12}" for objective in OBJECTIVES))
-    for row, scores in budget_rows(results):
-        cells = "".join(f"{s:>12.4f}" if s is not None else f"{'-':>12}" for s in scores)
-        print(f"{row[0]:<12}{row[1]:<9}{row[2]:<9}{row[3]:<16}{cells}")
+    for row, (parameters, scores) in budget_rows(results).items():
+        cells = "".join(f"{score:>12.4f}" for score in scores)
+        print(f"{row[0]:<12}{row[1]:<9}{row[2]:<9}{row[3]:<17}{parameters:>11}{cells}")
 
 
-def budget_rows(results: dict) -> list[tuple[Key, list[float | None]]]:
-    """Table, half, flow and shape, with the mean test score over seeds for each objective."""
-    grouped: dict[Key, dict[str, list[float]]] = {}
-    for table, seeds in results["cells"].items():
-        for halves in seeds.values():
-            for half, flows in halves.items():
-                for flow, shapes in flows.items():
-                    for shape, cells in shapes.items():
-                        row = grouped.setdefault((table, half, flow, shape), {})
-                        for objective, cell in cells.items():
-                            row.setdefault(objective, []).append(cell.get("score", np.nan))
-    return [
-        (key, [mean_of(row.get(objective) or row.get(SINGLE)) for objective in OBJECTIVES])
-        for key, row in grouped.items()
-    ]
+def budget_rows(results: dict) -> dict[Key, tuple[int, list[float]]]:
+    """Largest number of parameters, and mean test score over seeds for each objective.
+
+    The keys are table, half, flow and shape; a score is NaN where there is none.
+    """
+    grouped: dict[Key, dict[str, list[dict]]] = {}
+    for (table, _, half, flow, shape, objective), cell in leaves(results["cells"], 6):
+        row = grouped.setdefault((table, half, flow, shape), {})
+        row.setdefault(objective, []).append(cell)
+    return {key: summarised(row) for key, row in grouped.items()}
 
 
-def mean_of(values: list[float] | None) -> float | None:
-    return float(np.mean(values)) if values else None
+def leaves(grid: dict, depth: int) -> Iterator[tuple[Key, dict]]:
+    """Paths of so many names through nested dicts, and what is at their ends."""
+    for name, inside in grid.items():
+        if depth == 1:
+            yield (name,), inside
+        else:
+            yield from (((name, *key), cell) for key, cell in leaves(inside, depth - 1))
+
+
+def summarised(row: dict[str, list[dict]]) -> tuple[int, list[float]]:
+    counts = [cell.get("parameters", 0) for cells in row.values() for cell in cells]
+    wanted = [row.get(objective) or row.get(SINGLE, []) for objective in OBJECTIVES]
+    return max(counts), [mean_score(cells) for cells in wanted]
+
+
+def mean_score(cells: list[dict]) -> float:
+    return float(np.mean([cell.get("score", np.nan) for cell in cells] or [np.nan]))
 
 
 if __name__ == "__main__":

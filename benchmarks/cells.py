@@ -12,6 +12,9 @@ import report
 import torch
 from threadpoolctl import threadpool_limits
 
+MAY_CHANGE = {"date", "nflows"}
+"""Of the machine, what a run may add to: the last day counts, and a package that was absent."""
+
 
 def run_guarded(function: Callable, arguments: tuple, timeout: float) -> dict:
     """Result of a function in a fresh process on one thread, or what went wrong as "error".
@@ -71,10 +74,11 @@ def load_results(path: Path, fresh: dict) -> dict:
     for name in ("setting", "parameters"):
         if results[name] != json.loads(json.dumps(fresh[name])):
             sys.exit(f"{path} holds results with other {name}: remove it or use another --out.")
-    for name in fresh["machine"].keys() - {"date"}:
-        if results["machine"].get(name) != fresh["machine"][name]:
+    then, now = results["machine"], fresh["machine"]
+    for name in now.keys() - MAY_CHANGE:
+        if then.get(name) != now[name]:
             sys.exit(f"{path} was made with another {name}: remove it or use another --out.")
-    results["machine"]["date"] = fresh["machine"]["date"]
+    then.update({name: now[name] for name in MAY_CHANGE if now[name]})
     return results
 
 

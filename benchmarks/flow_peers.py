@@ -71,7 +71,7 @@ def standardise(X: np.ndarray) -> Scaling:
 def whiten(X: np.ndarray) -> Scaling:
     """Standardise, then undo the correlations; nearly linear relations are stretched most."""
     first = standardise(X)
-    values, vectors = np.linalg.eigh(np.cov(first(X).T).reshape(X.shape[1], -1))
+    values, vectors = np.linalg.eigh(np.cov(first(X).T, bias=True).reshape(X.shape[1], -1))
     values = np.maximum(values, SMALLEST_EIGENVALUE)
     return Scaling(first.mean, first.matrix @ (vectors / np.sqrt(values)) @ vectors.T)
 

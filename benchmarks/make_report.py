@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 import data
+import numpy as np
 import report
 from bench_budget import OBJECTIVES, budget_rows
 from bench_speed import OURS as OUR_COMPONENT
@@ -26,6 +27,7 @@ KINDS = {
 }
 COLUMNS_OF_PANELS = 3
 CLEAR = 2.0
+FIRST_SECONDS = 0.1
 
 
 def main() -> None:
@@ -77,12 +79,15 @@ def machine_text(results: dict) -> str:
 def setting_text(results: dict) -> str:
     setting = results["setting"]
     seeds = {seed for cells in results["cells"].values() for seed in cells}
+    splits = (
+        f"Splits and starts differ between {len(seeds)} seeds" if len(seeds) > 1 else "One seed"
+    )
     at_once = f", {setting['jobs']} fits at once" if setting["jobs"] > 1 else ""
     return (
         f"{machine_text(results)}\n\n"
         f"Every method may train for {setting['seconds']:g} seconds{at_once}, on the same rows: "
         "70 % of a set for training, 10 % held out for whatever a method has to choose, 20 % for "
-        f"the test. The split differs between {len(seeds)} seed{'s' * (len(seeds) > 1)}. "
+        f"the test. {splits}. "
         "[peers.py](../benchmarks/peers.py) and [flow_peers.py](../benchmarks/flow_peers.py) say "
         f"how each method spends its time; `{OURS}` is `GradientBoostedFlowDensity` with default "
         "parameters and `max_time`."
@@ -207,10 +212,11 @@ def errors_text(results: dict) -> str:
 def curves_text(results: dict) -> str:
     seed = first_seed(results)
     return (
-        f"Seed {seed}; the best mean held-out log-likelihood reached by each time. A line of "
-        f"`{OURS}` has a point at the end of each round, one of the averaged flows for each "
+        f"Seed {seed}; the mean held-out log-likelihood of what a method had at each time. A line "
+        f"of `{OURS}` has a point at the end of each round, one of the averaged flows for each "
         "member, those of Gaussian mixtures and kernels for each candidate; methods with a single "
-        "point are a dot. The lower end of each axis leaves out the worst beginnings."
+        f"point are a dot. What was done within {FIRST_SECONDS:g} s is drawn there, and the lower "
+        "end of each axis leaves out the worst beginnings."
     )
 
 
@@ -247,14 +253,18 @@ def draw_panel(axis, name: str, cells: dict, methods: list[str]) -> None:
     curves = {method: cell["curve"] for method, cell in cells.items() if cell.get("curve")}
     for method, curve in curves.items():
         seconds, scores = zip(*curve, strict=True)
-        axis.plot(seconds, scores, **style(methods.index(method), method))
+        axis.plot(
+            np.maximum(seconds, FIRST_SECONDS), scores, **style(methods.index(method), method)
+        )
     ends = sorted(curve[-1][1] for curve in curves.values())
     if ends:
         height = max(ends[-1] - ends[len(ends) // 3], 1e-2)
         axis.set_ylim(ends[-1] - 2.5 * height, ends[-1] + 0.3 * height)
     axis.set_title(name, fontsize=9)
     axis.set_xscale("log")
-    axis.set_xlim(left=0.1)
+    axis.set_xlim(left=0.8 * FIRST_SECONDS)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
     axis.tick_params(labelsize=7)
 
 
@@ -265,17 +275,20 @@ def style(i: int, method: str) -> dict:
 
 def budget_section(results: dict) -> str:
     body = []
-    for (name, half, flow, shape), scores in budget_rows(results):
-        kind = "parameters" if half == "size" else "seconds"
-        cells = ["-" if s is None or math.isnan(s) else f"{s:.3f}" for s in scores]
-        body.append([name, kind, flow, shape.replace("x", " x "), *cells])
+    for (name, half, flow, shape), (parameters, scores) in budget_rows(results).items():
+        kind = "size" if half == "size" else "seconds"
+        cells = ["-" if math.isnan(score) else f"{score:.3f}" for score in scores]
+        body.append([name, kind, flow, shape.replace("x", " x "), parameters, *cells])
     return (
         f"## Few deep components or many shallow ones\n\n{machine_text(results)}\n\n"
-        "Rounds times layers of a component are 8 and the widths of networks stay as they are, so "
-        "numbers of parameters are almost equal; where seconds are equal instead, the whole fit "
-        f"ends after {results['setting']['seconds']:g} seconds by `max_time`. One round has no "
-        "objective to choose. Mean test log-likelihoods.\n\n"
-        + table(["table", "equal", "flow", "rounds x layers", *OBJECTIVES], body)
+        "Rounds times layers of a component are 8 and the widths of networks stay as they are, "
+        "which is what equal size means here; the largest number of parameters that any fit of a "
+        "line kept is given, since held-out rows may end boosting early and a component may have "
+        "a spline for each column or not. Where seconds are equal, the whole fit has "
+        f"{results['setting']['seconds']:g} seconds by `max_time`; where size is, every round "
+        "makes its default number of epochs. One round has no objective to choose. Mean test "
+        "log-likelihoods.\n\n"
+        + table(["table", "equal", "flow", "rounds x layers", "parameters", *OBJECTIVES], body)
     )
 
 

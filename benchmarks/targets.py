@@ -164,7 +164,8 @@ def student_log_cdf(x: Rows) -> Rows:
 def mixture10() -> Target:
     """Ten overlapping Gaussians with full covariances in ten columns: GaussianMixture's home."""
     rng = np.random.default_rng(10)
-    factors = np.tril(rng.normal(size=(10, 10, 10))) / np.sqrt(10) + 0.3 * np.eye(10)
+    factors = np.tril(rng.normal(size=(10, 10, 10)), -1) / np.sqrt(10)
+    factors += np.eye(10) * rng.uniform(0.3, 1.0, (10, 1, 10))
     means = 1.5 * rng.normal(size=(10, 10))
     mixture = GaussianSum(rng.dirichlet(np.full(10, 5.0)), means, factors)
     return Target(10, mixture.sample, mixture.log_density)

@@ -1,65 +1,249 @@
-"""What the benchmarks rest on: densities that are densities, and how tables are prepared."""
+"""The parts of the benchmarks that figures rest on: known densities, blurring, bookkeeping."""
 
+import importlib.util
+import json
 import sys
-from pathlib import Path
 
-import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
+import bench_budget
+import bench_peers
+import bench_speed
+import cells
 import data
+import flow_peers
+import make_report
+import numpy as np
+import peers
+import pytest
+import report
+import summary
 from targets import TARGETS
 
-PLANAR = ["eight_gaussians", "pinwheel", "rings", "gumbel"]
+PLANE = sorted(name for name, target in TARGETS.items() if target.n_features == 2)
+CHEAP = ["Gaussian", "GaussianMixture", "KernelDensity"]
 
 
-@pytest.mark.parametrize("name", PLANAR)
-def test_planar_targets_hold_as_much_mass_as_they_sample(name):
-    """Mass of a box that holds nearly all rows, from the density and from samples."""
-    target = TARGETS[name]
-    X = target.sample(20_000, np.random.default_rng(0))
-    low, high = np.quantile(X, [0.01, 0.99], axis=0)
-    axes = [np.linspace(a, b, 801) for a, b in zip(low, high, strict=True)]
-    centres = [(axis[1:] + axis[:-1]) / 2 for axis in axes]
-    grid = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, 2)
-    cell = np.prod([axis[1] - axis[0] for axis in axes])
-    mass = np.exp(target.log_density(grid)).sum() * cell
-    inside = (np.clip(X, low, high) == X).all(axis=1).mean()
-    # Three standard errors of a share of 20,000 rows near 0.96 are 0.004.
-    assert mass == pytest.approx(inside, abs=0.006)
+def grid(name):
+    """Points and areas of cells that cover a target in the plane; wide for heavy tails."""
+    axis = np.sinh(np.linspace(-9, 9, 801)) if name == "gumbel" else np.linspace(-6, 6, 401)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    return points, np.outer(np.gradient(axis), np.gradient(axis)).ravel()
+
+
+@pytest.mark.parametrize("name", PLANE)
+def test_targets_in_the_plane_integrate_to_one_and_their_samples_have_their_entropy(name):
+    points, areas = grid(name)
+    log_density = TARGETS[name].log_density(points)
+    mass = np.exp(log_density) * areas
+    assert mass.sum() == pytest.approx(1.0, abs=2e-3)
+    scores = TARGETS[name].log_density(TARGETS[name].sample(20_000, np.random.default_rng(0)))
+    error = scores.std() / np.sqrt(len(scores))
+    assert scores.mean() == pytest.approx(mass @ log_density, abs=4 * error + 2e-3)
+
+
+@pytest.mark.parametrize("name", PLANE)
+def test_samples_of_targets_lie_where_their_density_says(name):
+    points, areas = grid(name)
+    mass = np.exp(TARGETS[name].log_density(points)) * areas
+    inside = (points[:, 0] > 0.3) & (points[:, 1] < 1.1)
+    x = TARGETS[name].sample(20_000, np.random.default_rng(1))
+    share = np.mean((x[:, 0] > 0.3) & (x[:, 1] < 1.1))
+    assert share == pytest.approx(mass[inside].sum(), abs=0.02)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_gaussian_scores_above_a_target_on_its_own_rows(name):
     """Gibbs' inequality, with a density of the same moments for the other."""
-    target = TARGETS[name]
-    X = target.sample(5000, np.random.default_rng(1))
-    values, vectors = np.linalg.eigh(np.cov(X.T))
-    z = (X - X.mean(axis=0)) @ vectors / np.sqrt(values)
-    gaussian = -0.5 * (z**2 + np.log(2 * np.pi * values)).sum(axis=1)
-    assert target.log_density(X).mean() > gaussian.mean() + 0.1
+    X = TARGETS[name].sample(5000, np.random.default_rng(1))
+    gaussian = peers.gaussian_mixture(flow_peers.standardise(X), X, 1, 0)
+    assert TARGETS[name].log_density(X).mean() > gaussian(X).mean() + 0.1
 
 
-def test_discrete_columns_are_dropped_and_grids_blurred():
-    rng = np.random.default_rng(2)
-    X = np.column_stack([
-        rng.normal(size=4000),
-        rng.integers(0, 3, size=4000),
-        np.round(rng.normal(size=4000), 1),
-        np.where(rng.random(4000) < 0.6, 0.0, rng.normal(size=4000)),
-        rng.integers(0, 1000, size=4000),
-    ])  # fmt: skip
-    prepared, dropped, blurred = data.prepare(X)
-    assert dropped == [1, 3]
-    assert blurred == [2, 4]
-    np.testing.assert_array_equal(prepared[:, 0], X[:, 0])
-    assert np.abs(prepared[:, 2] - X[:, 4]).max() <= 0.5
-    assert (np.unique(prepared, axis=0, return_counts=True)[1] == 1).all()
+def test_gumbel_target_has_the_entropy_found_by_integration():
+    x = TARGETS["gumbel"].sample(200_000, np.random.default_rng(0))
+    assert -TARGETS["gumbel"].log_density(x).mean() == pytest.approx(3.358, abs=0.02)
 
 
-def test_parts_of_a_split_share_no_row():
-    X = np.arange(1000.0)[:, None]
-    parts = data.split(X, np.random.default_rng(3))
+def test_banana_has_the_entropy_of_its_noise():
+    x = TARGETS["banana20"].sample(50_000, np.random.default_rng(0))
+    entropy = 10 * np.log(2 * np.pi * np.e) + 10 * np.log(0.5)
+    assert -TARGETS["banana20"].log_density(x).mean() == pytest.approx(entropy, abs=0.1)
+
+
+def test_mixture_is_that_of_scipy():
+    from scipy.stats import multivariate_normal
+
+    target = TARGETS["mixture10"]
+    mixture = target.sample.__self__
+    x = target.sample(20, np.random.default_rng(0))
+    parts = zip(mixture.weights, mixture.means, mixture.factors, strict=True)
+    density = sum(w * multivariate_normal(m, f @ f.T).pdf(x) for w, m, f in parts)
+    np.testing.assert_allclose(target.log_density(x), np.log(density))
+
+
+def test_prepare_drops_discrete_columns_and_blurs_grids_and_heaps():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(2000, 5))
+    few = rng.integers(0, 20, 2000)
+    grid = rng.integers(0, 200, 2000) * 0.5
+    heap = np.where(rng.uniform(size=2000) < 0.1, 0.0, rng.uniform(1, 2, 2000))
+    most = np.where(rng.uniform(size=2000) < 0.6, 0.0, normal[:, 3])
+    X, dropped, blurred = data.prepare(np.column_stack([normal[:, 0], few, grid, heap, most]))
+    assert (dropped, blurred) == ([1, 4], [2, 3])
+    np.testing.assert_array_equal(X[:, 0], normal[:, 0])
+    assert 0.2 < np.abs(X[:, 1] - grid).max() <= 0.25
+    assert np.abs(X[:, 2] - heap).max() <= 0.5 * 0.01 * np.ptp(heap)
+    assert len(np.unique(X[:, 1])) == len(np.unique(X[:, 2])) == 2000
+
+
+def test_prepare_keeps_columns_of_small_tables_and_refuses_tables_without_any():
+    X, dropped, blurred = data.prepare(data.BUNDLED["iris"]().data)
+    assert X.shape == (150, 4)
+    assert (dropped, blurred) == ([], [0, 1, 2, 3])
+    with pytest.raises(ValueError, match="no column"):
+        data.prepare(np.zeros((100, 2)))
+
+
+def test_splits_are_seeded_and_cover_the_rows(tmp_path):
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    np.savez(tmp_path / "mine.npz", X=X)
+    np.savez(tmp_path / "images.npz", X=X.reshape(10, 10, 20))
+    assert data.names(tmp_path)[0] == "mine"
+    assert "images" not in data.names(tmp_path)
+    table = data.load("mine", 3, tmp_path)
+    parts = (table.train, table.held_out, table.test)
     assert [len(part) for part in parts] == [700, 100, 200]
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), X)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), np.sort(X, axis=0))
+    np.testing.assert_array_equal(data.load("mine", 3, tmp_path).test, table.test)
+    assert len(data.load("mine", 3, tmp_path, n_rows=100).train) == 70
+
+
+def test_an_empty_folder_is_said_to_be_one(tmp_path):
+    with pytest.raises(SystemExit, match="no file"):
+        data.names(tmp_path)
+
+
+@pytest.mark.parametrize("scale", flow_peers.SCALINGS.values(), ids=flow_peers.SCALINGS)
+def test_scalings_keep_densities_normalised(scale):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) * [1.0, 100.0, 0.01]
+    Z = scale(X)(X)
+    np.testing.assert_allclose(Z.std(axis=0), 1.0)
+    moved = np.linalg.slogdet(np.cov(Z.T))[1] - np.linalg.slogdet(np.cov(X.T))[1]
+    assert scale(X).log_det == pytest.approx(moved / 2)
+
+
+@pytest.mark.parametrize("make", [flow_peers.zuko_nsf, flow_peers.zuko_maf])
+def test_flow_peers_learn_normalised_densities_in_little_time(make):
+    X = TARGETS["eight_gaussians"].sample(500, np.random.default_rng(0))
+    fit = flow_peers.fit_flow(make, X[:400], X[400:], 0.5, 0)
+    points, areas = grid("eight_gaussians")
+    assert np.exp(fit.log_density(1.5 * points)) @ (2.25 * areas) == pytest.approx(1, abs=0.03)
+    scores = [score for _, score in fit.curve]
+    assert scores == sorted(scores)
+    assert fit.log_density(X[400:]).mean() == pytest.approx(scores[-1], abs=1e-4)
+
+
+@pytest.mark.parametrize("fit", [flow_peers.fit_ensemble, flow_peers.fit_piecewise])
+def test_mixtures_of_flows_score_as_their_curve_says(fit):
+    X = TARGETS["eight_gaussians"].sample(300, np.random.default_rng(0))
+    mixed = fit(flow_peers.zuko_maf, 2, X[:250], X[250:], 0.4, 0)
+    assert mixed.log_density(X[250:]).mean() == pytest.approx(mixed.curve[-1][1], abs=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nflows") is None, reason="an optional peer")
+def test_flows_of_nflows_can_be_trained():
+    X = TARGETS["eight_gaussians"].sample(300, np.random.default_rng(0))
+    fit = flow_peers.fit_flow(flow_peers.nflows_nsf, X[:250], X[250:], 0.3, 0)
+    assert np.isfinite(fit.log_density(X)).all()
+
+
+def test_an_absent_peer_is_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: None)
+    assert bench_peers.missing(("iris", "0", "nflows NSF"))
+    assert "nflows is not installed" in capsys.readouterr().out
+    assert not bench_peers.missing(("iris", "0", "Gaussian"))
+
+
+def fail(message):
+    raise ArithmeticError(message)
+
+
+def test_a_cell_that_fails_in_its_process_is_recorded():
+    assert cells.run_guarded(fail, ("oh",), 300) == {"error": "ArithmeticError: oh"}
+
+
+@pytest.fixture(scope="module")
+def quick_results(tmp_path_factory):
+    """What a run of the cheap methods and of this package on iris leaves behind."""
+    out = tmp_path_factory.mktemp("bench") / "peers.json"
+    run_peers(out, [*CHEAP, peers.OURS])
+    return out
+
+
+def run_peers(out, methods, *more):
+    arguments = ["--sets", "iris", "--seeds", "0", "--seconds", "1", "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bench_peers.py", *arguments, "--methods", *methods, *more])
+        patch.delenv("SKGBNF_DATA", raising=False)
+        # A process of its own for each cell would take most of the test's time.
+        patch.setattr(bench_peers, "run_guarded", lambda function, args, timeout: function(*args))
+        bench_peers.main()
+
+
+def test_the_harness_fills_its_cells(quick_results):
+    results = json.loads(quick_results.read_text())
+    found = results["cells"]["iris"]["0"]
+    assert found.keys() == {*CHEAP, peers.OURS}
+    assert not summary.errors_in(results)
+    for method in CHEAP:
+        difference = found[peers.OURS]["score"] - found[method]["score"]
+        assert found[method]["ahead"] == pytest.approx(difference, abs=1e-5)
+        assert found[method]["ahead_error"] > 0
+        assert found[method]["curve"]
+
+
+def test_finished_cells_are_not_run_again(quick_results, capsys):
+    before = json.loads(quick_results.read_text())["cells"]
+    run_peers(quick_results, CHEAP)
+    assert "3 of 3 cells are there" in capsys.readouterr().out
+    assert json.loads(quick_results.read_text())["cells"] == before
+    with pytest.raises(SystemExit, match="other setting"):
+        run_peers(quick_results, CHEAP, "--rows", "20")
+
+
+def test_the_report_is_written_from_the_results(quick_results, tmp_path, monkeypatch):
+    monkeypatch.setattr(make_report, "DOCS", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    results = json.loads(quick_results.read_text())
+    report.write(tmp_path / "bench_peers.json", results)
+    make_report.main()
+    text = (tmp_path / "benchmarks.md").read_text()
+    ours = results["cells"]["iris"]["0"][peers.OURS]["score"]
+    assert f"| {peers.OURS} | {ours:.3f} |" in text
+    assert (tmp_path / "benchmarks.png").stat().st_size > 1000
+
+
+def test_means_over_seeds_carry_both_errors():
+    cell = [{"score": 1.0, "score_error": 0.3}, {"score": 2.0, "score_error": 0.4}]
+    results = {"cells": {"a": {"0": {"m": cell[0]}, "1": {"m": cell[1]}, "2": {"m": {}}}}}
+    mean = summary.over_seeds(results, "a", "m", "score")
+    assert (mean.value, mean.rows, mean.seeds, mean.n) == pytest.approx((1.5, 0.25, 0.5, 2))
+    assert mean.error == mean.seeds
+    assert summary.over_seeds(results, "a", "m", "gap") is None
+
+
+def test_a_round_alone_has_no_objective_in_the_table_of_budgets():
+    one, many = {"score": 1.0, "parameters": 3}, {"score": 2.0, "parameters": 4}
+    half = {"nsf": {"1x8": {"any": one}, "8x1": {"greedy": many, "weighted": {"error": "oh"}}}}
+    rows = bench_budget.budget_rows({"cells": {"a": {"0": {"size": half}}}})
+    assert rows["a", "size", "nsf", "1x8"] == (3, [1.0, 1.0, 1.0])
+    parameters, scores = rows["a", "size", "nsf", "8x1"]
+    assert parameters == 4
+    np.testing.assert_array_equal(scores, [np.nan, 2.0, np.nan])
+
+
+def test_times_of_components_are_taken():
+    size = {"n_features": 3, "transforms": 1, "hidden": [8], "batch": 16}
+    run = {**size, "milliseconds": bench_speed.time_size(size, 1)}
+    assert all(t > 0 for times in run["milliseconds"].values() for t in times.values())
+    assert bench_speed.passes_per_column(run, bench_speed.OURS) > 0
