@@ -30,7 +30,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed, seeded
 from skgbnf.flows import Architecture, initialise
 from skgbnf.mixture import component_log_prob, mixture_log_prob
-from skgbnf.training import Objective, Rows, Settings, fit_component
+from skgbnf.training import Objective, Rows, Settings, fit_component, fits_by_em
 
 _EM_STEPS = 1000
 _EM_TOL = 1e-9
@@ -180,7 +180,7 @@ def settle(components: Sequence[LazyDistribution], weights: Tensor, train: Rows)
     settled : list of int
         Places of the components that were changed.
     """
-    settled = [k for k, component in enumerate(components) if hasattr(component, "em_step")]
+    settled = [k for k, component in enumerate(components) if fits_by_em(component)]
     log_probs = torch.stack([component_log_prob(c, train.x) for c in components], dim=1)
     for _ in range(_SETTLING_STEPS):
         shares = train.weights.unsqueeze(1) * (log_probs + weights.log()).softmax(dim=1)
@@ -219,6 +219,10 @@ class _Fitted:
     component: LazyDistribution
     n_iter: int
     score: float
+
+    @property
+    def exact(self) -> bool:
+        return fits_by_em(self.component)
 
 
 class Boosting:
@@ -277,7 +281,7 @@ class Boosting:
         """Train one more component, the best by the judging rows of what the ladders offer.
 
         Where there are several ladders, networks are tried for a tenth of the epochs and of the
-        `seconds` that the round may take, and only the best is trained in full.
+        `seconds` that the round may take, and only the best of them is trained in full.
 
         Returns
         -------
@@ -291,11 +295,13 @@ class Boosting:
             max_iter = math.ceil(full.max_iter / _TRIALS_PER_ROUND)
             share = max(_TRIALS_PER_ROUND, 2 * len(ladders))
             trial = replace(full, max_iter=max_iter, seconds=seconds / share)
-        best = max((self._climb(ladder, trial) for ladder in ladders), key=attrgetter("score"))
-        if contest and not hasattr(best.component, "em_step"):
+        tried = [self._climb(ladder, trial) for ladder in ladders]
+        networks = [fitted for fitted in tried if not fitted.exact]
+        if contest and networks:
             left = seconds - (time.perf_counter() - start)
-            fitted = self._fit(best.architecture, replace(full, seconds=left))
-            best = max(fitted, best, key=attrgetter("score"))
+            architecture = max(networks, key=attrgetter("score")).architecture
+            tried.append(self._fit(architecture, replace(full, seconds=left)))
+        best = max(reversed(tried), key=attrgetter("score"))
         gain = math.inf
         if self.components:
             log_g = component_log_prob(best.component, self.judge.x)
@@ -318,7 +324,7 @@ class Boosting:
             if left <= 0:
                 break
             settings = replace(self._settings, seconds=left / (len(self.components) - k))
-            if hasattr(component, "em_step"):
+            if fits_by_em(component):
                 self._move(k, settings)
             else:
                 self._retrain(k, settings)
@@ -402,18 +408,27 @@ class Boosting:
         with seeded(seed, device):
             component = architecture.build().to(device, torch.float64)
         initialise(component, self.train.x, self.train.weights)
-        exact = hasattr(component, "em_step")
-        if not exact:
+        if not fits_by_em(component):
             component = component.float()
-        objective = self._new_objective(exact)
+        objective = self._new_objective(component)
         n_iter = fit_component(
             component, objective, self.train, self.judge, settings, derive_seed(seed, 1)
         )
-        score = self._new_objective(exact).judge(component_log_prob(component, self.judge.x))
+        score = self._mixture_objective().judge(component_log_prob(component, self.judge.x))
         return _Fitted(architecture, component, n_iter, score)
 
-    def _new_objective(self, exact: bool) -> Objective:
-        """What a component added now is trained for; EM needs no tempering."""
+    def _new_objective(self, component: LazyDistribution) -> Objective:
+        """What a component added now is trained for.
+
+        EM needs no tempering; the first network, no component to leave rows to.
+        """
+        exact = fits_by_em(component)
+        if self._objective == "tempered" and not exact and all(map(fits_by_em, self.components)):
+            return MaximumLikelihood(self.train, self.judge)
+        return self._mixture_objective(exact)
+
+    def _mixture_objective(self, exact: bool = True) -> Objective:
+        """The likelihood of the mixture with one component more."""
         if not self.components:
             return MaximumLikelihood(self.train, self.judge)
         make = Greedy if exact and self._objective == "tempered" else OBJECTIVES[self._objective]

@@ -34,6 +34,7 @@ from skgbnf.validation import (
 _FEW_ROWS = 2000
 _FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
 _MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_INIT_SHARE = 0.1
 _MIN_HELD_OUT = 10
 _SPLIT_KEY = 0
 _DTYPES = [np.float64, np.float32]
@@ -66,7 +67,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Family of the components.
 
         - "auto": "nsf"; on fewer than 2,000 training rows, each round takes the best of "nsf",
-          "maf" and "gaussian_mixture".
+          "maf" and "gaussian_mixture". The first round follows `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
         - "maf", "realnvp": affine maps, autoregressive and coupling.
@@ -77,6 +78,12 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         From a list each round takes what does best on held-out rows, networks after a trial of
         a tenth of the epochs. In the same way each round decides whether a flow governed by
         networks begins with a spline for each column.
+
+    init : {"auto", "gaussian_mixture"} or None, default="auto"
+        What the first round fits where there are several. With "gaussian_mixture" flows add to a
+        mixture of Gaussians, their number chosen on held-out rows, for which EM may take a tenth
+        of `max_time`. With None the first round is as all others. "auto": "gaussian_mixture" if
+        `flow` is "auto", otherwise None.
 
     base : {"normal", "student_t"}, default="normal"
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
@@ -98,7 +105,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the networks.
 
-    learning_rate_init : float, default=0.003
+    learning_rate_init : float, default=0.006
         Learning rate of Adam at the start of a round; it falls along half a cosine.
 
     batch_size : int or "auto", default="auto"
@@ -202,12 +209,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_estimators=4,
         *,
         flow="auto",
+        init="auto",
         base="normal",
         objective="tempered",
         n_transforms=3,
         hidden_layer_sizes=(64, 64),
         activation="relu",
-        learning_rate_init=3e-3,
+        learning_rate_init=6e-3,
         batch_size="auto",
         max_iter="auto",
         fine_tune=0,
@@ -222,6 +230,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     ):
         self.n_estimators = n_estimators
         self.flow = flow
+        self.init = init
         self.base = base
         self.objective = objective
         self.n_transforms = n_transforms
@@ -463,7 +472,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             start = time.perf_counter()
             if boosting.stages and start >= deadline:
                 break
-            gain = boosting.add_round(self._ladders(len(boosting.train.x)), deadline - start)
+            gain = boosting.add_round(*self._round(boosting, deadline - start))
             self._report(boosting, time.perf_counter() - start)
             best = boosting.best_round(self.tol)
             n_stale = len(boosting.stages) - best
@@ -487,8 +496,17 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 raise
         self.__dict__ = before
 
+    def _round(self, boosting: Boosting, seconds: float) -> tuple[list[Ladder], float]:
+        """Architectures that the next round may choose from, and seconds that it may take."""
+        init = self.init
+        if init == "auto":
+            init = "gaussian_mixture" if self.flow == "auto" else None
+        if init and self.n_estimators > 1 and not boosting.stages:
+            return self._family(init), _INIT_SHARE * seconds
+        return self._ladders(len(boosting.train.x)), seconds
+
     def _ladders(self, n_samples: int) -> list[Ladder]:
-        """Architectures that a round may choose from."""
+        """Architectures of the families that are to be tried."""
         kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
         if self.flow == "auto":
             kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]

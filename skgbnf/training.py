@@ -26,6 +26,7 @@ _DECAY = 0.25
 _N_DECAYS = 3
 _MAX_FAILED_STEPS = 10
 _EM_TRIAL_STEPS = 5
+_EM_TRIAL_ROWS = 5000
 _EM_STEPS = 200
 _EM_TOL = 1e-4
 
@@ -91,6 +92,11 @@ class Settings:
     seconds: float = math.inf
 
 
+def fits_by_em(component: LazyDistribution) -> bool:
+    """Whether a component is fitted by EM and not by its gradient."""
+    return hasattr(component, "em_step")
+
+
 def fit_component(
     component: LazyDistribution,
     objective: Objective,
@@ -123,7 +129,7 @@ def fit_component(
     n_iter : int
         Number of epochs, or of EM iterations.
     """
-    if hasattr(component, "em_step"):
+    if fits_by_em(component):
         return _fit_by_em(component, objective, train, judge, settings, seed)
     if not list(component.parameters()):
         return 0
@@ -170,8 +176,7 @@ def _fit_by_em(
     n_iter = 0
     while n_iter < _EM_STEPS and clock.share() < 1:
         n_iter += 1
-        _em_step(component, objective, train)
-        before, log_g = log_g, component_log_prob(component, train.x)
+        before, log_g = log_g, _em_step(component, objective, train.x, log_g, slice(None))
         best.update()
         if train.mean((log_g - before).abs()) < _EM_TOL:
             break
@@ -181,25 +186,38 @@ def _fit_by_em(
 
 def _try_starts(component, objective, train: Rows, best: _Best, clock: _Clock, seed: int) -> None:
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
-    everywhere = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
+    some = _some_rows(len(train.x), seed).to(train.x.device)
+    x = train.x[some]
+    everywhere = objective.row_weights(x.new_zeros(len(x)), some, 1.0)
     if not everywhere.sum() > 0:  # underflow, where the mixture is very dense everywhere
-        everywhere = train.weights
-    n_smallest = min(len(train.x), 2 * train.x.shape[1] + 2)
+        everywhere = train.weights[some]
+    n_smallest = min(len(x), 2 * x.shape[1] + 2)
     for start in range(component.n_em_starts):
-        n_neighbours = max(n_smallest, len(train.x) >> (start % 4 + 2))
-        with seeded(derive_seed(seed, start), train.x.device):
-            component.em_seed(train.x, everywhere, n_neighbours)
+        n_neighbours = max(n_smallest, len(x) >> (start % 4 + 2))
+        with seeded(derive_seed(seed, start), x.device):
+            component.em_seed(x, everywhere, n_neighbours)
+        log_g = component_log_prob(component, x)
         for _ in range(_EM_TRIAL_STEPS):
-            _em_step(component, objective, train)
+            log_g = _em_step(component, objective, x, log_g, some)
         best.update()
         if clock.share() >= 1:
             break
 
 
-def _em_step(component, objective, train: Rows) -> None:
-    weights = objective.row_weights(component_log_prob(component, train.x), slice(None), 1.0)
+def _some_rows(n_rows: int, seed: int) -> Tensor:
+    """Indices of all rows or, of many, of some drawn at random."""
+    if n_rows <= _EM_TRIAL_ROWS:
+        return torch.arange(n_rows)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(n_rows, generator=generator)[:_EM_TRIAL_ROWS]
+
+
+def _em_step(component, objective, x: Tensor, log_g: Tensor, index: Tensor | slice) -> Tensor:
+    """One step on training rows whose log-densities are given; return those after it."""
+    weights = objective.row_weights(log_g, index, 1.0)
     if weights.sum() > 0:
-        component.em_step(train.x, weights)
+        component.em_step(x, weights)
+    return component_log_prob(component, x)
 
 
 def _fit_by_gradient(

@@ -98,6 +98,8 @@ def check_density_parameters(estimator) -> None:
     """Raise unless every constructor parameter of a density estimator is in its range."""
     check_integer("n_estimators", estimator.n_estimators, 1)
     check_flow(estimator.flow)
+    if estimator.init is not None:
+        check_choice("init", estimator.init, ("auto", "gaussian_mixture"))
     check_choice("base", estimator.base, tuple(BASES))
     check_choice("objective", estimator.objective, tuple(OBJECTIVES))
     check_integer("n_transforms", estimator.n_transforms, 1)

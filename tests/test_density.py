@@ -657,6 +657,37 @@ def test_a_round_takes_the_best_family_of_a_list(quick):
         assert model.estimators_[0].architecture.n_components >= 4
 
 
+@pytest.mark.parametrize(
+    ("init", "flow", "first"),
+    [
+        ("auto", "auto", "gaussian_mixture"),
+        ("auto", "maf", "maf"),
+        ("gaussian_mixture", "maf", "gaussian_mixture"),
+        (None, "nsf", "nsf"),
+    ],
+)
+def test_init_is_what_the_first_round_fits(quick, table2, init, flow, first):
+    model = quick(init=init, flow=flow, tol=0.0).fit(table2)
+    assert model.estimators_[0].architecture.kind == first
+
+
+def test_init_is_left_out_where_there_is_one_round(quick, table2):
+    alone = quick(n_estimators=1, init="gaussian_mixture").fit(table2)
+    assert alone.estimators_[0].architecture.kind == "nsf"
+
+
+def test_flows_add_to_a_gaussian_mixture_and_never_take_from_it(quick):
+    truth = stats.norm(loc=[-9.0, -3.0, 3.0, 9.0])
+    rng = np.random.default_rng(6)
+    rows = truth.rvs(size=(2400, 4), random_state=rng)[:, [0]] * [1.0, -2.0, 3.0]
+    X = np.where(rng.random((2400, 1)) < 0.5, rows, -rows) + rng.normal(size=(2400, 3))
+    model = quick(flow="auto", n_estimators=3).fit(X[:1200], X_val=X[1200:1800])
+    mixture = quick(flow="gaussian_mixture", n_estimators=1).fit(X[:1200], X_val=X[1200:1800])
+    # A round adds what 600 held-out rows gain from, within their noise on 600 others.
+    assert model.score(X[1800:]) > mixture.score(X[1800:]) - 0.02
+    assert model.validation_scores_[-1] >= mixture.validation_scores_[0] - 1e-9
+
+
 def test_a_list_may_hold_networks_and_callables(quick, table3):
     model = quick(flow=["realnvp", small_maf, "affine"]).fit(table3)
     kinds = {fitted.architecture.kind for fitted in model.estimators_}

@@ -6,7 +6,11 @@ from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
-from skgbnf.flows.linear import LULinear, weighted_gaussian
+from skgbnf.flows.covariance import weighted_gaussian
+from skgbnf.flows.linear import LULinear
+
+_ROWS_PER_CHUNK = 2000
+_FEWEST_ROWS = 5
 
 
 class AffineFlow(Flow):
@@ -70,8 +74,11 @@ class GaussianMixture(GMM):
     def em_step(self, x: Tensor, weights: Tensor) -> None:
         """One iteration of EM on the weighted rows."""
         mixture = self()
-        joint = mixture.base.log_prob(x.unsqueeze(-2)) + self.phi[0].log_softmax(-1)
-        self._maximise(x, weights, joint.softmax(-1))
+        log_weights = self.phi[0].log_softmax(-1)
+        # In chunks, which stay in the cache.
+        chunks = x.unsqueeze(-2).split(_ROWS_PER_CHUNK)
+        responsibilities = [(mixture.base.log_prob(c) + log_weights).softmax(-1) for c in chunks]
+        self._maximise(x, weights, torch.cat(responsibilities))
 
     def _maximise(self, x: Tensor, weights: Tensor, responsibilities: Tensor) -> None:
         rows, columns = torch.tril_indices(x.shape[1], x.shape[1], offset=-1)
@@ -79,7 +86,10 @@ class GaussianMixture(GMM):
         shares = weights.unsqueeze(-1) * responsibilities
         total = shares.sum(0)
         logits.copy_(total.clamp(min=1e-300 if x.dtype == torch.float64 else 1e-30).log())
-        for k in torch.nonzero(total > 1e-6 * total.sum()).flatten().tolist():
+        # A Gaussian of a few rows stays as it is: it would become a spike on them.
+        enough = total.square() >= _FEWEST_ROWS * shares.square().sum(0)
+        enough |= total == total.sum()
+        for k in torch.nonzero(enough & (total > 0)).flatten().tolist():
             mean, factor = weighted_gaussian(x, shares[:, k])
             means[k] = mean
             log_diagonal[k] = (factor.diagonal() - self.epsilon).log()

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-RIDGE = 1e-6
-"""Variance added to each column before a Cholesky factor is taken, in units of the columns."""
+from skgbnf.flows.covariance import weighted_gaussian
 
 _LOG_SCALE_BOUND = 20.0
 
@@ -89,34 +88,3 @@ class _LULinearTransform(Transform):
         solved = torch.linalg.solve_triangular(self.lower, centred, upper=False, unitriangular=True)
         permuted = torch.linalg.solve_triangular(self.upper, solved, upper=True)
         return permuted.squeeze(-1)[..., self.order.argsort()]
-
-
-def weighted_gaussian(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Maximum-likelihood mean and Cholesky factor of the covariance of weighted rows.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-
-    weights : Tensor of shape (n_samples,)
-        Not negative, not all zero; only their ratios matter.
-
-    Returns
-    -------
-    mean : Tensor of shape (n_features,)
-
-    factor : Tensor of shape (n_features, n_features)
-        Lower triangular; ``factor @ factor.T`` is the covariance plus a ridge that grows until
-        the factor exists.
-    """
-    share = weights / weights.sum()
-    mean = share @ x
-    centred = x - mean
-    covariance = (centred * share.unsqueeze(-1)).T @ centred
-    identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    ridge = RIDGE
-    while True:
-        factor, info = torch.linalg.cholesky_ex(covariance + ridge * identity)
-        if info == 0:
-            return mean, factor
-        ridge *= 10

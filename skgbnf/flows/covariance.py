@@ -1,0 +1,96 @@
+"""The Gaussian of weighted rows: maximum likelihood, shrunk where rows are few."""
+
+import torch
+from torch import Tensor
+
+RIDGE = 1e-6
+"""Variance added to each column before a Cholesky factor is taken, in units of the columns."""
+
+_ROWS_PER_COLUMN = 20
+_SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64).tolist())
+_LEAST_LEFT = 1e-3
+
+
+def weighted_gaussian(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and Cholesky factor of the covariance of weighted rows.
+
+    Where there are fewer than twenty rows for each column, correlations are shrunk towards zero,
+    as far as the leave-one-out likelihood asks for.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+
+    weights : Tensor of shape (n_samples,)
+        Not negative, not all zero; only their ratios matter.
+
+    Returns
+    -------
+    mean : Tensor of shape (n_features,)
+
+    factor : Tensor of shape (n_features, n_features)
+        Lower triangular; ``factor @ factor.T`` is the covariance plus a ridge that grows until
+        the factor exists.
+    """
+    share = weights / weights.sum()
+    mean = share @ x
+    centred = x - mean
+    covariance = (centred * share.unsqueeze(-1)).T @ centred
+    if 1 / share.square().sum() < _ROWS_PER_COLUMN * x.shape[1]:
+        shrinkage = leave_one_out_shrinkage(centred, share, covariance)
+        covariance = torch.lerp(covariance, covariance.diagonal().diag(), shrinkage)
+    identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    ridge = RIDGE
+    while True:
+        factor, info = torch.linalg.cholesky_ex(covariance + ridge * identity)
+        if info == 0:
+            return mean, factor
+        ridge *= 10
+
+
+def leave_one_out_shrinkage(centred: Tensor, share: Tensor, covariance: Tensor) -> float:
+    """Share of the correlations to take away, by the likelihood of each row under the others.
+
+    Removing a row changes the covariance by a matrix of rank one, so that one eigendecomposition
+    serves all rows and all candidates.
+
+    References
+    ----------
+    Covariance Matrix Estimation and Classification with Limited Training Data. J. P. Hoffbeck,
+    D. A. Landgrebe, 1996. https://doi.org/10.1109/34.506799
+
+    Parameters
+    ----------
+    centred : Tensor of shape (n_samples, n_features)
+        Rows less their weighted mean.
+
+    share : Tensor of shape (n_samples,)
+        Weights of the rows, which sum to 1.
+
+    covariance : Tensor of shape (n_features, n_features)
+        The weighted covariance of the rows.
+
+    Returns
+    -------
+    shrinkage : float
+        From 0, the covariance as it is, to 1, its diagonal.
+    """
+    kept = share > 0
+    share = share[kept].clamp(max=1 - 1e-6)
+    scale = (covariance.diagonal() + RIDGE).sqrt()
+    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
+    squares = ((centred[kept] / scale) @ vectors).square()
+    # Without row i the weights of the others grow by 1 / (1 - share_i), and so does the row's
+    # distance from their mean.
+    growth = 1 / (1 - share)
+    common = float(share @ growth)
+
+    def likelihood(shrinkage: float) -> float:
+        variances = (1 - shrinkage) * common * values.clamp(min=0) + shrinkage + RIDGE
+        distance = (squares / variances).sum(1)
+        left = 1 - (1 - shrinkage) * share * growth**2 * distance
+        left = left.clamp(min=_LEAST_LEFT)
+        row = left.log() + growth**2 * distance / left
+        return -float(variances.log().sum() + share @ row / share.sum())
+
+    return max(_SHRINKAGES, key=likelihood)
