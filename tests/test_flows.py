@@ -284,7 +284,7 @@ def test_weighted_gaussian_of_collinear_columns_has_a_factor(dtype):
 def test_a_gaussian_does_not_collapse_onto_one_row():
     x = torch.from_numpy(np.random.default_rng(9).normal(size=(200, 2)))
     x[0] = 50.0
-    mixture = GaussianMixture(2, 8).double()
+    mixture = make_flow("gaussian_mixture", 2, n_components=8).double()
     torch.manual_seed(0)
     mixture.em_seed(x, torch.ones(200, dtype=x.dtype), 4)
     for _ in range(20):
