@@ -5,10 +5,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from zuko.flows import Flow, GeneralCouplingTransform, MaskedAutoregressiveTransform
+from zuko.flows import Flow, GeneralCouplingTransform
 from zuko.lazy import LazyDistribution, LazyTransform
 from zuko.transforms import MonotonicAffineTransform
 
+from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.bases import BASES
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
@@ -99,7 +100,7 @@ def make_flow(
 
 
 def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
-    return MaskedAutoregressiveTransform(n_features, **kwargs)
+    return IncrementalAutoregressive(n_features, **kwargs)
 
 
 def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
