@@ -252,6 +252,9 @@ class Boosting:
     n_iter : list of int
         Epochs each component was trained for.
 
+    gains : list of float
+        What each component promised to gain per unit of weight, in nats; see `certificate`.
+
     stages : list of Stage
         The mixture after each round.
     """
@@ -263,11 +266,14 @@ class Boosting:
         self.components: list[LazyDistribution] = []
         self.architectures: list[Architecture] = []
         self.n_iter: list[int] = []
+        self.gains: list[float] = []
         self.stages: list[Stage] = []
         self._objective, self._settings, self._seed = objective, settings, seed
         self._log_probs = {rows: rows.x.new_empty(len(rows.x), 0) for rows in (train, judge)}
 
-    def append(self, architecture: Architecture, component: LazyDistribution, n_iter: int) -> None:
+    def append(
+        self, architecture: Architecture, component: LazyDistribution, n_iter: int, gain: float
+    ) -> None:
         """Add a trained component and fit all weights anew."""
         for rows, log_probs in self._log_probs.items():
             column = component_log_prob(component, rows.x).unsqueeze(1)
@@ -275,18 +281,14 @@ class Boosting:
         self.architectures.append(architecture)
         self.components.append(component)
         self.n_iter.append(n_iter)
+        self.gains.append(gain)
         self.stages.append(self._next_stage(self.stages))
 
-    def add_round(self, ladders: Sequence[Ladder], seconds: float = math.inf) -> float:
+    def add_round(self, ladders: Sequence[Ladder], seconds: float = math.inf) -> None:
         """Train one more component, the best by the judging rows of what the ladders offer.
 
         Where there are several ladders, networks are tried for a tenth of the epochs and of the
         `seconds` that the round may take, and only the best of them is trained in full.
-
-        Returns
-        -------
-        gain : float
-            The certificate: what the component promised to gain per unit of weight, in nats.
         """
         contest = len(ladders) > 1
         start = time.perf_counter()
@@ -306,8 +308,7 @@ class Boosting:
         if self.components:
             log_g = component_log_prob(best.component, self.judge.x)
             gain = certificate(self._log_density(self.judge), log_g, self.judge)
-        self.append(best.architecture, best.component, best.n_iter)
-        return gain
+        self.append(best.architecture, best.component, best.n_iter, gain)
 
     def fine_tune(self, seconds: float = math.inf) -> None:
         """Improve all components against all the others, then fit all weights anew.
@@ -347,7 +348,7 @@ class Boosting:
 
     def truncate(self, n_rounds: int) -> None:
         """Forget all rounds but the first ones."""
-        for kept in (self.components, self.architectures, self.n_iter, self.stages):
+        for kept in (self.components, self.architectures, self.n_iter, self.gains, self.stages):
             del kept[n_rounds:]
         for rows, log_probs in self._log_probs.items():
             self._log_probs[rows] = log_probs[:, :n_rounds]

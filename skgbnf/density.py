@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,14 +13,16 @@ from threadpoolctl import threadpool_limits
 
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Ladder
+from skgbnf.dequantisation import Dequantisation
 from skgbnf.flows import NETWORK_FAMILIES, Architecture
 from skgbnf.mixture import FlowMixture
-from skgbnf.persistence import FittedComponent, persistent
+from skgbnf.persistence import FittedComponent, load, persistent, save
 from skgbnf.standardisation import Standardisation
 from skgbnf.state import MixtureState
 from skgbnf.training import Rows, Settings
 from skgbnf.validation import (
     check_density_parameters,
+    check_dequantize,
     check_hidden_layer_sizes,
     check_integer,
     check_weights,
@@ -36,7 +37,7 @@ _FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
 _MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _INIT_SHARE = 0.1
 _MIN_HELD_OUT = 10
-_SPLIT_KEY = 0
+_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
 _DTYPES = [np.float64, np.float32]
 _ROWS_PER_SCORE = 200_000
 _BATCH_SIZE = 256
@@ -137,9 +138,22 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     tol : float, default=1e-4
         Smallest gain in mean log-likelihood, in nats, that counts.
 
+    dequantize : {"auto", True, False}, float or array-like of shape (n_features,), default="auto"
+        Uniform noise that `fit` adds to columns whose values repeat, centred on the values and as
+        wide as the step between them, so that there is a density: at a value it is the
+        probability of the value over the step. "auto" adds it, with a warning, where one value
+        holds a twentieth of the rows or more; True wherever a value repeats; False nowhere. A
+        number is the width for all columns, an array that of each, in units of X. Where values
+        repeat amid others that lie on no grid, these alone are spread, over a twentieth of the
+        standard deviation.
+
     warm_start : bool, default=False
         Whether `fit` adds rounds to those already fitted, up to `n_estimators`, and leaves the
         earlier components as they are.
+
+    checkpoint : str, path-like or None, default=None
+        File to which the rounds fitted so far are saved after each. :func:`skgbnf.load` opens it,
+        and `fit` goes on from it with `resume_from`.
 
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where to compute; "auto" takes a GPU if there is one. Results are NumPy arrays always.
@@ -173,6 +187,14 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     n_iter_ : ndarray of shape (n_estimators_,)
         Epochs (for Gaussians, EM iterations) each component was trained for.
 
+    gains_ : ndarray of shape (n_estimators_,)
+        What each component promised to gain on held-out rows per unit of weight, in nats: the
+        mean of its density over that of the mixture before it, less 1; inf for the first. No
+        weight gains more, and boosting stops where it is `tol` or less.
+
+    dequantize_widths_ : ndarray of shape (n_features_in_,)
+        Widths of the noise that was added, in units of X; 0 where there was none.
+
     location_, scale_ : ndarrays of shape (n_features_in_,)
         Mean and standard deviation by which rows are standardised, in units of X.
 
@@ -197,7 +219,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     >>> from sklearn.datasets import load_iris
     >>> from skgbnf import GradientBoostedFlowDensity
     >>> X = load_iris().data
-    >>> model = GradientBoostedFlowDensity(n_estimators=2, max_iter=5, random_state=0).fit(X)
+    >>> model = GradientBoostedFlowDensity(2, dequantize=True, max_iter=5, random_state=0).fit(X)
     >>> model.score_samples(X).shape
     (150,)
     >>> model.sample(3, random_state=0).shape
@@ -223,7 +245,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         validation_fraction=0.1,
         n_iter_no_change=2,
         tol=1e-4,
+        dequantize="auto",
         warm_start=False,
+        checkpoint=None,
         device="cpu",
         random_state=None,
         verbose=0,
@@ -244,12 +268,22 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.dequantize = dequantize
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None, sample_weight=None, X_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        X_val=None,
+        sample_weight_val=None,
+        resume_from=None,
+    ):
         """Fit the mixture round by round.
 
         Parameters
@@ -270,6 +304,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         sample_weight_val : array-like of shape (n_val_samples,), default=None
             Weights of the held-out rows.
 
+        resume_from : str, path-like or None, default=None
+            File that an interrupted fit with `checkpoint` left. With the same rows and parameters
+            the fit ends as if it had not been interrupted, bit for bit unless `max_time` is set.
+            `n_estimators` and what else the finished rounds do not depend on may differ.
+
         Returns
         -------
         self : GradientBoostedFlowDensity
@@ -277,19 +316,39 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter is out of its range, or X or the weights are not what is described
-            above. The estimator is then as it was before.
+            If a parameter is out of its range, or X, the weights or the file to resume from are
+            not what is described above. The estimator is then as it was before.
+
+        Warns
+        -----
+        DegenerateDataWarning
+            If a column is constant, or one value holds a twentieth of its rows or more and
+            `dequantize` does not say what to do about it.
+
+        sklearn.exceptions.ConvergenceWarning
+            If many training steps had a loss that was not finite.
         """
         before = self.__dict__.copy()
         start, boosting = time.perf_counter(), None
         try:
-            train, judge = self._check_rows(X, sample_weight, X_val, sample_weight_val)
-            boosting = self._start(train, judge)
+            check_density_parameters(self)
+            resumed = resume_from is not None
+            if resumed:
+                self._adopt(load(resume_from))
+            if self.checkpoint is not None:
+                self._check_savable()
+            given = X, sample_weight, X_val, sample_weight_val
+            proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
+            train, judge = self._check_rows(*given, proceed)
+            boosting = self._start(train, judge, proceed)
+            if resumed:
+                self._check_resumed(boosting)
             # The tensors of a training step are small: more threads cost more than they give,
             # many times more where the machine is busy.
             limits = threadpool_limits(limits=1, user_api="openmp")
             with limits, torch.inference_mode(False), torch.enable_grad():
-                self._boost(boosting, start + (self.max_time or math.inf))
+                finished = resumed and self._has_stopped(boosting)
+                self._boost(boosting, start + (self.max_time or math.inf), finished)
             self._publish(boosting)
         except BaseException as error:
             self._recover(error, boosting, before)
@@ -377,11 +436,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Z = self._mixture(np.float64).sample(int(n_samples), seed_from(random_state))
         return self._standardisation().inverse_transform(Z.cpu().numpy())
 
-    def _check_rows(self, X, sample_weight, X_val, sample_weight_val) -> tuple[Rows, Rows]:
+    def _check_rows(
+        self, X, sample_weight, X_val, sample_weight_val, proceed: bool
+    ) -> tuple[Rows, Rows]:
         """Validate everything that fit is given; return rows to learn from and to judge by."""
-        check_density_parameters(self)
         device = fit_device(self.device)
-        proceed = self.warm_start and hasattr(self, "estimators_")
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2, reset=not proceed)
         weights = rounded(check_weights(sample_weight, len(X)))
         X, weights = X[weights > 0], weights[weights > 0]
@@ -389,6 +448,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             raise ValueError("sample_weight must be positive for at least two rows, got one.")
         if not proceed:
             self._seed = seed_from(self.random_state)
+        noise = self._dequantisation(X)
+        X = noise.apply(X, derive_seed(self._seed, _NOISE_KEY))
         if X_val is None:
             if sample_weight_val is not None:
                 raise ValueError("sample_weight_val was given without X_val.")
@@ -399,8 +460,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             weights_val = check_weights(sample_weight_val, len(X_val), "sample_weight_val")
             weights_val = rounded(weights_val)
             X_val, weights_val = X_val[weights_val > 0], weights_val[weights_val > 0]
+            X_val = noise.apply(X_val, derive_seed(self._seed, _HELD_OUT_NOISE_KEY))
         if not proceed:
-            self._standardise(X, weights)
+            standardisation = Standardisation.from_rows(X, weights)
+            self.location_, self.scale_ = standardisation.location, standardisation.scale
         train = self._rows(X, weights, device)
         return train, self._rows(X_val, weights_val, device) if len(X_val) else train
 
@@ -418,18 +481,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         held_out, kept = order[:n_held_out], order[n_held_out:]
         return X[kept], weights[kept], X[held_out], weights[held_out]
 
-    def _standardise(self, X, weights) -> None:
-        standardisation = Standardisation.from_rows(X, weights)
-        self.location_, self.scale_ = standardisation.location, standardisation.scale
-        constant = np.flatnonzero((X[0] == X).all(axis=0))
-        if len(constant):
-            names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))[constant].tolist()
-            warnings.warn(
-                f"Columns {names} are constant; their density is that of a narrow peak of width "
-                "about 1e-3 in the units of X. Drop them.",
-                UserWarning,
-                stacklevel=4,
-            )
+    def _dequantisation(self, X) -> Dequantisation:
+        """Noise for columns that have no density; those without it are warned of."""
+        check_dequantize(self.dequantize, X.shape[1])
+        names = getattr(self, "feature_names_in_", np.arange(X.shape[1])).tolist()
+        noise = Dequantisation.from_rows(X, self.dequantize, names)
+        self.dequantize_widths_ = noise.widths
+        return noise
 
     def _standardisation(self) -> Standardisation:
         return Standardisation(self.location_, self.scale_)
@@ -439,20 +497,30 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         shares = weights / weights.mean()
         return Rows(Z, torch.from_numpy(shares).to(device))
 
-    def _start(self, train: Rows, judge: Rows) -> Boosting:
-        """A boosting that has no round yet or, with `warm_start`, those of the last fit."""
+    def _start(self, train: Rows, judge: Rows, proceed: bool) -> Boosting:
+        """A boosting that has no round yet, or those of the fit that is to proceed."""
         settings = self._settings(len(train.x))
         boosting = Boosting(train, judge, self.objective, settings, self._seed)
-        if self.warm_start and hasattr(self, "estimators_"):
+        if proceed:
             if self.n_estimators < self.n_estimators_:
                 raise ValueError(
                     f"n_estimators={self.n_estimators} is below the {self.n_estimators_} rounds "
-                    "already fitted; with warm_start it can only grow."
+                    "already fitted; it can only grow."
                 )
-            for fitted, n_iter in zip(self.estimators_, self.n_iter_, strict=True):
+            earlier = zip(self.estimators_, self.n_iter_, self.gains_, strict=True)
+            for fitted, n_iter, gain in earlier:
                 module = fitted.to_module(fitted.dtype, train.x.device)
-                boosting.append(fitted.architecture, module, int(n_iter))
+                boosting.append(fitted.architecture, module, int(n_iter), float(gain))
         return boosting
+
+    def _check_resumed(self, boosting: Boosting) -> None:
+        """Raise unless the rounds of a file score the rows of this fit as they did before."""
+        scores = [s.train_score + self._standardisation().log_det for s in boosting.stages]
+        # Rounding differs from machine to machine.
+        if not np.allclose(scores, self.train_scores_, rtol=1e-6, atol=1e-6):
+            raise ValueError(
+                "resume_from: the rounds in the file were fitted to other rows or weights."
+            )
 
     def _settings(self, n_samples: int) -> Settings:
         """Training settings, with sizes that suit the number of rows where they are "auto"."""
@@ -464,24 +532,28 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
         return Settings(int(max_iter), int(batch_size), float(self.learning_rate_init))
 
-    def _boost(self, boosting: Boosting, deadline: float) -> None:
+    def _boost(self, boosting: Boosting, deadline: float, finished: bool) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
-        best = boosting.best_round(self.tol)
-        held_out = boosting.judge is not boosting.train
-        while len(boosting.stages) < self.n_estimators:
+        while len(boosting.stages) < self.n_estimators and not finished:
             start = time.perf_counter()
             if boosting.stages and start >= deadline:
                 break
-            gain = boosting.add_round(*self._round(boosting, deadline - start))
+            boosting.add_round(*self._round(boosting, deadline - start))
+            if self.checkpoint is not None:
+                self._publish(boosting)
+                save(self, self.checkpoint)
             self._report(boosting, time.perf_counter() - start)
-            best = boosting.best_round(self.tol)
-            n_stale = len(boosting.stages) - best
-            if held_out and (gain <= self.tol or n_stale >= self.n_iter_no_change):
-                break
-        if held_out:
-            boosting.truncate(best)
+            finished = self._has_stopped(boosting)
+        if boosting.judge is not boosting.train:
+            boosting.truncate(boosting.best_round(self.tol))
         for _ in range(self.fine_tune):
             boosting.fine_tune(deadline - time.perf_counter())
+
+    def _has_stopped(self, boosting: Boosting) -> bool:
+        """Whether held-out rows no longer gain."""
+        n_stale = len(boosting.stages) - boosting.best_round(self.tol)
+        stopped = boosting.gains[-1] <= self.tol or n_stale >= self.n_iter_no_change
+        return stopped and boosting.judge is not boosting.train
 
     def _recover(self, error: BaseException, boosting: Boosting | None, before: dict) -> None:
         """After Ctrl-C keep the finished rounds; otherwise go back to the state before `fit`."""
@@ -553,6 +625,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.estimator_weights_ = self.staged_weights_[-1].copy()
         self.n_estimators_ = n_rounds
         self.n_iter_ = np.array(boosting.n_iter)
+        self.gains_ = np.array(boosting.gains)
         self.train_scores_ = log_det + np.array([s.train_score for s in boosting.stages])
         self.validation_scores_ = None
         if boosting.judge is not boosting.train:

@@ -98,7 +98,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     >>> import tempfile, os, skgbnf
     >>> from sklearn.datasets import load_iris
     >>> X = load_iris().data
-    >>> model = skgbnf.GradientBoostedFlowDensity(flow="affine", random_state=0).fit(X)
+    >>> model = skgbnf.GradientBoostedFlowDensity(flow="affine", dequantize=True).fit(X)
     >>> path = os.path.join(tempfile.mkdtemp(), "iris.safetensors")
     >>> skgbnf.save(model, path)
     >>> bool((skgbnf.load(path).score_samples(X) == model.score_samples(X)).all())
@@ -119,6 +119,8 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     partial = f"{os.fspath(path)}.partial"
     with open(partial, "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     # All at once, so that an interrupt does not cost the file that was there.
     os.replace(partial, path)
 

@@ -1,5 +1,7 @@
 """A fitted mixture estimator as plain data and arrays, and back."""
 
+import os
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -7,8 +9,15 @@ from skgbnf.persistence import component_from_state, component_to_state
 from skgbnf.validation import check_density_parameters
 
 _SAVED_ARRAYS = (
-    "location_", "scale_", "staged_weights_", "n_iter_", "train_scores_", "validation_scores_",
+    "location_", "scale_", "dequantize_widths_", "staged_weights_", "n_iter_", "gains_",
+    "train_scores_", "validation_scores_",
 )  # fmt: skip
+
+_MAY_CHANGE = {
+    "n_estimators", "n_iter_no_change", "tol", "fine_tune", "max_time", "checkpoint", "device",
+    "warm_start", "verbose",
+}  # fmt: skip
+"""Parameters that rounds already fitted do not depend on."""
 
 
 class MixtureState:
@@ -17,15 +26,7 @@ class MixtureState:
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
         check_is_fitted(self)
-        parameters = self.get_params(deep=False)
-        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
-            raise ValueError(
-                "random_state: a generator cannot be saved; "
-                "set_params(random_state=None) or an integer first."
-            )
-        kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
-        if any(callable(kind) for kind in kinds):
-            raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
+        self._check_savable()
         components, arrays = [], {}
         for k, fitted in enumerate(self.estimators_):
             data, own = component_to_state(fitted, f"estimators.{k}.")
@@ -35,12 +36,39 @@ class MixtureState:
             if getattr(self, name) is not None:
                 arrays[name] = np.asarray(getattr(self, name))
         data = {
-            "parameters": {k: _plain(v) for k, v in parameters.items()},
+            "parameters": self._plain_parameters(),
             "components": components,
             "seed": self._seed,
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
         }
         return data, arrays
+
+    def _check_savable(self) -> None:
+        """Raise ValueError if a parameter is what no file can hold."""
+        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
+            raise ValueError(
+                "random_state: a generator cannot be saved; "
+                "set_params(random_state=None) or an integer first."
+            )
+        kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
+        if any(callable(kind) for kind in kinds):
+            raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
+
+    def _plain_parameters(self) -> dict:
+        return {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+
+    def _adopt(self, earlier: "MixtureState") -> None:
+        """Take the fitted rounds of another estimator, if its parameters allow for it."""
+        if type(earlier) is not type(self):
+            raise ValueError(f"resume_from: the file holds a {type(earlier).__name__}.")
+        theirs, ours = earlier._plain_parameters(), self._plain_parameters()
+        other = [name for name in ours.keys() - _MAY_CHANGE if theirs[name] != ours[name]]
+        if other:
+            raise ValueError(
+                f"resume_from: the rounds in the file were fitted with other {sorted(other)}."
+            )
+        fitted = {k: v for k, v in vars(earlier).items() if k.endswith("_") or k == "_seed"}
+        self.__dict__.update(fitted)
 
     @classmethod
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
@@ -72,7 +100,8 @@ class MixtureState:
         n, d = self.n_estimators_, self.n_features_in_
         shapes = {
             "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
-            "train_scores_": (n,), "validation_scores_": (n,),
+            "train_scores_": (n,), "validation_scores_": (n,), "gains_": (n,),
+            "dequantize_widths_": (d,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -98,6 +127,8 @@ def _plain(value):
     """A constructor parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [_plain(item) for item in value]
     return value

@@ -1,6 +1,7 @@
 """Checks of what a user passes, each failing in one sentence that names the culprit."""
 
 import math
+import os
 from numbers import Integral, Real
 
 import numpy as np
@@ -94,6 +95,35 @@ def score_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def check_dequantize(value: object, n_features: int | None = None) -> None:
+    """Raise unless `value` is "auto", a bool, or widths that are finite and not negative."""
+    if isinstance(value, bool | np.bool_):
+        return
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError(f'dequantize must be "auto", a bool or widths, got {value!r}.')
+        return
+    numbers = isinstance(value, Real | list | tuple | np.ndarray)
+    try:
+        widths = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = False
+    if not numbers:
+        raise TypeError(f'dequantize must be "auto", a bool or widths, got {value!r}.')
+    if widths.ndim > 1 or not (np.isfinite(widths).all() and (widths >= 0).all()):
+        raise ValueError(f"dequantize: widths must be finite and not negative, got {value!r}.")
+    if n_features is not None and widths.ndim and len(widths) != n_features:
+        raise ValueError(
+            f"dequantize must hold a width for each of {n_features} features, got {value!r}."
+        )
+
+
+def check_path(name: str, value: object) -> None:
+    """Raise unless `value` is None or a path."""
+    if not (value is None or isinstance(value, str | os.PathLike)):
+        raise TypeError(f"{name} must be a path or None, got {value!r}.")
+
+
 def check_density_parameters(estimator) -> None:
     """Raise unless every constructor parameter of a density estimator is in its range."""
     check_integer("n_estimators", estimator.n_estimators, 1)
@@ -119,6 +149,8 @@ def check_density_parameters(estimator) -> None:
     check_integer("n_iter_no_change", estimator.n_iter_no_change, 1)
     check_real("tol", estimator.tol, 0, math.inf, open_low=False)
     check_flag("warm_start", estimator.warm_start)
+    check_dequantize(estimator.dequantize)
+    check_path("checkpoint", estimator.checkpoint)
     check_device(estimator.device)
     if not isinstance(estimator.verbose, bool | np.bool_):
         check_integer("verbose", estimator.verbose, 0)

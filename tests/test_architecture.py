@@ -12,7 +12,7 @@ PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
     {"_random", "flows"},
-    {"mixture", "standardisation"},
+    {"dequantisation", "mixture", "standardisation"},
     {"training"},
     {"boosting", "persistence"},
     {"validation"},

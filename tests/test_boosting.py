@@ -203,9 +203,11 @@ def test_rounds_added_later_are_those_added_at_once(table2, kind):
     X = standardised(table2)
     at_once = boosting_of(X, 3, kind)
     first = boosting_of(X, 1, kind)
-    earlier = zip(first.architectures, copy.deepcopy(first.components), first.n_iter, strict=True)
+    components = copy.deepcopy(first.components)
+    earlier = zip(first.architectures, components, first.n_iter, first.gains, strict=True)
     resumed = boosting_of(X, 3, kind, earlier=earlier)
     assert resumed.n_iter == at_once.n_iter
+    assert resumed.gains == at_once.gains
     for ours, theirs in zip(resumed.components, at_once.components, strict=True):
         for name, value in theirs.state_dict().items():
             assert torch.equal(ours.state_dict()[name], value)
@@ -228,7 +230,7 @@ def test_truncation_forgets_the_last_rounds(table2):
     X = standardised(table2)
     boosting, short = boosting_of(X, 3), boosting_of(X, 2)
     boosting.truncate(2)
-    assert len(boosting.components) == len(boosting.stages) == 2
+    assert len(boosting.components) == len(boosting.stages) == len(boosting.gains) == 2
     assert torch.equal(boosting.stages[-1].weights, short.stages[-1].weights)
 
 

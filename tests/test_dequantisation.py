@@ -1,0 +1,117 @@
+"""Columns whose values repeat: found, named and spread."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.neighbors import KernelDensity
+
+from skgbnf import DegenerateDataWarning
+from skgbnf.dequantisation import Dequantisation
+
+
+def widths_of(values, dequantize="auto"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        X = np.asarray(values)[:, None]
+        return float(Dequantisation.from_rows(X, dequantize, [0]).widths[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("step", "offset"), [(1.0, 0.0), (0.1, 5.0), (1e-6, 0.0), (2e5, -1e6)])
+def test_the_step_of_a_grid_is_found(step, offset, dtype):
+    k = np.random.default_rng(0).poisson(4, size=500)
+    values = (offset + step * k).astype(dtype)
+    assert widths_of(values) == pytest.approx(step, rel=1e-3)
+
+
+def test_a_grid_with_holes_has_the_step_that_all_values_are_multiples_of():
+    assert widths_of(np.repeat([0.0, 2.0, 4.0, 10.0], 10)) == 2.0
+
+
+def test_continuous_and_finely_rounded_columns_are_left_alone():
+    rng = np.random.default_rng(1)
+    assert widths_of(rng.normal(size=1000)) == 0
+    assert widths_of(rng.normal(size=1000).round(3)) == 0
+    assert widths_of(rng.normal(size=1000).round(3), True) == pytest.approx(1e-3)
+    assert widths_of(rng.normal(size=1000), True) == 0
+    assert widths_of(rng.normal(size=3).round(0)) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_an_atom_among_values_on_no_grid_is_spread_alone(scale):
+    rng = np.random.default_rng(2)
+    values = np.where(rng.random(1000) < 0.3, 0.0, rng.exponential(size=1000)) * scale
+    with pytest.warns(DegenerateDataWarning, match=r"columns \['rain'\]"):
+        noise = Dequantisation.from_rows(values[:, None], "auto", ["rain"])
+    moved = noise.apply(values[:, None], seed=0)[:, 0] != values
+    assert (moved == (values == 0)).all()
+    assert noise.widths[0] == pytest.approx(0.05 * (values / scale).std() * scale)
+
+
+def test_noise_is_uniform_centred_and_of_the_width():
+    X = np.zeros((20_000, 1))
+    moved = Dequantisation(np.array([3.0]), (np.empty(0),)).apply(X, seed=1)
+    assert np.abs(moved).max() <= 1.5
+    # Standard errors of mean and variance of 20,000 draws are 0.006 and 0.005.
+    assert moved.mean() == pytest.approx(0.0, abs=0.03)
+    assert moved.var() == pytest.approx(3.0**2 / 12, abs=0.03)
+    assert not X.any()
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """A column of counts and one that goes on continuously from it, as a frame."""
+    rng = np.random.default_rng(3)
+    k = rng.poisson(3, size=1500)
+    return pd.DataFrame({"visits": k, "cost": k + rng.normal(size=1500)})
+
+
+def test_counts_are_named_in_a_warning(quick, counts):
+    with pytest.warns(DegenerateDataWarning, match=r"columns \['visits'\]: uniform noise"):
+        model = quick(flow="affine").fit(counts)
+    assert model.dequantize_widths_.tolist() == [1.0, 0.0]
+    with pytest.warns(DegenerateDataWarning, match=r"columns \['visits'\]: the density may peak"):
+        model = quick(flow="affine", dequantize=False).fit(counts)
+    assert model.dequantize_widths_.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("dequantize", "widths"),
+    [
+        (True, [1.0, 0.0]),
+        (0.5, [0.5, 0.5]),
+        ([0.9, 0.0], [0.9, 0.0]),
+        (np.array([0.0, 0.1]), [0.0, 0.1]),
+    ],
+)
+def test_who_says_what_to_do_is_not_warned(quick, counts, dequantize, widths):
+    model = quick(flow="affine", dequantize=dequantize).fit(counts)
+    assert model.dequantize_widths_.tolist() == widths
+
+
+def test_the_density_at_a_value_is_its_probability_over_the_step(quick, counts):
+    k = counts[["visits"]].to_numpy(dtype=float)
+    model = quick(max_iter=60, n_estimators=1, hidden_layer_sizes=(32,), dequantize=True).fit(k)
+    values = np.arange(1, 7.0)
+    shares = (k == values).mean(axis=0)
+    # Held-out choice and 1,500 rows leave an error of a few hundredths of a share of 0.2.
+    np.testing.assert_allclose(np.exp(model.score_samples(values[:, None])), shares, atol=0.06)
+
+
+def test_atoms_do_not_become_spikes(quick):
+    rng = np.random.default_rng(4)
+    X = np.column_stack([rng.integers(2, size=1000), rng.normal(size=1000)]).astype(float)
+    with pytest.warns(DegenerateDataWarning):
+        model = quick(flow="auto", n_estimators=2, max_iter=30).fit(X)
+    spread = X + np.column_stack([rng.uniform(-0.5, 0.5, size=1000), np.zeros(1000)])
+    reference = KernelDensity(bandwidth=0.2).fit(spread)
+    # One nat is far more than methods differ by, and a spike gains several.
+    assert model.score_samples(X).max() < reference.score_samples(X).max() + 1
+
+
+def test_noise_is_the_same_at_every_fit(quick, counts):
+    model = quick(flow="affine", dequantize=True)
+    first = model.fit(counts).score_samples(counts)
+    assert np.array_equal(model.fit(counts).score_samples(counts), first)
