@@ -1,4 +1,4 @@
-r"""Boosting of component densities: the paper, and only the paper.
+r"""Boosting of component densities: the rounds of the paper.
 
 A round adds a component ``g_c`` to the mixture of those before it,
 
@@ -20,7 +20,6 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import attrgetter
 
 import torch
@@ -30,146 +29,21 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed, seeded
 from skgbnf.flows import Architecture, initialise
 from skgbnf.mixture import component_log_prob, mixture_log_prob
+from skgbnf.objectives import (
+    OBJECTIVES,
+    Greedy,
+    MaximumLikelihood,
+    certificate,
+    corrective_weights,
+)
 from skgbnf.training import Objective, Rows, Settings, fit_component, fits_by_em
 
-_EM_STEPS = 1000
-_EM_TOL = 1e-9
-_PRIOR_ROWS = 1.0
-_WEIGHT_CLIP = 10.0
 _FINE_TUNE_RATE = 0.25
 _SETTLING_STEPS = 20
 _TRIALS_PER_ROUND = 10
 
 Ladder = Iterable[Architecture]
 """Architectures of one family, each larger than the one before."""
-
-
-class MaximumLikelihood:
-    """Objective of the first round: the plain likelihood."""
-
-    def __init__(self, train: Rows, judge: Rows) -> None:
-        self._weights, self._judge = train.weights, judge
-
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
-        return self._weights[index]
-
-    def judge(self, log_g: Tensor) -> float:
-        return self._judge.mean(log_g)
-
-
-class Greedy:
-    r"""The likelihood of the mixture as a function of the new component.
-
-    Maximises ``mean log((1 - rho) G + rho g)`` with ``G`` held fixed. The weight of a row is the
-    share ``g / ((1 - rho) G + rho g)``: the component's responsibility, over ``rho``.
-
-    Parameters
-    ----------
-    train, judge : Rows
-
-    log_G_train, log_G_judge : Tensors of shape (n_samples,)
-        Log-density of the rest of the mixture.
-
-    rho : float
-        Weight of the component to begin with.
-
-    tempered : bool, default=False
-        Whether the weights are raised to a power that rises from 0 to 1 during the round. With
-        1 the objective is exact; with 0 the component ignores the rest of the mixture, which
-        serves a strong component better. The judging rows choose where to stop in between.
-    """
-
-    def __init__(
-        self,
-        train: Rows,
-        judge: Rows,
-        log_G_train: Tensor,
-        log_G_judge: Tensor,
-        rho: float,
-        *,
-        tempered: bool = False,
-    ) -> None:
-        self._train, self._judge = train, judge
-        self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
-        self._rho, self._smallest = rho, min(rho, 1 - rho)
-        self._tempered = tempered
-
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
-        log_G = self._log_G_train[index]
-        log_mixture = torch.logaddexp(math.log1p(-self._rho) + log_G, math.log(self._rho) + log_g)
-        power = progress if self._tempered else 1.0
-        return self._train.weights[index] * (power * (log_g - log_mixture)).exp()
-
-    def judge(self, log_g: Tensor) -> float:
-        log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
-        start = log_g.new_tensor([1 - self._rho, self._rho])
-        weights = corrective_weights(log_probs, self._judge.weights, start)
-        # A component that is still poor must not be starved before it has learned, and that it
-        # gets less poor must show.
-        self._rho = min(max(float(weights[1]), self._smallest / 2), 1 - self._smallest / 2)
-        weights = log_g.new_tensor([1 - self._rho, self._rho])
-        return self._judge.mean(mixture_log_prob(log_probs, weights.log()))
-
-
-class Weighted(Greedy):
-    """The paper's objective: the component's own likelihood on rows weighted by ``1 / G``.
-
-    The weights are fixed for the round, a softmax of ``-log G`` over the whole training set,
-    clipped at ten times their mean.
-    """
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        rows = self._train.weights
-        inverse = torch.softmax(-self._log_G_train, dim=0) * len(rows)
-        self._weights = rows * inverse.clamp(max=_WEIGHT_CLIP)
-        self._weights /= self._weights.mean()
-
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
-        return self._weights[index]
-
-
-OBJECTIVES = {
-    "tempered": partial(Greedy, tempered=True),
-    "greedy": Greedy,
-    "weighted": Weighted,
-}
-"""Objectives of the rounds after the first, by name."""
-
-
-def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) -> Tensor:
-    """Fit the weights of a mixture of fixed components by EM.
-
-    A Dirichlet prior worth one row in all keeps every weight above zero, so that a row
-    that only one component explains stays explained.
-
-    Parameters
-    ----------
-    log_probs : Tensor of shape (n_samples, n_components)
-        Log-densities of the components.
-
-    row_weights : Tensor of shape (n_samples,)
-
-    start : Tensor of shape (n_components,)
-        Weights to begin with.
-
-    Returns
-    -------
-    weights : Tensor of shape (n_components,)
-        They sum to 1.
-    """
-    densities = (log_probs - log_probs.amax(dim=1, keepdim=True)).exp()
-    prior = _PRIOR_ROWS / log_probs.shape[1]
-    rows = row_weights * (len(row_weights) / row_weights.sum())
-    weights = start
-    for _ in range(_EM_STEPS):
-        scaled = densities * weights
-        counts = (rows / scaled.sum(dim=1)) @ scaled + prior
-        updated = counts / counts.sum()
-        if float((updated - weights).abs().max()) < _EM_TOL:
-            return updated
-        weights = updated
-    return weights
 
 
 def settle(components: Sequence[LazyDistribution], weights: Tensor, train: Rows) -> list[int]:
@@ -192,23 +66,27 @@ def settle(components: Sequence[LazyDistribution], weights: Tensor, train: Rows)
     return settled
 
 
-def certificate(log_G: Tensor, log_g: Tensor, rows: Rows) -> float:
-    """Gain in mean log-likelihood, per unit of weight, of adding a component with weight zero.
-
-    ``mean(g / G) - 1`` bounds from above what any positive weight of ``g`` can gain, since the
-    likelihood is concave in the weight.
-    """
-    ratio = (log_g - log_G).clamp(max=50.0).exp()
-    return rows.mean(ratio) - 1.0
-
-
 @dataclass(frozen=True)
 class Stage:
-    """The mixture after one round: weights of its components and mean log-likelihoods in nats."""
+    """The mixture after one round.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (n_components,)
+
+    train_score, judge_score : float
+        Mean log-likelihoods, in nats.
+
+    log_normalizer, log_normalizer_error : float
+        Logarithm of what the combined components integrate to, and its standard error; an
+        additive mixture integrates to 1.
+    """
 
     weights: Tensor
     train_score: float
     judge_score: float
+    log_normalizer: float = 0.0
+    log_normalizer_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -236,6 +114,7 @@ class Boosting:
         Rows to learn from and rows to judge by (the same object if there are no held-out rows).
 
     objective : {"tempered", "greedy", "weighted"}
+        `GeometricBoosting` has its own.
 
     settings : Settings
 
@@ -304,10 +183,7 @@ class Boosting:
             architecture = max(networks, key=attrgetter("score")).architecture
             tried.append(self._fit(architecture, replace(full, seconds=left)))
         best = max(reversed(tried), key=attrgetter("score"))
-        gain = math.inf
-        if self.components:
-            log_g = component_log_prob(best.component, self.judge.x)
-            gain = certificate(self._log_density(self.judge), log_g, self.judge)
+        gain = self._gain(best.component) if self.components else math.inf
         self.append(best.architecture, best.component, best.n_iter, gain)
 
     def fine_tune(self, seconds: float = math.inf) -> None:
@@ -374,9 +250,7 @@ class Boosting:
     def _fit_jointly(self, k: int, component: LazyDistribution, settings: Settings) -> None:
         seed = derive_seed(self._seed, 2, k, self.n_iter[k])
         objective = self._joint_objective(k)
-        self.n_iter[k] += fit_component(
-            component, objective, self.train, self.judge, settings, seed
-        )
+        self.n_iter[k] += fit_component(component, objective, settings, seed)
 
     def _accept(self, changed: dict[int, LazyDistribution]) -> None:
         """Put other components in the places named, if the judging rows gain."""
@@ -412,10 +286,9 @@ class Boosting:
         if not fits_by_em(component):
             component = component.float()
         objective = self._new_objective(component)
-        n_iter = fit_component(
-            component, objective, self.train, self.judge, settings, derive_seed(seed, 1)
-        )
-        score = self._mixture_objective().judge(component_log_prob(component, self.judge.x))
+        n_iter = fit_component(component, objective, settings, derive_seed(seed, 1))
+        mixture = self._mixture_objective()
+        score = mixture.judge(component_log_prob(component, mixture.judge_rows.x))
         return _Fitted(architecture, component, n_iter, score)
 
     def _new_objective(self, component: LazyDistribution) -> Objective:
@@ -450,6 +323,11 @@ class Boosting:
             for rows in (self.train, self.judge)
         )
         return Greedy(self.train, self.judge, *log_G, rho)
+
+    def _gain(self, component: LazyDistribution) -> float:
+        """What a component promises to gain per unit of weight, in nats."""
+        log_g = component_log_prob(component, self.judge.x)
+        return certificate(self._log_density(self.judge), log_g, self.judge)
 
     def _log_density(self, rows: Rows) -> Tensor:
         return mixture_log_prob(self._log_probs[rows], self.stages[-1].weights.log())

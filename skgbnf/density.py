@@ -15,7 +15,9 @@ from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Ladder
 from skgbnf.dequantisation import Dequantisation
 from skgbnf.flows import NETWORK_FAMILIES, Architecture
+from skgbnf.geometric import GeometricBoosting, GeometricMixture
 from skgbnf.mixture import FlowMixture
+from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import FittedComponent, load, persistent, save
 from skgbnf.standardisation import Standardisation
 from skgbnf.state import MixtureState
@@ -90,12 +92,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
         column.
 
-    objective : {"tempered", "greedy", "weighted"}, default="tempered"
+    objective : {"tempered", "greedy", "weighted", "geometric"}, default="tempered"
         What rounds after the first maximise. "greedy": the exact likelihood of the mixture, as a
         function of the new component. "tempered": at first the component's own likelihood, then
         ever more that of the mixture; held-out rows decide where to stop. "weighted": the
         component's own likelihood on rows weighted by the inverse of the present density, as in
-        [1]_. Components fitted by EM take "tempered" for "greedy".
+        [1]_. Components fitted by EM take "tempered" for "greedy". "geometric": the density is the
+        product of powers of the components over its integral, the multiplicative mixture of
+        [1]_. The integral is known within `log_normalizer_error_`, samples are exact, and
+        `fine_tune` must be 0.
 
     n_transforms : int, default=3
         Layers of each flow.
@@ -170,7 +175,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         The components, their parameters as NumPy arrays.
 
     estimator_weights_ : ndarray of shape (n_estimators_,)
-        Weights of the components, which sum to 1.
+        Weights of the components (with ``objective="geometric"`` their powers), which sum to 1.
 
     staged_weights_ : ndarray of shape (n_estimators_, n_estimators_)
         Row c holds the weights after round c.
@@ -190,7 +195,19 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     gains_ : ndarray of shape (n_estimators_,)
         What each component promised to gain on held-out rows per unit of weight, in nats: the
         mean of its density over that of the mixture before it, less 1; inf for the first. No
-        weight gains more, and boosting stops where it is `tol` or less.
+        weight gains more, and boosting stops where it is `tol` or less. With
+        ``objective="geometric"``, the mean of the difference of their log-densities, less its
+        mean over rows drawn from the mixture.
+
+    log_normalizer_ : float or None
+        With ``objective="geometric"``, logarithm of the integral of the product of powers, which
+        scores are corrected by; None for mixtures, which integrate to 1 by themselves.
+
+    log_normalizer_error_ : float or None
+        Its standard error, in nats.
+
+    staged_log_normalizers_ : ndarray of shape (n_estimators_,) or None
+        The same logarithm after each round.
 
     dequantize_widths_ : ndarray of shape (n_features_in_,)
         Widths of the noise that was added, in units of X; 0 where there was none.
@@ -500,7 +517,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     def _start(self, train: Rows, judge: Rows, proceed: bool) -> Boosting:
         """A boosting that has no round yet, or those of the fit that is to proceed."""
         settings = self._settings(len(train.x))
-        boosting = Boosting(train, judge, self.objective, settings, self._seed)
+        kind = GeometricBoosting if self.objective == GEOMETRIC else Boosting
+        boosting = kind(train, judge, self.objective, settings, self._seed)
         if proceed:
             if self.n_estimators < self.n_estimators_:
                 raise ValueError(
@@ -627,6 +645,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_iter_ = np.array(boosting.n_iter)
         self.gains_ = np.array(boosting.gains)
         self.train_scores_ = log_det + np.array([s.train_score for s in boosting.stages])
+        self.staged_log_normalizers_ = self.log_normalizer_ = self.log_normalizer_error_ = None
+        if isinstance(boosting, GeometricBoosting):
+            self.staged_log_normalizers_ = np.array([s.log_normalizer for s in boosting.stages])
+            self.log_normalizer_ = boosting.stages[-1].log_normalizer
+            self.log_normalizer_error_ = boosting.stages[-1].log_normalizer_error
         self.validation_scores_ = None
         if boosting.judge is not boosting.train:
             self.validation_scores_ = log_det + np.array([s.judge_score for s in boosting.stages])
@@ -637,7 +660,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         device = score_device(self.device)
         components = [fitted.to_module(dtype, device) for fitted in self.estimators_]
         weights = torch.from_numpy(self.staged_weights_).to(device, dtype)
-        return FlowMixture(components, weights)
+        if self.staged_log_normalizers_ is None:
+            return FlowMixture(components, weights)
+        log_normalizers = torch.from_numpy(self.staged_log_normalizers_).to(device, dtype)
+        return GeometricMixture(components, weights, log_normalizers)
 
     def _chunked(self, X, evaluate: Callable) -> np.ndarray:
         """Log-densities of shape (n_stages, n_samples), by chunks of rows, without gradients."""

@@ -33,13 +33,13 @@ class FlowMixture:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of each row in nats, shape (n_samples,)."""
-        return mixture_log_prob(self.component_log_prob(x), self.log_weights[-1])
+        return self._combined(self.component_log_prob(x), -1)
 
     def staged_log_prob(self, x: Tensor) -> Iterator[Tensor]:
         """Log-densities under the mixture of each stage, each of shape (n_samples,)."""
         log_probs = self.component_log_prob(x)
-        for log_weights in self.log_weights:
-            yield mixture_log_prob(log_probs, log_weights)
+        for stage in range(len(self.log_weights)):
+            yield self._combined(log_probs, stage)
 
     def component_log_prob(self, x: Tensor) -> Tensor:
         """Log-density of each row under each component, shape (n_samples, n_components)."""
@@ -57,10 +57,14 @@ class FlowMixture:
         rows = None
         for k, count in enumerate(counts):
             if count:
-                drawn = _sample_component(self.components[k], count, derive_seed(seed, 1, k))
+                drawn = sample_component(self.components[k], count, derive_seed(seed, 1, k))
                 rows = drawn.new_empty(n_samples, drawn.shape[1]) if rows is None else rows
-                rows[origin == k] = drawn
+                rows[origin == k] = drawn.to(rows)
         return rows
+
+    def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
+        """Log-density of rows whose log-densities under the components are given."""
+        return mixture_log_prob(log_probs, self.log_weights[stage])
 
 
 def mixture_log_prob(log_probs: Tensor, log_weights: Tensor) -> Tensor:
@@ -84,7 +88,8 @@ def component_log_prob(component: LazyDistribution, x: Tensor) -> Tensor:
     return torch.cat(scores).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
 
 
-def _sample_component(component: LazyDistribution, n_samples: int, seed: int) -> Tensor:
+@torch.no_grad()
+def sample_component(component: LazyDistribution, n_samples: int, seed: int) -> Tensor:
     """Rows of one component; only the draw from its base uses torch's global generator."""
     distribution = component()
     device = any_tensor(component).device

@@ -10,8 +10,10 @@ from skgbnf.validation import check_density_parameters
 
 _SAVED_ARRAYS = (
     "location_", "scale_", "dequantize_widths_", "staged_weights_", "n_iter_", "gains_",
-    "train_scores_", "validation_scores_",
+    "train_scores_", "validation_scores_", "staged_log_normalizers_", "log_normalizer_error_",
 )  # fmt: skip
+
+_OPTIONAL = {"validation_scores_", "staged_log_normalizers_", "log_normalizer_error_"}
 
 _MAY_CHANGE = {
     "n_estimators", "n_iter_no_change", "tol", "fine_tune", "max_time", "checkpoint", "device",
@@ -34,7 +36,7 @@ class MixtureState:
             arrays.update(own)
         for name in _SAVED_ARRAYS:
             if getattr(self, name) is not None:
-                arrays[name] = np.asarray(getattr(self, name))
+                arrays[name] = np.atleast_1d(getattr(self, name))
         data = {
             "parameters": self._plain_parameters(),
             "components": components,
@@ -93,6 +95,10 @@ class MixtureState:
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
+        self.log_normalizer_ = None
+        if self.staged_log_normalizers_ is not None:
+            self.log_normalizer_ = float(self.staged_log_normalizers_[-1])
+            self.log_normalizer_error_ = float(self.log_normalizer_error_[0])
         return self
 
     def _check_state(self) -> None:
@@ -101,13 +107,20 @@ class MixtureState:
         shapes = {
             "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
             "train_scores_": (n,), "validation_scores_": (n,), "gains_": (n,),
-            "dequantize_widths_": (d,),
+            "dequantize_widths_": (d,), "staged_log_normalizers_": (n,),
+            "log_normalizer_error_": (1,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
-            optional = name == "validation_scores_" and array is None
-            if not optional and array.shape != shape:
+            if array is None and name in _OPTIONAL:
+                continue
+            if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+        normalizers = self.staged_log_normalizers_, self.log_normalizer_error_
+        if (normalizers[0] is None) != (normalizers[1] is None):
+            raise ValueError("one of its normaliser and the error of it is missing")
+        if normalizers[0] is not None and not np.isfinite(normalizers[0]).all():
+            raise ValueError("its normaliser is not finite")
         weights, scale = self.staged_weights_, self.scale_
         if n < 1:
             raise ValueError("it has no components")

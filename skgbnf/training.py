@@ -52,7 +52,17 @@ class Rows:
 
 
 class Objective(Protocol):
-    """What a component is trained for, as a weighted likelihood that may move with it."""
+    """What a component is trained for, as a weighted likelihood that may move with it.
+
+    Attributes
+    ----------
+    train_rows, judge_rows : Rows
+        Rows to learn from, and rows by which the best state is chosen (the same if there are no
+        held-out rows).
+    """
+
+    train_rows: Rows
+    judge_rows: Rows
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         """Weights of training rows, given the component's log-densities there.
@@ -100,8 +110,6 @@ def fits_by_em(component: LazyDistribution) -> bool:
 def fit_component(
     component: LazyDistribution,
     objective: Objective,
-    train: Rows,
-    judge: Rows,
     settings: Settings,
     seed: int,
 ) -> int:
@@ -115,10 +123,6 @@ def fit_component(
 
     objective : Objective
 
-    train, judge : Rows
-        Rows to learn from, and rows by which the best state is chosen (the same if there are no
-        held-out rows).
-
     settings : Settings
 
     seed : int
@@ -130,10 +134,10 @@ def fit_component(
         Number of epochs, or of EM iterations.
     """
     if fits_by_em(component):
-        return _fit_by_em(component, objective, train, judge, settings, seed)
+        return _fit_by_em(component, objective, settings, seed)
     if not list(component.parameters()):
         return 0
-    return _fit_by_gradient(component, objective, train, judge, settings, seed)
+    return _fit_by_gradient(component, objective, settings, seed)
 
 
 class _Clock:
@@ -149,13 +153,14 @@ class _Clock:
 class _Best:
     """The best state seen, by the objective's score."""
 
-    def __init__(self, component: LazyDistribution, objective: Objective, judge: Rows) -> None:
-        self._component, self._objective, self._judge = component, objective, judge
+    def __init__(self, component: LazyDistribution, objective: Objective) -> None:
+        self._component, self._objective = component, objective
         self.score, self.state = -math.inf, copy.deepcopy(component.state_dict())
 
     def update(self) -> bool:
         """Score the present state; keep it and say so if it is better than all before."""
-        score = self._objective.judge(component_log_prob(self._component, self._judge.x))
+        rows = self._objective.judge_rows
+        score = self._objective.judge(component_log_prob(self._component, rows.x))
         if not score > self.score:
             return False
         self.score, self.state = score, copy.deepcopy(self._component.state_dict())
@@ -165,12 +170,10 @@ class _Best:
         self._component.load_state_dict(self.state)
 
 
-def _fit_by_em(
-    component, objective, train: Rows, judge: Rows, settings: Settings, seed: int
-) -> int:
-    clock = _Clock(settings.seconds)
-    best = _Best(component, objective, judge)
-    _try_starts(component, objective, train, best, clock, seed)
+def _fit_by_em(component, objective: Objective, settings: Settings, seed: int) -> int:
+    clock, train = _Clock(settings.seconds), objective.train_rows
+    best = _Best(component, objective)
+    _try_starts(component, objective, best, clock, seed)
     best.restore()
     log_g = component_log_prob(component, train.x)
     n_iter = 0
@@ -184,8 +187,9 @@ def _fit_by_em(
     return n_iter
 
 
-def _try_starts(component, objective, train: Rows, best: _Best, clock: _Clock, seed: int) -> None:
+def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, seed: int) -> None:
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
+    train = objective.train_rows
     some = _some_rows(len(train.x), seed).to(train.x.device)
     x = train.x[some]
     everywhere = objective.row_weights(x.new_zeros(len(x)), some, 1.0)
@@ -220,13 +224,11 @@ def _em_step(component, objective, x: Tensor, log_g: Tensor, index: Tensor | sli
     return component_log_prob(component, x)
 
 
-def _fit_by_gradient(
-    component, objective, train: Rows, judge: Rows, settings: Settings, seed: int
-) -> int:
-    x = train.x.float()
+def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: int) -> int:
+    x = objective.train_rows.x.float()
     generator = torch.Generator().manual_seed(seed)
     descent = _Descent(component, settings.learning_rate)
-    best = _Best(descent.average, objective, judge)
+    best = _Best(descent.average, objective)
     best.update()
     n_batches = math.ceil(len(x) / settings.batch_size)
     n_steps = settings.max_iter * n_batches

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skgbnf.boosting import OBJECTIVES
 from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES
+from skgbnf.objectives import GEOMETRIC, OBJECTIVES
 
 
 def check_integer(name: str, value: object, smallest: int) -> None:
@@ -131,7 +131,7 @@ def check_density_parameters(estimator) -> None:
     if estimator.init is not None:
         check_choice("init", estimator.init, ("auto", "gaussian_mixture"))
     check_choice("base", estimator.base, tuple(BASES))
-    check_choice("objective", estimator.objective, tuple(OBJECTIVES))
+    check_choice("objective", estimator.objective, (*OBJECTIVES, GEOMETRIC))
     check_integer("n_transforms", estimator.n_transforms, 1)
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
     check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
@@ -142,6 +142,8 @@ def check_density_parameters(estimator) -> None:
         elif value != "auto":
             raise ValueError(f'{name} must be an integer or "auto", got {value!r}.')
     check_integer("fine_tune", estimator.fine_tune, 0)
+    if estimator.fine_tune and estimator.objective == GEOMETRIC:
+        raise ValueError('fine_tune must be 0 with objective="geometric".')
     if estimator.max_time is not None:
         check_real("max_time", estimator.max_time, 0, math.inf, open_low=True)
     if estimator.validation_fraction is not None:

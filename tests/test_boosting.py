@@ -11,8 +11,9 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.boosting import Boosting, Greedy, Weighted, certificate, corrective_weights
+from skgbnf.boosting import Boosting
 from skgbnf.flows import Architecture
+from skgbnf.objectives import Greedy, Weighted, certificate, corrective_weights
 from skgbnf.training import Rows, Settings
 
 

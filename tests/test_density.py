@@ -708,7 +708,7 @@ def test_settings_of_the_networks_reach_the_components(quick, table2, base, acti
     assert math.isfinite(model.score(table2))
 
 
-@pytest.mark.parametrize("objective", ["tempered", "greedy", "weighted"])
+@pytest.mark.parametrize("objective", ["tempered", "greedy", "weighted", "geometric"])
 def test_every_objective_fits(quick, table2, objective):
     model = quick(objective=objective, n_estimators=3, n_iter_no_change=5, tol=0.0).fit(table2)
     assert (np.diff(model.validation_scores_) > 0).all()  # the best number of rounds is kept

@@ -1,0 +1,163 @@
+"""What a round maximises: the objectives of the additive mixture, its weights, its certificate.
+
+References
+----------
+Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
+https://arxiv.org/abs/2002.11896
+"""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from skgbnf.mixture import mixture_log_prob
+from skgbnf.training import Rows
+
+_EM_STEPS = 1000
+_EM_TOL = 1e-9
+_PRIOR_ROWS = 1.0
+_WEIGHT_CLIP = 10.0
+
+
+class MaximumLikelihood:
+    """Objective of the first round: the plain likelihood."""
+
+    def __init__(self, train: Rows, judge: Rows) -> None:
+        self.train_rows, self.judge_rows = train, judge
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+        return self.train_rows.weights[index]
+
+    def judge(self, log_g: Tensor) -> float:
+        return self.judge_rows.mean(log_g)
+
+
+class Greedy:
+    r"""The likelihood of the mixture as a function of the new component.
+
+    Maximises ``mean log((1 - rho) G + rho g)`` with ``G`` held fixed. The weight of a row is the
+    share ``g / ((1 - rho) G + rho g)``: the component's responsibility, over ``rho``.
+
+    Parameters
+    ----------
+    train, judge : Rows
+
+    log_G_train, log_G_judge : Tensors of shape (n_samples,)
+        Log-density of the rest of the mixture.
+
+    rho : float
+        Weight of the component to begin with.
+
+    tempered : bool, default=False
+        Whether the weights are raised to a power that rises from 0 to 1 during the round. With
+        1 the objective is exact; with 0 the component ignores the rest of the mixture, which
+        serves a strong component better. The judging rows choose where to stop in between.
+    """
+
+    def __init__(
+        self,
+        train: Rows,
+        judge: Rows,
+        log_G_train: Tensor,
+        log_G_judge: Tensor,
+        rho: float,
+        *,
+        tempered: bool = False,
+    ) -> None:
+        self.train_rows, self.judge_rows = train, judge
+        self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
+        self._rho, self._smallest = rho, min(rho, 1 - rho)
+        self._tempered = tempered
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+        log_G = self._log_G_train[index]
+        log_mixture = torch.logaddexp(math.log1p(-self._rho) + log_G, math.log(self._rho) + log_g)
+        power = progress if self._tempered else 1.0
+        return self.train_rows.weights[index] * (power * (log_g - log_mixture)).exp()
+
+    def judge(self, log_g: Tensor) -> float:
+        log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
+        start = log_g.new_tensor([1 - self._rho, self._rho])
+        weights = corrective_weights(log_probs, self.judge_rows.weights, start)
+        # A component that is still poor must not be starved before it has learned, and that it
+        # gets less poor must show.
+        self._rho = min(max(float(weights[1]), self._smallest / 2), 1 - self._smallest / 2)
+        weights = log_g.new_tensor([1 - self._rho, self._rho])
+        return self.judge_rows.mean(mixture_log_prob(log_probs, weights.log()))
+
+
+class Weighted(Greedy):
+    """The paper's objective: the component's own likelihood on rows weighted by ``1 / G``.
+
+    The weights are fixed for the round, a softmax of ``-log G`` over the whole training set,
+    clipped at ten times their mean.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        rows = self.train_rows.weights
+        inverse = torch.softmax(-self._log_G_train, dim=0) * len(rows)
+        self._weights = rows * inverse.clamp(max=_WEIGHT_CLIP)
+        self._weights /= self._weights.mean()
+
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+        return self._weights[index]
+
+
+OBJECTIVES = {
+    "tempered": partial(Greedy, tempered=True),
+    "greedy": Greedy,
+    "weighted": Weighted,
+}
+"""Objectives of the rounds after the first, by name."""
+
+
+GEOMETRIC = "geometric"
+"""The objective whose mixture is a product; it has a boosting of its own."""
+
+
+def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) -> Tensor:
+    """Fit the weights of a mixture of fixed components by EM.
+
+    A Dirichlet prior worth one row in all keeps every weight above zero, so that a row
+    that only one component explains stays explained.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n_samples, n_components)
+        Log-densities of the components.
+
+    row_weights : Tensor of shape (n_samples,)
+
+    start : Tensor of shape (n_components,)
+        Weights to begin with.
+
+    Returns
+    -------
+    weights : Tensor of shape (n_components,)
+        They sum to 1.
+    """
+    densities = (log_probs - log_probs.amax(dim=1, keepdim=True)).exp()
+    prior = _PRIOR_ROWS / log_probs.shape[1]
+    rows = row_weights * (len(row_weights) / row_weights.sum())
+    weights = start
+    for _ in range(_EM_STEPS):
+        scaled = densities * weights
+        counts = (rows / scaled.sum(dim=1)) @ scaled + prior
+        updated = counts / counts.sum()
+        if float((updated - weights).abs().max()) < _EM_TOL:
+            return updated
+        weights = updated
+    return weights
+
+
+def certificate(log_G: Tensor, log_g: Tensor, rows: Rows) -> float:
+    """Gain in mean log-likelihood, per unit of weight, of adding a component with weight zero.
+
+    ``mean(g / G) - 1`` bounds from above what any positive weight of ``g`` can gain, since the
+    likelihood is concave in the weight.
+    """
+    ratio = (log_g - log_G).clamp(max=50.0).exp()
+    return rows.mean(ratio) - 1.0
