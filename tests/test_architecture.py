@@ -14,7 +14,9 @@ FLOORS = [
     {"_random", "flows"},
     {"dequantisation", "mixture", "standardisation"},
     {"training"},
-    {"boosting", "persistence"},
+    {"objectives", "persistence"},
+    {"boosting"},
+    {"geometric"},
     {"validation"},
     {"state"},
     {"density"},
@@ -24,7 +26,16 @@ FLOORS = [
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 FLOWS_MAY_IMPORT = {"torch", "zuko"}
-DEPENDENCIES = {"numpy", "sklearn", "torch", "zuko", "joblib", "safetensors", "threadpoolctl"}
+DEPENDENCIES = {
+    "numpy",
+    "scipy",
+    "sklearn",
+    "torch",
+    "zuko",
+    "joblib",
+    "safetensors",
+    "threadpoolctl",
+}
 
 
 def module_name(path):
