@@ -18,7 +18,7 @@ https://papers.nips.cc/paper/1999/hash/a0f3601dc682036423013a5d965db9aa-Abstract
 import copy
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -299,13 +299,13 @@ class Boosting:
         exact = fits_by_em(component)
         if self._objective == "tempered" and not exact and all(map(fits_by_em, self.components)):
             return MaximumLikelihood(self.train, self.judge)
-        return self._mixture_objective(exact)
+        name = "greedy" if exact and self._objective == "tempered" else self._objective
+        return self._mixture_objective(OBJECTIVES[name])
 
-    def _mixture_objective(self, exact: bool = True) -> Objective:
-        """The likelihood of the mixture with one component more."""
+    def _mixture_objective(self, make: Callable[..., Objective] = Greedy) -> Objective:
+        """The likelihood of the mixture with one component more; all objectives judge by it."""
         if not self.components:
             return MaximumLikelihood(self.train, self.judge)
-        make = Greedy if exact and self._objective == "tempered" else OBJECTIVES[self._objective]
         log_G = map(self._log_density, (self.train, self.judge))
         return make(self.train, self.judge, *log_G, 1 / (len(self.components) + 1))
 

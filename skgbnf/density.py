@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,20 +11,19 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from skgbnf._random import derive_seed
-from skgbnf.boosting import Boosting, Ladder
+from skgbnf.boosting import Boosting
 from skgbnf.dequantisation import Dequantisation
-from skgbnf.flows import NETWORK_FAMILIES, Architecture
 from skgbnf.geometric import GeometricBoosting, GeometricMixture
 from skgbnf.mixture import FlowMixture
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import FittedComponent, load, persistent, save
+from skgbnf.plan import ladders, training_settings
 from skgbnf.standardisation import Standardisation
 from skgbnf.state import MixtureState
-from skgbnf.training import Rows, Settings
+from skgbnf.training import Rows
 from skgbnf.validation import (
     check_density_parameters,
     check_dequantize,
-    check_hidden_layer_sizes,
     check_integer,
     check_weights,
     fit_device,
@@ -34,20 +32,10 @@ from skgbnf.validation import (
     seed_from,
 )
 
-_FEW_ROWS = 2000
-_FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
-_MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
-_INIT_SHARE = 0.1
 _MIN_HELD_OUT = 10
 _SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
 _DTYPES = [np.float64, np.float32]
 _ROWS_PER_SCORE = 200_000
-_BATCH_SIZE = 256
-_MIN_BATCH_SIZE = 32
-_MIN_BATCHES = 16
-_STEPS = 4000
-_MIN_EPOCHS = 30
-_MAX_EPOCHS = 200
 
 
 @persistent
@@ -516,7 +504,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     def _start(self, train: Rows, judge: Rows, proceed: bool) -> Boosting:
         """A boosting that has no round yet, or those of the fit that is to proceed."""
-        settings = self._settings(len(train.x))
+        settings = training_settings(self, len(train.x))
         kind = GeometricBoosting if self.objective == GEOMETRIC else Boosting
         boosting = kind(train, judge, self.objective, settings, self._seed)
         if proceed:
@@ -540,23 +528,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 "resume_from: the rounds in the file were fitted to other rows or weights."
             )
 
-    def _settings(self, n_samples: int) -> Settings:
-        """Training settings, with sizes that suit the number of rows where they are "auto"."""
-        batch_size, max_iter = self.batch_size, self.max_iter
-        if isinstance(batch_size, str):
-            batch_size = min(_BATCH_SIZE, max(_MIN_BATCH_SIZE, n_samples // _MIN_BATCHES))
-        if isinstance(max_iter, str):
-            n_batches = math.ceil(n_samples / batch_size)
-            max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
-        return Settings(int(max_iter), int(batch_size), float(self.learning_rate_init))
-
     def _boost(self, boosting: Boosting, deadline: float, finished: bool) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
         while len(boosting.stages) < self.n_estimators and not finished:
             start = time.perf_counter()
             if boosting.stages and start >= deadline:
                 break
-            boosting.add_round(*self._round(boosting, deadline - start))
+            n_rounds = len(boosting.stages)
+            offered, share = ladders(self, n_rounds, len(boosting.train.x))
+            boosting.add_round(offered, share * (deadline - start))
             if self.checkpoint is not None:
                 self._publish(boosting)
                 save(self, self.checkpoint)
@@ -585,38 +565,6 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 self.__dict__ = before
                 raise
         self.__dict__ = before
-
-    def _round(self, boosting: Boosting, seconds: float) -> tuple[list[Ladder], float]:
-        """Architectures that the next round may choose from, and seconds that it may take."""
-        init = self.init
-        if init == "auto":
-            init = "gaussian_mixture" if self.flow == "auto" else None
-        if init and self.n_estimators > 1 and not boosting.stages:
-            return self._family(init), _INIT_SHARE * seconds
-        return self._ladders(len(boosting.train.x)), seconds
-
-    def _ladders(self, n_samples: int) -> list[Ladder]:
-        """Architectures of the families that are to be tried."""
-        kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
-        if self.flow == "auto":
-            kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]
-        return [ladder for kind in kinds for ladder in self._family(kind)]
-
-    def _family(self, kind) -> list[Ladder]:
-        """The architectures of one family: with and without margins, or of several sizes."""
-        architecture = Architecture(
-            kind=kind,
-            n_features=self.n_features_in_,
-            base=self.base,
-            n_transforms=int(self.n_transforms),
-            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
-            activation=self.activation,
-        )
-        if kind == "gaussian_mixture":
-            return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
-        if kind in NETWORK_FAMILIES:
-            return [[architecture], [replace(architecture, marginal=False)]]
-        return [[architecture]]
 
     def _report(self, boosting: Boosting, seconds: float) -> None:
         if self.verbose:

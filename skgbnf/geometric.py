@@ -13,7 +13,7 @@ https://arxiv.org/abs/2002.11896
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -24,13 +24,12 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Stage
 from skgbnf.mixture import FlowMixture, component_log_prob, mixture_log_prob, sample_component
-from skgbnf.objectives import MaximumLikelihood
+from skgbnf.objectives import WEIGHT_CLIP, MaximumLikelihood
 from skgbnf.training import Objective, Rows, fits_by_em
 
 _N_DRAWS = 10_000
 _MOST_TRAINING_DRAWS = 20_000
 _MOST_ROWS_AT_ONCE = 200_000
-_WEIGHT_CLIP = 10.0
 _LEAST_ACCEPTANCE = 0.01
 _FARTHEST = 1e6
 
@@ -103,7 +102,7 @@ class GeometricGreedy:
         judge: Rows,
         drawn_train: Tensor,
         drawn_judge: Tensor,
-        log_G,
+        log_G: Callable[[Tensor], Tensor],
         rho: float,
     ) -> None:
         self._rho, self._smallest = rho, min(rho, 1 - rho)
@@ -117,7 +116,7 @@ class GeometricGreedy:
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         log_share = self._rho * (log_g - self._log_G_train[index]) - self._log_Z
-        share = -log_share.clamp(max=math.log(_WEIGHT_CLIP)).exp()
+        share = -log_share.clamp(max=math.log(WEIGHT_CLIP)).exp()
         return self.train_rows.weights[index] * torch.where(self._drawn[index], share, 1.0)
 
     def judge(self, log_g: Tensor) -> float:
@@ -146,18 +145,23 @@ class GeometricBoosting(Boosting):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._for_weights = _Draws(derive_seed(self._seed, 3))
-        self._for_normalizer = _Draws(derive_seed(self._seed, 4))
+        self._for_weights, self._for_normalizer = self._draws = (
+            _Draws(derive_seed(self._seed, 3)),
+            _Draws(derive_seed(self._seed, 4)),
+        )
+        self._drawn: list[Tensor] = []
 
     def append(self, architecture, component: LazyDistribution, n_iter: int, gain: float) -> None:
-        for draws in (self._for_weights, self._for_normalizer):
+        for draws in self._draws:
             draws.append(component)
         super().append(architecture, component, n_iter, gain)
+        self._drawn = []
 
     def truncate(self, n_rounds: int) -> None:
         super().truncate(n_rounds)
-        for draws in (self._for_weights, self._for_normalizer):
+        for draws in self._draws:
             draws.truncate(n_rounds)
+        self._drawn = []
 
     def _new_objective(self, component: LazyDistribution) -> Objective:
         """EM knows no rows of negative weight: what it fits has its own likelihood."""
@@ -165,23 +169,29 @@ class GeometricBoosting(Boosting):
             return MaximumLikelihood(self.train, self.judge)
         return self._mixture_objective()
 
-    def _mixture_objective(self, exact: bool = True) -> Objective:
+    def _mixture_objective(self, make: Callable[..., Objective] = GeometricGreedy) -> Objective:
         if not self.components:
             return MaximumLikelihood(self.train, self.judge)
-        mixture, n_rounds = self._mixture(), len(self.components)
-        n_drawn = min(len(self.train.x), _MOST_TRAINING_DRAWS)
-        drawn = (
-            _bounded(mixture.sample(n, derive_seed(self._seed, 5, n_rounds, i)))
-            for i, n in enumerate((n_drawn, _N_DRAWS))
-        )
-        rho = 1 / (n_rounds + 1)
-        return GeometricGreedy(self.train, self.judge, *drawn, mixture.log_prob, rho)
+        rho = 1 / (len(self.components) + 1)
+        return make(self.train, self.judge, *self._drawn_rows(), self._mixture().log_prob, rho)
+
+    def _drawn_rows(self) -> list[Tensor]:
+        """Rows of the mixture so far, to learn from and to judge by, the same for a whole round."""
+        if not self._drawn:
+            mixture = self._mixture()
+            sizes = min(len(self.train.x), _MOST_TRAINING_DRAWS), _N_DRAWS
+            self._drawn = [
+                _bounded(mixture.sample(n, derive_seed(self._seed, 5, len(self.components), i)))
+                for i, n in enumerate(sizes)
+            ]
+        return self._drawn
 
     def _gain(self, component: LazyDistribution) -> float:
         """The slope of the likelihood at weight zero, which no weight exceeds on average."""
-        drawn = _bounded(self._mixture().sample(_N_DRAWS, derive_seed(self._seed, 6)))
+        mixture = self._mixture()
+        drawn = _bounded(mixture.sample(_N_DRAWS, derive_seed(self._seed, 6)))
         at_rows = component_log_prob(component, self.judge.x) - self._log_density(self.judge)
-        at_drawn = component_log_prob(component, drawn) - self._mixture().log_prob(drawn)
+        at_drawn = component_log_prob(component, drawn) - mixture.log_prob(drawn)
         return self.judge.mean(at_rows) - float(at_drawn.mean())
 
     def _log_density(self, rows: Rows) -> Tensor:

@@ -18,7 +18,9 @@ from skgbnf.training import Rows
 _EM_STEPS = 1000
 _EM_TOL = 1e-9
 _PRIOR_ROWS = 1.0
-_WEIGHT_CLIP = 10.0
+
+WEIGHT_CLIP = 10.0
+"""Largest weight of a row, in units of their mean, where weights are not bounded by themselves."""
 
 
 class MaximumLikelihood:
@@ -99,7 +101,7 @@ class Weighted(Greedy):
         super().__init__(*args, **kwargs)
         rows = self.train_rows.weights
         inverse = torch.softmax(-self._log_G_train, dim=0) * len(rows)
-        self._weights = rows * inverse.clamp(max=_WEIGHT_CLIP)
+        self._weights = rows * inverse.clamp(max=WEIGHT_CLIP)
         self._weights /= self._weights.mean()
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:

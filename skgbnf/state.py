@@ -116,11 +116,6 @@ class MixtureState:
                 continue
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-        normalizers = self.staged_log_normalizers_, self.log_normalizer_error_
-        if (normalizers[0] is None) != (normalizers[1] is None):
-            raise ValueError("one of its normaliser and the error of it is missing")
-        if normalizers[0] is not None and not np.isfinite(normalizers[0]).all():
-            raise ValueError("its normaliser is not finite")
         weights, scale = self.staged_weights_, self.scale_
         if n < 1:
             raise ValueError("it has no components")
@@ -134,6 +129,14 @@ class MixtureState:
             raise ValueError("its components have different numbers of columns")
         if len(getattr(self, "feature_names_in_", range(d))) != d:
             raise ValueError("it has more or fewer feature names than columns")
+        self._check_normalizers()
+
+    def _check_normalizers(self) -> None:
+        values, error = self.staged_log_normalizers_, self.log_normalizer_error_
+        if (values is None) != (error is None):
+            raise ValueError("one of its normaliser and the error of it is missing")
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError("its normaliser is not finite")
 
 
 def _plain(value):

@@ -315,4 +315,5 @@ class _Descent:
     def _update_average(self) -> None:
         self._n_steps += 1
         share = max(1 - _AVERAGING, 10 / (10 + self._n_steps))
-        torch._foreach_lerp_(list(self.average.parameters()), self._parameters, share)
+        for average, parameter in zip(self.average.parameters(), self._parameters, strict=True):
+            average.lerp_(parameter, share)

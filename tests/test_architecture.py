@@ -18,7 +18,7 @@ FLOORS = [
     {"boosting"},
     {"geometric"},
     {"validation"},
-    {"state"},
+    {"plan", "state"},
     {"density"},
 ]
 """Rooms from the ground up; one imports only from floors below its own."""

@@ -140,6 +140,12 @@ def test_judge_is_the_best_likelihood_over_the_weight():
 # The estimator
 
 
+def geometric(n_estimators, flow, **parameters):
+    return GradientBoostedFlowDensity(
+        n_estimators, flow=flow, objective="geometric", random_state=0, **parameters
+    )
+
+
 @pytest.fixture(scope="module")
 def ring():
     rng = np.random.default_rng(0)
@@ -151,15 +157,8 @@ def ring():
 
 @pytest.fixture(scope="module")
 def fitted(ring):
-    return GradientBoostedFlowDensity(
-        3,
-        flow="realnvp",
-        objective="geometric",
-        n_transforms=2,
-        hidden_layer_sizes=(32,),
-        max_iter=25,
-        n_iter_no_change=3,
-        random_state=0,
+    return geometric(
+        3, "realnvp", n_transforms=2, hidden_layer_sizes=(32,), max_iter=25, n_iter_no_change=3
     ).fit(ring[0])
 
 
@@ -217,18 +216,9 @@ def test_file_brings_back_scores_and_normaliser(fitted, ring, tmp_path):
 
 def test_warm_start_gives_what_one_fit_gives(ring):
     def model(n_estimators):
-        return GradientBoostedFlowDensity(
-            n_estimators,
-            flow="maf",
-            objective="geometric",
-            n_transforms=1,
-            hidden_layer_sizes=(8,),
-            max_iter=3,
-            n_iter_no_change=5,
-            tol=0.0,
-            warm_start=True,
-            random_state=0,
-        )
+        small = {"n_transforms": 1, "hidden_layer_sizes": (8,), "max_iter": 3}
+        kept = {"n_iter_no_change": 5, "tol": 0.0, "warm_start": True}
+        return geometric(n_estimators, "maf", **small, **kept)
 
     X = ring[0][:500]
     once = model(2).fit(X)
@@ -238,9 +228,7 @@ def test_warm_start_gives_what_one_fit_gives(ring):
 
 
 def test_mixtures_by_em_alone_are_accepted(ring):
-    model = GradientBoostedFlowDensity(
-        2, flow="affine", objective="geometric", random_state=0, max_iter=2
-    )
+    model = geometric(2, "affine", max_iter=2)
     assert np.isfinite(model.fit(ring[0]).score(ring[1]))
 
 

@@ -38,7 +38,7 @@ def make_flow(
     *,
     base: str = "normal",
     n_transforms: int = 3,
-    hidden_layer_sizes: Sequence[int] = (128, 128),
+    hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
     marginal: bool = True,
     n_components: int = 1,
@@ -59,7 +59,7 @@ def make_flow(
     n_transforms : int, default=3
         Number of conditional transformations, each with a linear layer before it.
 
-    hidden_layer_sizes : sequence of int, default=(128, 128)
+    hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"

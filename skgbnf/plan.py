@@ -1,0 +1,73 @@
+"""What a fit is to train: sizes by the number of rows, architectures round by round."""
+
+import math
+from dataclasses import replace
+
+from skgbnf.boosting import Ladder
+from skgbnf.flows import NETWORK_FAMILIES, Architecture
+from skgbnf.training import Settings
+from skgbnf.validation import check_hidden_layer_sizes
+
+_FEW_ROWS = 2000
+_FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
+_MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_INIT_SHARE = 0.1
+_BATCH_SIZE = 256
+_MIN_BATCH_SIZE = 32
+_MIN_BATCHES = 16
+_STEPS = 4000
+_MIN_EPOCHS = 30
+_MAX_EPOCHS = 200
+
+
+def training_settings(estimator, n_samples: int) -> Settings:
+    """Training settings, with sizes that suit the number of rows where they are "auto"."""
+    batch_size, max_iter = estimator.batch_size, estimator.max_iter
+    if isinstance(batch_size, str):
+        batch_size = min(_BATCH_SIZE, max(_MIN_BATCH_SIZE, n_samples // _MIN_BATCHES))
+    if isinstance(max_iter, str):
+        n_batches = math.ceil(n_samples / batch_size)
+        max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
+    return Settings(int(max_iter), int(batch_size), float(estimator.learning_rate_init))
+
+
+def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], float]:
+    """Architectures that the next round may choose from, and its share of the time there is.
+
+    Parameters
+    ----------
+    estimator : GradientBoostedFlowDensity
+        Its parameters checked, its number of columns known.
+
+    n_rounds : int
+        Rounds before this one.
+
+    n_samples : int
+        Number of training rows.
+    """
+    init = estimator.init
+    if init == "auto":
+        init = "gaussian_mixture" if estimator.flow == "auto" else None
+    if init and estimator.n_estimators > 1 and n_rounds == 0:
+        return _family(estimator, init), _INIT_SHARE
+    kinds = estimator.flow if isinstance(estimator.flow, list | tuple) else [estimator.flow]
+    if estimator.flow == "auto":
+        kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]
+    return [ladder for kind in kinds for ladder in _family(estimator, kind)], 1.0
+
+
+def _family(estimator, kind) -> list[Ladder]:
+    """The architectures of one family: with and without margins, or of several sizes."""
+    architecture = Architecture(
+        kind=kind,
+        n_features=estimator.n_features_in_,
+        base=estimator.base,
+        n_transforms=int(estimator.n_transforms),
+        hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
+        activation=estimator.activation,
+    )
+    if kind == "gaussian_mixture":
+        return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
+    if kind in NETWORK_FAMILIES:
+        return [[architecture], [replace(architecture, marginal=False)]]
+    return [[architecture]]
