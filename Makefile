@@ -6,7 +6,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format docs clean
+.PHONY: help demo test test-oldest fuzz lint format docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -19,6 +19,9 @@ test: $(VENV)/.stamp ## run all tests and doctests
 
 test-oldest: $(OLDEST)/.stamp ## run them with the oldest supported dependencies
 	$(OLDEST)/bin/python -m pytest
+
+fuzz: $(VENV)/.stamp ## try random tables and parameters for about ten minutes
+	$(VENV)/bin/python -m pytest tests/test_properties.py --hypothesis-profile=fuzz
 
 lint: $(VENV)/.stamp ## check style and formatting
 	$(VENV)/bin/ruff check .

@@ -2,8 +2,23 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from skgbnf import GradientBoostedFlowDensity
+
+# Examples that do not change from run to run, few enough for every day; `make fuzz` looks further.
+settings.register_profile(
+    "daily",
+    max_examples=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "fuzz", settings.get_profile("daily"), max_examples=600, derandomize=False
+)
+settings.load_profile("daily")
 
 SMALL = {
     "n_estimators": 2,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import zuko
 from sklearn.linear_model import LinearRegression
 
 import skgbnf
+from skgbnf.persistence import FORMAT_VERSION
 
 KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture"]
 
@@ -375,3 +377,18 @@ def test_an_interrupted_save_leaves_the_file_that_was_there(quick, table2, tmp_p
     np.testing.assert_array_equal(
         skgbnf.load(path).score_samples(table2), model.score_samples(table2)
     )
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
+def test_files_of_every_format_version_open(version):
+    samples = json.loads((DATA / f"v{version}.json").read_text())
+    assert samples
+    for name, sample in samples.items():
+        model = skgbnf.load(DATA / name)
+        scores = model.score_samples(sample["rows"])
+        # Rounding differs from machine to machine.
+        np.testing.assert_allclose(scores, sample["scores"], rtol=1e-6, atol=1e-6)
+        assert np.isfinite(model.sample(10, random_state=0)).all()
