@@ -1,0 +1,133 @@
+"""What density estimators do on tables that break them.
+
+Each method is fitted to each table of `hard_tables.py` with several seeds, and is asked for the
+log-densities of the rows it was fitted to, and of rows from 10 to 1e8 standard deviations away
+along eight random rays. Writes JSON and `docs/reliability.md`.
+
+    python benchmarks/bench_reliability.py
+"""
+
+import argparse
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import report
+from cells import load_results, run_guarded, store, unfinished
+from hard_tables import TABLES, rays
+from peers import METHODS, OURS, absent
+
+COMPARED = [OURS, "GaussianMixture", "KernelDensity", "zuko NSF", "nflows NSF"]
+PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
+N_SEEDS, N_RAYS = 3, 8
+OUTCOMES = {
+    "error": "the fit raises an error",
+    "not finite": "a row of the table has no finite log-density",
+    "not finite far": "a row far from the table has no finite log-density",
+    "rises": "beyond ten standard deviations, log-densities do not fall along a ray",
+    "sound": "none of these",
+}
+"""What may happen, the worst first; a fit counts once."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=3.0, help="that a fit may take")
+    parser.add_argument("--out", type=Path, default=report.RESULTS / "bench_reliability.json")
+    options = parser.parse_args()
+    setting = {"seconds": options.seconds, "seeds": N_SEEDS, "rays": N_RAYS}
+    fresh = {"machine": report.machine(), "parameters": {}, "setting": setting, "cells": {}}
+    results = load_results(options.out, fresh)
+    keys = [(table, method) for table in TABLES for method in COMPARED if not absent(method)]
+    for key in unfinished(results["cells"], keys):
+        cell = run_guarded(run_cell, (*key, options.seconds), timeout=120 + 30 * options.seconds)
+        store(options.out, results, key, cell)
+        print(f"{', '.join(key)}: {cell.get('outcomes', cell)}", flush=True)
+    report.write(options.out, results)
+    PAGE.write_text(page(results))
+
+
+def run_cell(table: str, method: str, seconds: float) -> dict:
+    """How often each outcome came about, and the errors."""
+    X = TABLES[table]()
+    found, errors = Counter(), []
+    for seed in range(N_SEEDS):
+        try:
+            found[outcome(X, method, seconds, seed)] += 1
+        except Exception as error:
+            found["error"] += 1
+            errors.append(f"{type(error).__name__}: {error}"[:200])
+    return {"outcomes": dict(found), "errors": errors}
+
+
+def outcome(X: np.ndarray, method: str, seconds: float, seed: int) -> str:
+    """What one fit comes to; of very few rows all are both learned from and judged by."""
+    order = np.random.default_rng(seed).permutation(len(X))
+    n_held_out = len(X) // 5 if len(X) > 5 else 0
+    train, held_out = X[order[n_held_out:]], X[order[:n_held_out] if n_held_out else order]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        fit = METHODS[method](train, held_out, seconds, seed)
+        near = fit.log_density(X)
+        spread = np.where(X.min(axis=0) < X.max(axis=0), X.std(axis=0), 0.0)
+        rows = rays(X.mean(axis=0), spread, spread > 0, N_RAYS)
+        far = fit.log_density(rows.reshape(-1, X.shape[1])).reshape(rows.shape[:2])
+    if not np.isfinite(near).all():
+        return "not finite"
+    if not np.isfinite(far).all():
+        return "not finite far"
+    return "sound" if (np.diff(far, axis=1) < 0).all() else "rises"
+
+
+def page(results: dict) -> str:
+    cells, machine, setting = results["cells"], results["machine"], results["setting"]
+    methods = [m for m in COMPARED if any(m in row for row in cells.values())]
+    lines = [
+        "# Reliability",
+        "",
+        f"Tables that break density estimators, each fitted {setting['seeds']} times by each "
+        f"method, {setting['seconds']:g} seconds a fit. Peers get the",
+        "recipes of the [comparison of likelihoods](benchmarks.md): standardised rows, sizes and "
+        "stopping by held-out rows. Every fit is then asked for",
+        "log-densities of its table and of rows from 10 to 1e8 standard deviations away, along "
+        f"{setting['rays']} random rays. The worst that happened counts:",
+        "",
+        *(f"* *{name}*: {meaning}" for name, meaning in OUTCOMES.items()),
+        "",
+        "| table | " + " | ".join(methods) + " |",
+        "|---|" + "---|" * len(methods),
+    ]
+    total = {method: Counter() for method in methods}
+    for table, row in cells.items():
+        shown = []
+        for method in methods:
+            found = outcomes_of(row[method], setting["seeds"])
+            total[method].update(found)
+            shown.append(", ".join(f"{found[name]} {name}" for name in OUTCOMES if found[name]))
+        lines.append(f"| {table} | " + " | ".join(shown) + " |")
+    n_fits = setting["seeds"] * len(cells)
+    sound = (f"**{total[method]['sound']} of {n_fits} sound**" for method in methods)
+    lines += [
+        "| all | " + " | ".join(sound) + " |",
+        "",
+        "A log-density that is minus infinity, where a density underflows, counts as not finite: "
+        "means over such rows, and searches that use them, are lost.",
+        "",
+        f"Measured on {machine['date']} with {machine['cpu_count']} {machine['processor']} cores, "
+        f"scikit-learn {machine['scikit-learn']}, torch {machine['torch']}, zuko "
+        f"{machine['zuko']}, nflows {machine['nflows']}, by",
+        "[bench_reliability.py](../benchmarks/bench_reliability.py), which writes this page "
+        "([JSON](../benchmarks/results/bench_reliability.json)).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def outcomes_of(cell: dict, n_fits: int) -> Counter:
+    """Counts of a cell; a process that died or did not end counts as so many errors."""
+    return Counter(cell.get("outcomes", {"error": n_fits}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Tables that break density estimators, by name; the tests fit them too."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+FAR = np.array([10, 12, 15, 20, 30, 50, 100, 1e3, 1e4, 1e6, 1e8])
+"""Distances from the middle of a table, in standard deviations."""
+
+
+def correlated(n_rows: int = 300, n_columns: int = 4) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n_rows, n_columns)) @ rng.normal(size=(n_columns, n_columns))
+
+
+def with_outlier(size: float) -> np.ndarray:
+    X = correlated()
+    X[0, 0] = size * X[:, 0].std()
+    return X
+
+
+def beside(column: Callable[[np.random.Generator], np.ndarray]) -> np.ndarray:
+    X = correlated()
+    return np.column_stack([X, column(np.random.default_rng(1))])
+
+
+def drawn(draw: Callable[[np.random.Generator], np.ndarray]) -> np.ndarray:
+    return draw(np.random.default_rng(0))
+
+
+TABLES: dict[str, Callable[[], np.ndarray]] = {
+    "plain": correlated,
+    "an outlier of 1e6 standard deviations": partial(with_outlier, 1e6),
+    "an outlier of 1e30 standard deviations": partial(with_outlier, 1e30),
+    "Cauchy": partial(drawn, lambda rng: rng.standard_cauchy((300, 3))),
+    "columns at 1e-12 and 1e12": lambda: correlated() * [1e-12, 1e12, 1.0, 1.0],
+    "seconds since 1970": partial(drawn, lambda rng: 1.7e9 + rng.normal(size=(300, 2))),
+    "the same column twice": lambda: correlated()[:, [0, 1, 0, 1]],
+    "a constant column": partial(beside, lambda rng: np.full(300, 7.0)),
+    "integers": lambda: np.round(correlated()),
+    "a binary column": partial(beside, lambda rng: rng.integers(0, 2, 300)),
+    "every row fifteen times": lambda: np.repeat(correlated(20), 15, axis=0),
+    "one column": partial(correlated, n_columns=1),
+    "60 columns, 100 rows": partial(drawn, lambda rng: rng.normal(size=(100, 60))),
+    "2 rows": partial(correlated, 2),
+    "5 rows": partial(correlated, 5),
+    "20 rows": partial(correlated, 20),
+}
+
+
+def rays(location: np.ndarray, scale: np.ndarray, varies: np.ndarray, n_rays: int) -> np.ndarray:
+    """Rows along random rays from the middle, shape (n_rays, len(FAR), n_features).
+
+    A constant column has no standard deviation to move by: it stays.
+    """
+    directions = np.random.default_rng(2).normal(size=(n_rays, len(location))) * varies
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return location + FAR[:, None] * scale * directions[:, None]
