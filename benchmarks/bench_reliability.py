@@ -81,8 +81,7 @@ def outcome(X: np.ndarray, method: str, seconds: float, seed: int) -> str:
 
 
 def page(results: dict) -> str:
-    cells, machine, setting = results["cells"], results["machine"], results["setting"]
-    methods = [m for m in COMPARED if any(m in row for row in cells.values())]
+    setting = results["setting"]
     lines = [
         "# Reliability",
         "",
@@ -95,33 +94,35 @@ def page(results: dict) -> str:
         "",
         *(f"* *{name}*: {meaning}" for name, meaning in OUTCOMES.items()),
         "",
-        "| table | " + " | ".join(methods) + " |",
-        "|---|" + "---|" * len(methods),
-    ]
-    total = {method: Counter() for method in methods}
-    for table, row in cells.items():
-        shown = []
-        for method in methods:
-            found = outcomes_of(row[method], setting["seeds"])
-            total[method].update(found)
-            shown.append(", ".join(f"{found[name]} {name}" for name in OUTCOMES if found[name]))
-        lines.append(f"| {table} | " + " | ".join(shown) + " |")
-    n_fits = setting["seeds"] * len(cells)
-    sound = (f"**{total[method]['sound']} of {n_fits} sound**" for method in methods)
-    lines += [
-        "| all | " + " | ".join(sound) + " |",
+        *outcome_lines(results["cells"], setting["seeds"]),
         "",
         "A log-density that is minus infinity, where a density underflows, counts as not finite: "
         "means over such rows, and searches that use them, are lost.",
         "",
-        f"Measured on {machine['date']} with {machine['cpu_count']} {machine['processor']} cores, "
-        f"scikit-learn {machine['scikit-learn']}, torch {machine['torch']}, zuko "
-        f"{machine['zuko']}, nflows {machine['nflows']}, by",
-        "[bench_reliability.py](../benchmarks/bench_reliability.py), which writes this page "
-        "([JSON](../benchmarks/results/bench_reliability.json)).",
+        report.machine_text(results["machine"]),
+        "",
+        "Measured by [bench_reliability.py](../benchmarks/bench_reliability.py), which writes "
+        "this page ([JSON](../benchmarks/results/bench_reliability.json)).",
         "",
     ]
     return "\n".join(lines)
+
+
+def outcome_lines(cells: dict, n_seeds: int) -> list[str]:
+    """A table of how often each outcome came about, with the sound ones of all in the end."""
+    methods = [m for m in COMPARED if any(m in row for row in cells.values())]
+    total = {method: Counter() for method in methods}
+    lines = ["| table | " + " | ".join(methods) + " |", "|---|" + "---|" * len(methods)]
+    for table, row in cells.items():
+        shown = []
+        for method in methods:
+            found = outcomes_of(row[method], n_seeds)
+            total[method].update(found)
+            shown.append(", ".join(f"{found[name]} {name}" for name in OUTCOMES if found[name]))
+        lines.append(f"| {table} | " + " | ".join(shown) + " |")
+    n_fits = n_seeds * len(cells)
+    sound = (f"**{total[method]['sound']} of {n_fits} sound**" for method in methods)
+    return [*lines, "| all | " + " | ".join(sound) + " |"]
 
 
 def outcomes_of(cell: dict, n_fits: int) -> Counter:

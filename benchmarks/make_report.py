@@ -66,16 +66,6 @@ def peers_section(results: dict) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def machine_text(results: dict) -> str:
-    machine = results["machine"]
-    packages = ("python", "numpy", "scikit-learn", "torch", "zuko", "nflows", "skgbnf")
-    versions = ", ".join(f"{name} {machine[name]}" for name in packages if machine.get(name))
-    return (
-        f"Run on {machine['date']} on a machine with {machine['cpu_count']} processors "
-        f"({machine['processor']}), one thread for each fit; {versions}."
-    )
-
-
 def setting_text(results: dict) -> str:
     setting = results["setting"]
     seeds = {seed for cells in results["cells"].values() for seed in cells}
@@ -84,7 +74,7 @@ def setting_text(results: dict) -> str:
     )
     at_once = f", {setting['jobs']} fits at once" if setting["jobs"] > 1 else ""
     return (
-        f"{machine_text(results)}\n\n"
+        f"{report.machine_text(results['machine'])}\n\n"
         f"Every method may train for {setting['seconds']:g} seconds{at_once}, on the same rows: "
         "70 % of a set for training, 10 % held out for whatever a method has to choose, 20 % for "
         f"the test. {splits}. "
@@ -280,7 +270,8 @@ def budget_section(results: dict) -> str:
         cells = ["-" if math.isnan(score) else f"{score:.3f}" for score in scores]
         body.append([name, kind, flow, shape.replace("x", " x "), parameters, *cells])
     return (
-        f"## Few deep components or many shallow ones\n\n{machine_text(results)}\n\n"
+        "## Few deep components or many shallow ones\n\n"
+        f"{report.machine_text(results['machine'])}\n\n"
         "Rounds times layers of a component are 8 and the widths of networks stay as they are, "
         "which is what equal size means here; the largest number of parameters that any fit of a "
         "line kept is given, since held-out rows may end boosting early and a component may have "
@@ -305,7 +296,7 @@ def speed_section(results: dict) -> str:
         )
     setting, batch = results["setting"], results["runs"][0]["batch"]
     return (
-        f"## The cost of a component\n\n{machine_text(results)}\n\n"
+        f"## The cost of a component\n\n{report.machine_text(results['machine'])}\n\n"
         f'A component "nsf" beside `zuko.flows.NSF` with as many layers of the same size: medians '
         f"of {setting['repeats']} repeats that take turns (fewer for samples). A training step "
         f"takes {batch} rows, a score {setting['scored']}, a sample draws "

@@ -34,6 +34,16 @@ def machine() -> dict:
     }
 
 
+def machine_text(machine: dict) -> str:
+    """One sentence of it, for a page."""
+    packages = ("python", "numpy", "scikit-learn", "torch", "zuko", "nflows", "skgbnf")
+    versions = ", ".join(f"{name} {machine[name]}" for name in packages if machine.get(name))
+    return (
+        f"Run on {machine['date']} on a machine with {machine['cpu_count']} processors "
+        f"({machine['processor']}), one thread for each fit; {versions}."
+    )
+
+
 def version(package: str) -> str | None:
     """Version of an optional package; None if it is not installed."""
     try:

@@ -338,11 +338,11 @@ class Boosting:
         start = self.train.x.new_full((n_rounds,), 1 / n_rounds)
         if stages:
             start[:-1] = stages[-1].weights * (1 - 1 / n_rounds)
-        return self._stage(self._log_probs, start)
+        first = {rows: log_probs[:, :n_rounds] for rows, log_probs in self._log_probs.items()}
+        return self._stage(first, start)
 
     def _stage(self, log_probs: dict[Rows, Tensor], start: Tensor) -> Stage:
-        """The mixture of the first components, with weights fitted on the judging rows."""
-        log_probs = {rows: matrix[:, : len(start)] for rows, matrix in log_probs.items()}
+        """The mixture of components, with weights fitted on the judging rows."""
         weights = corrective_weights(log_probs[self.judge], self.judge.weights, start)
         scores = [
             rows.mean(mixture_log_prob(log_probs[rows], weights.log()))

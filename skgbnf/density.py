@@ -593,10 +593,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_iter_ = np.array(boosting.n_iter)
         self.gains_ = np.array(boosting.gains)
         self.train_scores_ = log_det + np.array([s.train_score for s in boosting.stages])
-        self.staged_log_normalizers_ = self.log_normalizer_ = self.log_normalizer_error_ = None
+        self.staged_log_normalizers_ = self.log_normalizer_error_ = None
         if isinstance(boosting, GeometricBoosting):
             self.staged_log_normalizers_ = np.array([s.log_normalizer for s in boosting.stages])
-            self.log_normalizer_ = boosting.stages[-1].log_normalizer
             self.log_normalizer_error_ = boosting.stages[-1].log_normalizer_error
         self.validation_scores_ = None
         if boosting.judge is not boosting.train:

@@ -203,9 +203,8 @@ class GeometricBoosting(Boosting):
         return GeometricMixture(self.components, stage.weights, log_normalizer)
 
     def _stage(self, log_probs: dict[Rows, Tensor], start: Tensor) -> Stage:
-        """The product of the first components, with powers fitted on the judging rows."""
+        """The product of components, with powers fitted on the judging rows."""
         n_rounds = len(start)
-        log_probs = {rows: matrix[:, :n_rounds] for rows, matrix in log_probs.items()}
         weights = self.judge.weights / self.judge.weights.sum()
         means = weights @ log_probs[self.judge]
         powers = fit_powers(means, self._for_weights.log_probs(n_rounds))

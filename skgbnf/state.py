@@ -23,7 +23,13 @@ _MAY_CHANGE = {
 
 
 class MixtureState:
-    """Mixin with the two methods that :func:`skgbnf.save` and :func:`skgbnf.load` call."""
+    """Mixin of what a fitted mixture is: what follows from its attributes, and its file."""
+
+    @property
+    def log_normalizer_(self) -> float | None:
+        """Logarithm of the integral of the last product of powers; None for mixtures."""
+        staged = self.staged_log_normalizers_
+        return None if staged is None else float(staged[-1])
 
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
@@ -95,9 +101,7 @@ class MixtureState:
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
-        self.log_normalizer_ = None
-        if self.staged_log_normalizers_ is not None:
-            self.log_normalizer_ = float(self.staged_log_normalizers_[-1])
+        if self.log_normalizer_error_ is not None:
             self.log_normalizer_error_ = float(self.log_normalizer_error_[0])
         return self
 

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 import safetensors.numpy
-from test_persistence import joined, split
+from helpers import joined, split
 
 import skgbnf
 
@@ -169,7 +169,7 @@ def test_lies_with_a_true_checksum_give_a_model_that_scores_or_a_refusal(content
             if rng.random() < 0.9:
                 held[name] = changes[rng.integers(len(changes))]
         opened_model = opened(joined(metadata, told, held))
-        if opened_model is not None and opened_model.n_features_in_ == table2.shape[1]:
-            names_given = getattr(opened_model, "feature_names_in_", None)
-            if names_given is None:
-                assert np.isfinite(opened_model.score_samples(table2)).all()
+        if opened_model is None or hasattr(opened_model, "feature_names_in_"):
+            continue
+        if opened_model.n_features_in_ == table2.shape[1]:
+            assert np.isfinite(opened_model.score_samples(table2)).all()

@@ -1,6 +1,5 @@
 """Files: identical on return, and a ValueError that says what is wrong with any other file."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -11,10 +10,13 @@ import pandas as pd
 import pytest
 import safetensors.numpy
 import zuko
+from helpers import joined, split
 from sklearn.linear_model import LinearRegression
 
 import skgbnf
 from skgbnf.persistence import FORMAT_VERSION
+
+DATA = Path(__file__).parent / "data"
 
 KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture"]
 
@@ -224,25 +226,6 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
 # Files written on purpose, their checksum made to fit
 
 
-def split(content):
-    """Header, metadata, model data and arrays of a good file."""
-    n_header = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + n_header])["__metadata__"]
-    return metadata, json.loads(metadata["model"]), safetensors.numpy.load(content)
-
-
-def joined(metadata, model, arrays):
-    """A file with the checksum that belongs to it, as the format defines it."""
-    text = json.dumps(model)
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    metadata = {**metadata, "model": text, "sha256": digest.hexdigest()}
-    return safetensors.numpy.save(arrays, metadata)
-
-
 def test_a_file_put_together_again_loads(content, tmp_path, model, table2):
     """Otherwise the tests below would show nothing but a wrong checksum."""
     again = loaded(joined(*split(content)), tmp_path)
@@ -377,9 +360,6 @@ def test_an_interrupted_save_leaves_the_file_that_was_there(quick, table2, tmp_p
     np.testing.assert_array_equal(
         skgbnf.load(path).score_samples(table2), model.score_samples(table2)
     )
-
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))

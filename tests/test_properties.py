@@ -4,19 +4,17 @@
 """
 
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from helpers import degenerate_data_allowed
 from hypothesis import given, note
 from hypothesis import strategies as st
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 
 import skgbnf
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.dequantisation import DegenerateDataWarning
 
 COLUMNS = {
     "normal": lambda rng, n: rng.normal(size=n),
@@ -100,9 +98,7 @@ def test_every_fit_gives_a_sound_density(X, parameters, layout, dtype, weighted)
     model = GradientBoostedFlowDensity(**parameters)
     if parameters["objective"] != "geometric":
         model.set_params(fine_tune=len(X) % 2)
-    with warnings.catch_warnings():
-        for category in (ConvergenceWarning, DegenerateDataWarning):
-            warnings.simplefilter("ignore", category)
+    with degenerate_data_allowed():
         assert model.fit(given_X, sample_weight=weights) is model
         again = clone(model).fit(given_X, sample_weight=weights)
 
