@@ -40,7 +40,7 @@ from skgbnf.training import Objective, Rows, Settings, fit_component, fits_by_em
 
 _FINE_TUNE_RATE = 0.25
 _SETTLING_STEPS = 20
-_TRIALS_PER_ROUND = 10
+_TRIALS_PER_ROUND = 20
 
 Ladder = Iterable[Architecture]
 """Architectures of one family, each larger than the one before."""
@@ -166,7 +166,7 @@ class Boosting:
     def add_round(self, ladders: Sequence[Ladder], seconds: float = math.inf) -> None:
         """Train one more component, the best by the judging rows of what the ladders offer.
 
-        Where there are several ladders, networks are tried for a tenth of the epochs and of the
+        Where there are several ladders, networks are tried for a twentieth of the epochs and of the
         `seconds` that the round may take, and only the best of them is trained in full.
         """
         contest = len(ladders) > 1

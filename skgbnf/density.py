@@ -17,7 +17,7 @@ from skgbnf.geometric import GeometricBoosting, GeometricMixture
 from skgbnf.mixture import FlowMixture
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import FittedComponent, load, persistent, save
-from skgbnf.plan import ladders, training_settings
+from skgbnf.plan import first_families, ladders, training_settings
 from skgbnf.standardisation import Standardisation
 from skgbnf.state import MixtureState
 from skgbnf.training import Rows
@@ -51,30 +51,32 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_estimators : int, default=4
+    n_estimators : int, default=6
         Largest number of rounds. Fewer are kept if held-out rows stop gaining.
 
     flow : str, callable, or list of these, default="auto"
         Family of the components.
 
         - "auto": "nsf"; on fewer than 2,000 training rows, each round takes the best of "nsf",
-          "maf" and "gaussian_mixture". The first round follows `init`.
+          "maf" and "gaussian_mixture". The first rounds follow `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
         - "maf", "realnvp": affine maps, autoregressive and coupling.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
+        - "student_t": one multivariate Student t of three degrees of freedom, fitted by EM.
         - a callable ``n_features -> zuko.flows.Flow``, to be trained on standardised rows.
 
         From a list each round takes what does best on held-out rows, networks after a trial of
-        a tenth of the epochs. In the same way each round decides whether a flow governed by
+        a twentieth of the epochs. In the same way each round decides whether a flow governed by
         networks begins with a spline for each column.
 
-    init : {"auto", "gaussian_mixture"} or None, default="auto"
-        What the first round fits where there are several. With "gaussian_mixture" flows add to a
-        mixture of Gaussians, their number chosen on held-out rows, for which EM may take a tenth
-        of `max_time`. With None the first round is as all others. "auto": "gaussian_mixture" if
-        `flow` is "auto", otherwise None.
+    init : str, list of str or None, default="auto"
+        Families of the first rounds, a round each, to which those of `flow` add; as many of them,
+        from the last, as leave a round for `flow`. "auto": if `flow` is "auto", "student_t" and
+        "gaussian_mixture", otherwise none. A Student t takes the rows that lie far from all
+        others, and the mixture of Gaussians keeps the density from falling behind one on held-out
+        rows; EM may take a tenth of `max_time` for each.
 
     base : {"normal", "student_t"}, default="normal"
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
@@ -233,7 +235,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_estimators=4,
+        n_estimators=6,
         *,
         flow="auto",
         init="auto",
@@ -548,7 +550,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             boosting.fine_tune(deadline - time.perf_counter())
 
     def _has_stopped(self, boosting: Boosting) -> bool:
-        """Whether held-out rows no longer gain."""
+        """Whether held-out rows no longer gain, once `flow` had a round."""
+        if len(boosting.stages) <= len(first_families(self)):
+            return False
         n_stale = len(boosting.stages) - boosting.best_round(self.tol)
         stopped = boosting.gains[-1] <= self.tol or n_stale >= self.n_iter_no_change
         return stopped and boosting.judge is not boosting.train

@@ -10,8 +10,9 @@ from skgbnf.validation import check_hidden_layer_sizes
 
 _FEW_ROWS = 2000
 _FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
+_FIRST_FAMILIES = ("student_t", "gaussian_mixture")
 _MIXTURE_SIZES = (1, 2, 4, 8, 16, 32, 64)
-_INIT_SHARE = 0.1
+_FIRST_SHARE = 0.1
 _BATCH_SIZE = 256
 _MIN_BATCH_SIZE = 32
 _MIN_BATCHES = 16
@@ -31,6 +32,17 @@ def training_settings(estimator, n_samples: int) -> Settings:
     return Settings(int(max_iter), int(batch_size), float(estimator.learning_rate_init))
 
 
+def first_families(estimator) -> tuple[str, ...]:
+    """Families of the first rounds, as `init` says; at least one round is left for `flow`."""
+    init = estimator.init
+    if isinstance(init, str) and init == "auto":
+        init = _FIRST_FAMILIES if estimator.flow == "auto" else None
+    if init is None or estimator.n_estimators == 1:
+        return ()
+    families = (init,) if isinstance(init, str) else tuple(init)
+    return families[1 - estimator.n_estimators :]
+
+
 def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], float]:
     """Architectures that the next round may choose from, and its share of the time there is.
 
@@ -45,11 +57,9 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
     n_samples : int
         Number of training rows.
     """
-    init = estimator.init
-    if init == "auto":
-        init = "gaussian_mixture" if estimator.flow == "auto" else None
-    if init and estimator.n_estimators > 1 and n_rounds == 0:
-        return _family(estimator, init), _INIT_SHARE
+    first = first_families(estimator)
+    if n_rounds < len(first):
+        return _family(estimator, first[n_rounds]), _FIRST_SHARE
     kinds = estimator.flow if isinstance(estimator.flow, list | tuple) else [estimator.flow]
     if estimator.flow == "auto":
         kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]

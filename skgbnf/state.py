@@ -82,7 +82,7 @@ class MixtureState:
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
         """Restore a fitted estimator, checking that data and arrays fit together."""
         parameters = data["parameters"]
-        for name in ("flow", "hidden_layer_sizes"):
+        for name in ("flow", "init", "hidden_layer_sizes"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
         self = cls(**parameters)

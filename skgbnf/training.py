@@ -285,7 +285,7 @@ class _Descent:
 
     def restart(self) -> None:
         """Go on from the component's present state, with fresh moments; the average follows."""
-        self._optimiser = torch.optim.Adam(self._parameters)
+        self._optimiser = torch.optim.Adam(self._parameters, fused=True)
         self._n_steps = self._n_failed = 0
 
     def step(self, loss: Tensor, factor: float) -> bool:

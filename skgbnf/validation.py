@@ -57,6 +57,15 @@ def check_flow(flow: object) -> None:
             check_choice("flow", choice, FAMILIES)
 
 
+def check_init(init: object) -> None:
+    """Raise unless `init` is None, "auto", a name or a list of names."""
+    if isinstance(init, list | tuple):
+        for family in init:
+            check_choice("init", family, FAMILIES)
+    elif init is not None:
+        check_choice("init", init, ("auto", *FAMILIES))
+
+
 def check_hidden_layer_sizes(sizes: object) -> tuple[int, ...]:
     """Return the widths as a tuple; a single integer stands for one layer."""
     if isinstance(sizes, np.ndarray):
@@ -128,8 +137,7 @@ def check_density_parameters(estimator) -> None:
     """Raise unless every constructor parameter of a density estimator is in its range."""
     check_integer("n_estimators", estimator.n_estimators, 1)
     check_flow(estimator.flow)
-    if estimator.init is not None:
-        check_choice("init", estimator.init, ("auto", "gaussian_mixture"))
+    check_init(estimator.init)
     check_choice("base", estimator.base, tuple(BASES))
     check_choice("objective", estimator.objective, (*OBJECTIVES, GEOMETRIC))
     check_integer("n_transforms", estimator.n_transforms, 1)

@@ -27,7 +27,7 @@ from sklearn.utils import check_random_state
 
 import skgbnf
 
-KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture"]
+KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture", "student_t"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def grid_over(X, n_points, margin=6.0):
 def test_integrates_to_one_in_one_column(quick, table2, kind, scale):
     X = scale * table2[:, 1:]
     points, volume = grid_over(X, 20_001, margin=10.0)
-    model = quick(flow=kind, n_estimators=1 if kind == "gaussian_mixture" else 2).fit(X)
+    model = quick(flow=kind, n_estimators=1 if kind in ("gaussian_mixture", "student_t") else 2).fit(X)
     # A step of a thousandth of a standard deviation, the narrowest a Gaussian can be; splines
     # have kinks, and a little mass lies beyond ten standard deviations.
     assert np.exp(model.score_samples(points)).sum() * volume == pytest.approx(1.0, abs=3e-3)
@@ -658,17 +658,39 @@ def test_a_round_takes_the_best_family_of_a_list(quick):
 
 
 @pytest.mark.parametrize(
-    ("init", "flow", "first"),
+    ("init", "flow", "n_estimators", "first"),
     [
-        ("auto", "auto", "gaussian_mixture"),
-        ("auto", "maf", "maf"),
-        ("gaussian_mixture", "maf", "gaussian_mixture"),
-        (None, "nsf", "nsf"),
+        ("auto", "auto", 4, ["student_t", "gaussian_mixture"]),
+        ("auto", "auto", 2, ["gaussian_mixture"]),
+        ("auto", "maf", 2, ["maf"]),
+        ("gaussian_mixture", "maf", 2, ["gaussian_mixture", "maf"]),
+        (["affine", "student_t"], "maf", 3, ["affine", "student_t", "maf"]),
+        (None, "nsf", 2, ["nsf"]),
     ],
 )
-def test_init_is_what_the_first_round_fits(quick, table2, init, flow, first):
-    model = quick(init=init, flow=flow, tol=0.0).fit(table2)
-    assert model.estimators_[0].architecture.kind == first
+def test_init_is_what_the_first_rounds_fit(quick, table2, init, flow, n_estimators, first):
+    # Without held-out rows no round is dropped.
+    parameters = {"init": init, "flow": flow, "n_estimators": n_estimators}
+    model = quick(validation_fraction=None, max_iter=1, **parameters).fit(table2)
+    assert [fitted.architecture.kind for fitted in model.estimators_][: len(first)] == first
+    assert model.n_estimators_ == n_estimators
+
+
+def test_a_few_far_rows_do_not_decide_the_mean(quick):
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(600, 3))
+    far = rng.random(600) < 0.02
+    X[far] *= 30
+    train, held_out, test = X[:300], X[300:400], X[400:]
+    with_tail = quick(flow="auto", n_estimators=4).fit(train, X_val=held_out)
+    without = quick(flow="auto", init=None, n_estimators=2).fit(train, X_val=held_out)
+    # The density that the rows come from, and what a network alone makes of its far rows.
+    truth = np.logaddexp(
+        np.log(0.98) + stats.norm.logpdf(test).sum(axis=1),
+        np.log(0.02) + stats.norm.logpdf(test, scale=30).sum(axis=1),
+    ).mean()
+    assert with_tail.score(test) > truth - 0.3
+    assert with_tail.score(test) > without.score(test)
 
 
 def test_init_is_left_out_where_there_is_one_round(quick, table2):

@@ -3,15 +3,12 @@
 import torch
 from torch import Tensor
 
-RIDGE = 1e-6
-"""Variance added to each column before a Cholesky factor is taken, in units of the columns."""
-
 _ROWS_PER_COLUMN = 20
 _SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64).tolist())
 _LEAST_LEFT = 1e-3
 
 
-def weighted_gaussian(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """Mean and Cholesky factor of the covariance of weighted rows.
 
     Where there are fewer than twenty rows for each column, correlations are shrunk towards zero,
@@ -23,6 +20,9 @@ def weighted_gaussian(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
     weights : Tensor of shape (n_samples,)
         Not negative, not all zero; only their ratios matter.
+
+    ridge : float
+        Variance added to each column before a Cholesky factor is taken.
 
     Returns
     -------
@@ -37,10 +37,9 @@ def weighted_gaussian(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     centred = x - mean
     covariance = (centred * share.unsqueeze(-1)).T @ centred
     if 1 / share.square().sum() < _ROWS_PER_COLUMN * x.shape[1]:
-        shrinkage = leave_one_out_shrinkage(centred, share, covariance)
+        shrinkage = leave_one_out_shrinkage(centred, share, covariance, ridge)
         covariance = torch.lerp(covariance, covariance.diagonal().diag(), shrinkage)
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    ridge = RIDGE
     while True:
         factor, info = torch.linalg.cholesky_ex(covariance + ridge * identity)
         if info == 0:
@@ -48,7 +47,9 @@ def weighted_gaussian(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         ridge *= 10
 
 
-def leave_one_out_shrinkage(centred: Tensor, share: Tensor, covariance: Tensor) -> float:
+def leave_one_out_shrinkage(
+    centred: Tensor, share: Tensor, covariance: Tensor, ridge: float
+) -> float:
     """Share of the correlations to take away, by the likelihood of each row under the others.
 
     Removing a row changes the covariance by a matrix of rank one, so that one eigendecomposition
@@ -70,6 +71,9 @@ def leave_one_out_shrinkage(centred: Tensor, share: Tensor, covariance: Tensor) 
     covariance : Tensor of shape (n_features, n_features)
         The weighted covariance of the rows.
 
+    ridge : float
+        Variance added to each column, here of unit variance.
+
     Returns
     -------
     shrinkage : float
@@ -77,7 +81,7 @@ def leave_one_out_shrinkage(centred: Tensor, share: Tensor, covariance: Tensor) 
     """
     kept = share > 0
     share = share[kept].clamp(max=1 - 1e-6)
-    scale = (covariance.diagonal() + RIDGE).sqrt()
+    scale = (covariance.diagonal() + ridge).sqrt()
     values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
     squares = ((centred[kept] / scale) @ vectors).square()
     # Without row i the weights of the others grow by 1 / (1 - share_i), and so does the row's
@@ -86,7 +90,7 @@ def leave_one_out_shrinkage(centred: Tensor, share: Tensor, covariance: Tensor) 
     common = float(share @ growth)
 
     def likelihood(shrinkage: float) -> float:
-        variances = (1 - shrinkage) * common * values.clamp(min=0) + shrinkage + RIDGE
+        variances = (1 - shrinkage) * common * values.clamp(min=0) + shrinkage + ridge
         distance = (squares / variances).sum(1)
         left = 1 - (1 - shrinkage) * share * growth**2 * distance
         left = left.clamp(min=_LEAST_LEFT)

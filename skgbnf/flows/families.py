@@ -15,6 +15,7 @@ from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import RationalQuadraticSpline
+from skgbnf.flows.student_t import StudentT
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 """Non-linearities of the hidden layers by name."""
@@ -47,7 +48,7 @@ def make_flow(
 
     Parameters
     ----------
-    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture"}
+    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture", "student_t"}
         Family of the component.
 
     n_features : int
@@ -75,8 +76,8 @@ def make_flow(
     Returns
     -------
     component : zuko.lazy.LazyDistribution
-        ``component()`` is a distribution with ``log_prob``; all kinds but "gaussian_mixture"
-        are a :class:`zuko.flows.Flow`.
+        ``component()`` is a distribution with ``log_prob``; all kinds but "gaussian_mixture" and
+        "student_t" are a :class:`zuko.flows.Flow`.
 
     Examples
     --------
@@ -88,6 +89,8 @@ def make_flow(
     """
     if kind == "gaussian_mixture":
         return GaussianMixture(n_features, n_components)
+    if kind == "student_t":
+        return StudentT(n_features)
     make_base = BASES[base]
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
@@ -118,7 +121,7 @@ _LAYERS: dict[str, Layer] = {
 NETWORK_FAMILIES = tuple(_LAYERS)
 """Names of the families whose layers are governed by networks."""
 
-FAMILIES = (*NETWORK_FAMILIES, "affine", "gaussian_mixture")
+FAMILIES = (*NETWORK_FAMILIES, "affine", "gaussian_mixture", "student_t")
 """Names that :func:`make_flow` knows."""
 
 
