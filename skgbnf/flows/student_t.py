@@ -49,9 +49,10 @@ class MultivariateStudentT(Distribution):
         """Expected precision of each row, by which EM weights it: small for far rows."""
         return (self.df + len(self.loc)) / (self.df + self._whitened(x).square().sum(-1))
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
-        normal = torch.randn(*sample_shape, len(self.loc)).to(self.loc)
-        precision = Chi2(torch.tensor(self.df)).sample(sample_shape).to(self.loc) / self.df
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+        shape = (*sample_shape, len(self.loc))
+        normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        precision = Chi2(self.loc.new_tensor(self.df)).sample(sample_shape) / self.df
         return self.loc + (normal / precision.sqrt().unsqueeze(-1)) @ self.factor.T
 
     def _whitened(self, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def main() -> None:
     X = rng.normal(size=(200, 2)) @ [[2.0, 1.0], [0.0, 0.3]]
     samples = {}
     for name, parameters in {
-        "mixture": {"flow": ["gaussian_mixture", "nsf"], "tol": 0.0},
+        "mixture": {"flow": "nsf", "init": "student_t", "tol": 0.0},
         "geometric": {"flow": "realnvp", "base": "student_t", "objective": "geometric"},
     }.items():
         model = skgbnf.GradientBoostedFlowDensity(
