@@ -1,13 +1,12 @@
-"""Few deep components or many shallow ones: boosting at equal size, and at equal seconds.
+"""Few deep components or many shallow ones: boosting at equal size and equal seconds.
 
 The rounds times the layers of each component are 8 throughout, and the widths of networks stay
 as they are: that is what equal size means here. Numbers of parameters are recorded; they differ
-a little, since a component also has splines of the margins, or not, as held-out rows decide. In
-the first half every round makes the epochs that it makes by default; in the second half the
+a little, since a component also has splines of the margins, or not, as held-out rows decide. The
 whole fit ends by `max_time`. A single round has no objective to choose, so it is run once for
 all of them. All rounds are asked for; those are kept that held-out rows gained from.
 
-    python benchmarks/bench_budget.py --data DIR --tables magic protein --seconds 120
+    python benchmarks/bench_budget.py --data DIR --tables magic protein --seconds 15
 """
 
 import argparse
@@ -28,7 +27,6 @@ SHAPES = [(1, 8), (2, 4), (4, 2), (8, 1)]
 OBJECTIVES = ["weighted", "greedy", "tempered"]
 FLOWS = ["realnvp", "nsf"]
 SINGLE = "any"
-HALVES = ["size", "seconds"]
 
 Key = tuple[str, ...]
 
@@ -57,8 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="+", default=["magic", "protein"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--flows", nargs="+", choices=FLOWS, default=FLOWS)
-    parser.add_argument("--halves", nargs="+", choices=HALVES, default=HALVES)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of a fit, in one half")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of a fit")
     parser.add_argument("--rows", type=int, help="use no more than so many rows of a file")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one fit")
     parser.add_argument("--out", type=Path, default=report.RESULTS / "bench_budget.json")
@@ -75,12 +72,11 @@ def fresh_results(options: argparse.Namespace) -> dict:
 
 
 def all_keys(options: argparse.Namespace) -> list[Key]:
-    """Table, seed, half, flow, shape and objective of each fit."""
+    """Table, seed, flow, shape and objective of each fit."""
     return [
-        (table, str(seed), half, flow, f"{rounds}x{depth}", objective)
+        (table, str(seed), flow, f"{rounds}x{depth}", objective)
         for table in options.tables
         for seed in options.seeds
-        for half in options.halves
         for flow in options.flows
         for rounds, depth in SHAPES
         for objective in (OBJECTIVES if rounds > 1 else [SINGLE])
@@ -88,13 +84,13 @@ def all_keys(options: argparse.Namespace) -> list[Key]:
 
 
 def run_cell(key: Key, folder: Path | None, n_rows: int | None, seconds: float) -> dict:
-    name, seed, half, flow, shape, objective = key
+    name, seed, flow, shape, objective = key
     rounds, depth = map(int, shape.split("x"))
     table = data.load(name, int(seed), folder, n_rows)
     model = GradientBoostedFlowDensity(
         rounds, flow=flow, n_transforms=depth, n_iter_no_change=rounds, random_state=int(seed),
         objective="tempered" if objective == SINGLE else objective,
-        max_time=seconds if half == "seconds" else None,
+        max_time=seconds,
     )  # fmt: skip
     start = time.perf_counter()
     model.fit(table.train, X_val=table.held_out)
@@ -116,24 +112,22 @@ def n_parameters(component) -> int:
 
 
 def print_budget(results: dict) -> None:
-    """Print a line for each table, half, flow and shape with the mean score of each objective."""
-    print(
-        f"\n{'table':<12}{'equal':<9}{'flow':<9}{'rounds x layers':<17}{'parameters':>11}", end=""
-    )
+    """Print a line for each table, flow and shape with the mean score of each objective."""
+    print(f"\n{'table':<12}{'flow':<9}{'rounds x layers':<17}{'parameters':>11}", end="")
     print("".join(f"{objective:>12}" for objective in OBJECTIVES))
     for row, (parameters, scores) in budget_rows(results).items():
         cells = "".join(f"{score:>12.4f}" for score in scores)
-        print(f"{row[0]:<12}{row[1]:<9}{row[2]:<9}{row[3]:<17}{parameters:>11}{cells}")
+        print(f"{row[0]:<12}{row[1]:<9}{row[2]:<17}{parameters:>11}{cells}")
 
 
 def budget_rows(results: dict) -> dict[Key, tuple[int, list[float]]]:
     """Largest number of parameters, and mean test score over seeds for each objective.
 
-    The keys are table, half, flow and shape; a score is NaN where there is none.
+    The keys are table, flow and shape; a score is NaN where there is none.
     """
     grouped: dict[Key, dict[str, list[dict]]] = {}
-    for (table, _, half, flow, shape, objective), cell in leaves(results["cells"], 6):
-        row = grouped.setdefault((table, half, flow, shape), {})
+    for (table, _, flow, shape, objective), cell in leaves(results["cells"], 5):
+        row = grouped.setdefault((table, flow, shape), {})
         row.setdefault(objective, []).append(cell)
     return {key: summarised(row) for key, row in grouped.items()}
 

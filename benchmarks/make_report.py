@@ -264,22 +264,21 @@ def style(i: int, method: str) -> dict:
 
 
 def budget_section(results: dict) -> str:
+    n_seeds = len({seed for seeds in results["cells"].values() for seed in seeds})
     body = []
-    for (name, half, flow, shape), (parameters, scores) in budget_rows(results).items():
-        kind = "size" if half == "size" else "seconds"
+    for (name, flow, shape), (parameters, scores) in budget_rows(results).items():
         cells = ["-" if math.isnan(score) else f"{score:.3f}" for score in scores]
-        body.append([name, kind, flow, shape.replace("x", " x "), parameters, *cells])
+        body.append([name, flow, shape.replace("x", " x "), parameters, *cells])
     return (
         "## Few deep components or many shallow ones\n\n"
         f"{report.machine_text(results['machine'])}\n\n"
         "Rounds times layers of a component are 8 and the widths of networks stay as they are, "
         "which is what equal size means here; the largest number of parameters that any fit of a "
         "line kept is given, since held-out rows may end boosting early and a component may have "
-        "a spline for each column or not. Where seconds are equal, the whole fit has "
-        f"{results['setting']['seconds']:g} seconds by `max_time`; where size is, every round "
-        "makes its default number of epochs. One round has no objective to choose. Mean test "
-        "log-likelihoods.\n\n"
-        + table(["table", "equal", "flow", "rounds x layers", "parameters", *OBJECTIVES], body)
+        "a spline for each column or not. A whole fit has "
+        f"{results['setting']['seconds']:g} seconds by `max_time`. One round has no objective to "
+        f"choose. Mean test log-likelihoods, {'one seed' if n_seeds == 1 else f'{n_seeds} seeds'}.\n\n"
+        + table(["table", "flow", "rounds x layers", "parameters", *OBJECTIVES], body)
     )
 
 

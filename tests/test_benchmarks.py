@@ -234,10 +234,10 @@ def test_means_over_seeds_carry_both_errors():
 
 def test_a_round_alone_has_no_objective_in_the_table_of_budgets():
     one, many = {"score": 1.0, "parameters": 3}, {"score": 2.0, "parameters": 4}
-    half = {"nsf": {"1x8": {"any": one}, "8x1": {"greedy": many, "weighted": {"error": "oh"}}}}
-    rows = bench_budget.budget_rows({"cells": {"a": {"0": {"size": half}}}})
-    assert rows["a", "size", "nsf", "1x8"] == (3, [1.0, 1.0, 1.0])
-    parameters, scores = rows["a", "size", "nsf", "8x1"]
+    cells = {"nsf": {"1x8": {"any": one}, "8x1": {"greedy": many, "weighted": {"error": "oh"}}}}
+    rows = bench_budget.budget_rows({"cells": {"a": {"0": cells}}})
+    assert rows["a", "nsf", "1x8"] == (3, [1.0, 1.0, 1.0])
+    parameters, scores = rows["a", "nsf", "8x1"]
     assert parameters == 4
     np.testing.assert_array_equal(scores, [np.nan, 2.0, np.nan])
 
