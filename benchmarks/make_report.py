@@ -277,7 +277,7 @@ def budget_section(results: dict) -> str:
         "line kept is given, since held-out rows may end boosting early and a component may have "
         "a spline for each column or not. A whole fit has "
         f"{results['setting']['seconds']:g} seconds by `max_time`. One round has no objective to "
-        f"choose. Mean test log-likelihoods, {'one seed' if n_seeds == 1 else f'{n_seeds} seeds'}.\n\n"
+        f"choose. Mean test log-likelihoods; seeds: {n_seeds}.\n\n"
         + table(["table", "flow", "rounds x layers", "parameters", *OBJECTIVES], body)
     )
 
