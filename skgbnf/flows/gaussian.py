@@ -6,10 +6,9 @@ from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
-from skgbnf.flows.covariance import weighted_gaussian
+from skgbnf.flows.covariance import RIDGE, weighted_gaussian
 from skgbnf.flows.linear import LULinear
 
-_RIDGE = 1e-6
 _ROWS_PER_CHUNK = 2000
 _FEWEST_ROWS = 5
 
@@ -39,7 +38,7 @@ class AffineFlow(Flow):
 
     def em_step(self, x: Tensor, weights: Tensor) -> None:
         """Set mean and covariance to those of the weighted rows."""
-        self.transform.transforms[0].initialise(x, weights, _RIDGE)
+        self.transform.transforms[0].initialise(x, weights, RIDGE)
 
 
 class GaussianMixture(GMM):
@@ -91,7 +90,7 @@ class GaussianMixture(GMM):
         enough = total.square() >= _FEWEST_ROWS * shares.square().sum(0)
         enough |= total == total.sum()
         for k in torch.nonzero(enough & (total > 0)).flatten().tolist():
-            mean, factor = weighted_gaussian(x, shares[:, k], _RIDGE)
+            mean, factor = weighted_gaussian(x, shares[:, k], RIDGE)
             means[k] = mean
             log_diagonal[k] = (factor.diagonal() - self.epsilon).log()
             below[k] = factor[rows, columns]

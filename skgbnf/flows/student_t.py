@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.distributions import Chi2, Distribution, constraints
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.covariance import weighted_gaussian
+from skgbnf.flows.covariance import RIDGE, weighted_gaussian
 
 _DEGREES_OF_FREEDOM = 3.0
-_RIDGE = 1e-6
 
 
 class MultivariateStudentT(Distribution):
@@ -90,7 +89,7 @@ class StudentT(LazyDistribution):
 
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int) -> None:
         """Begin with the Gaussian of all rows."""
-        self._set(*weighted_gaussian(x, weights, _RIDGE))
+        self._set(*weighted_gaussian(x, weights, RIDGE))
 
     @torch.no_grad()
     def em_step(self, x: Tensor, weights: Tensor) -> None:
@@ -99,7 +98,7 @@ class StudentT(LazyDistribution):
         The scale is divided by the sum of these weights, not by the number of rows, which leads
         to the same end in fewer steps.
         """
-        self._set(*weighted_gaussian(x, weights * self().responsiveness(x), _RIDGE))
+        self._set(*weighted_gaussian(x, weights * self().responsiveness(x), RIDGE))
 
     @torch.no_grad()
     def _set(self, loc: Tensor, factor: Tensor) -> None:
