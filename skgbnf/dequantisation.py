@@ -132,7 +132,7 @@ def _warn_of_constants(names: list) -> None:
     if names:
         _warn(
             f"Columns {names} are constant; their density is that of a narrow peak of width "
-            "about 1e-3 in the units of X. Drop them."
+            "about 1e-3 or less in the units of X. Drop them."
         )
 
 
