@@ -198,11 +198,10 @@ def test_a_density_that_takes_no_weights_works_without():
 def test_classes_get_seeds_of_their_own():
     X, y = three_gaussians(100, 0)
     seeds, same, other = (
-        [
-            d.seed_
-            for d in FlowBayesClassifier(GaussianDensity(), random_state=s).fit(X, y).estimators_
-        ]
-        for s in (0, 0, 1)
+        [density.seed_ for density in classifier.fit(X, y).estimators_]
+        for classifier in (
+            FlowBayesClassifier(GaussianDensity(), random_state=s) for s in (0, 0, 1)
+        )
     )
     assert seeds == same
     assert len({*seeds, *other}) == 6

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -22,7 +22,7 @@ SHARE_OF_TRAINING_ROWS = (
     "the threshold comes from rows set aside, so the share flagged of all rows of fit is near "
     "contamination and not equal to it"
 )
-WEIGHTS_ARE_NO_COPIES = "rows are set aside at random, all copies of a row not with it"
+WEIGHTS_ARE_NO_COPIES = "rows are set aside at random, and copies of a row one by one"
 
 
 def expected_failures(detector):
@@ -161,7 +161,7 @@ def test_any_density_will_do(density):
 
 
 def test_a_density_of_zero_is_an_outlier_and_one_at_the_threshold_is_not():
-    density = KernelDensity(kernel="tophat", bandwidth=0.5)
+    density = KernelDensity(kernel="tophat", bandwidth=2.0)
     detector = FlowOutlierDetector(density, contamination=0.2, random_state=0).fit(normal(50, 0))
     np.testing.assert_array_equal(detector.predict([[99.0, 99.0]]), [-1])
     few = FlowOutlierDetector(KernelDensity(kernel="tophat", bandwidth=1e-6), random_state=0).fit(
@@ -253,7 +253,10 @@ def test_grid_search_over_parameters_of_the_density():
     y = np.repeat([1, -1], [190, 10])
     grid = {"estimator__ridge": [1e-9, 1e9], "contamination": [0.1]}
     search = GridSearchCV(
-        FlowOutlierDetector(GaussianDensity(), random_state=0), grid, scoring="roc_auc", cv=2
+        FlowOutlierDetector(GaussianDensity(), random_state=0),
+        grid,
+        scoring="roc_auc",
+        cv=StratifiedKFold(2),
     ).fit(X, y)
     assert search.best_params_["estimator__ridge"] == 1e-9
     assert search.best_score_ > 0.8
