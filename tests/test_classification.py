@@ -197,12 +197,12 @@ def test_a_density_that_takes_no_weights_works_without():
 
 def test_classes_get_seeds_of_their_own():
     X, y = three_gaussians(100, 0)
-    seeds, same, other = (
-        [density.seed_ for density in classifier.fit(X, y).estimators_]
-        for classifier in (
-            FlowBayesClassifier(GaussianDensity(), random_state=s) for s in (0, 0, 1)
-        )
-    )
+
+    def seeds_of(random_state):
+        classifier = FlowBayesClassifier(GaussianDensity(), random_state=random_state).fit(X, y)
+        return [density.seed_ for density in classifier.estimators_]
+
+    seeds, same, other = (seeds_of(random_state) for random_state in (0, 0, 1))
     assert seeds == same
     assert len({*seeds, *other}) == 6
     untouched = FlowBayesClassifier(GaussianDensity(random_state=5)).fit(X, y)

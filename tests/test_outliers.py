@@ -252,12 +252,8 @@ def test_grid_search_over_parameters_of_the_density():
     X = np.concatenate([normal(190, 0), 1 + 4 * normal(10, 1)])
     y = np.repeat([1, -1], [190, 10])
     grid = {"estimator__ridge": [1e-9, 1e9], "contamination": [0.1]}
-    search = GridSearchCV(
-        FlowOutlierDetector(GaussianDensity(), random_state=0),
-        grid,
-        scoring="roc_auc",
-        cv=StratifiedKFold(2),
-    ).fit(X, y)
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=0)
+    search = GridSearchCV(detector, grid, scoring="roc_auc", cv=StratifiedKFold(2)).fit(X, y)
     assert search.best_params_["estimator__ridge"] == 1e-9
     assert search.best_score_ > 0.8
 
