@@ -38,6 +38,20 @@ LEVELS = (0.05, 0.1, 0.2, 0.5)
 RARE_SHARE = 0.1
 TEST_SHARE = 0.4
 N_COMPONENTS = 10
+EXAMPLE = """```python
+from sklearn.datasets import load_breast_cancer
+from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
+
+X, y = load_breast_cancer(return_X_y=True)
+benign, malignant = X[y == 1], X[y == 0]
+
+density = GradientBoostedFlowDensity(1, flow="student_t")
+detector = FlowOutlierDetector(density, contamination=0.05, random_state=0).fit(benign)
+
+detector.predict(malignant)  # -1 for outliers, 1 for inliers
+detector.decision_function(malignant)  # nats above the threshold
+detector.pvalues(malignant)  # small for outliers
+```"""
 TRAININGS = {"mixed": "all rows, unlabelled", "inliers": "inliers only"}
 
 
@@ -189,6 +203,8 @@ def page(results: dict) -> str:
         "([Nalisnick et al., 2019](https://arxiv.org/abs/1810.09136)).",
         "Rows that lie close together away from the others are found by no threshold on a density "
         "that has learned them too.",
+        "",
+        EXAMPLE,
         "",
         "## Against other detectors",
         "",

@@ -24,8 +24,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
        A high density is no proof that a row is of the kind seen in fit. In many columns a row of
        quite another kind may have a higher density than all rows of fit, as images of another
        data set had under flows in [1]_: typical rows do not lie where the density is highest. This
-       detector flags low densities only, and the density of a row depends on the units and the
-       scale of the columns.
+       detector flags low densities only. Which they are depends on the columns: it is not the
+       same for a column and for its logarithm.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     .. [2] Testing for Outliers with Conformal p-values. S. Bates, E. Candès, L. Lei, Y. Romano,
        M. Sesia, 2023. https://arxiv.org/abs/2104.08279
 
-    .. [3] Sequential Conformal Anomaly Detection in Trajectories based on Hausdorff Distance.
-       R. Laxhammar, G. Falkman, 2011. https://ieeexplore.ieee.org/document/5977649
+    .. [3] Algorithmic Learning in a Random World. V. Vovk, A. Gammerman, G. Shafer, 2005.
+       https://doi.org/10.1007/b106715
 
     Examples
     --------
@@ -237,8 +237,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         :math:`\sqrt{t (1 - t) / n}` off, for all rows that are asked for.
 
         It is for one row. Of many inliers, a share t has :math:`p \le t`: test m rows by the
-        procedure of Benjamini and Hochberg to bound the share of false alarms among the flagged,
-        which holds for these p-values though they depend on one another [2]_.
+        procedure of Benjamini and Hochberg to bound the expected share of false alarms among the
+        flagged, which holds, again marginally, though these p-values depend on one another [2]_.
 
         Outliers among the rows of fit make the test one of being like these rows, outliers
         included; the p-values of inliers are then usually too large, and outliers harder to find.

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers import GaussianDensity
 from scipy.stats import multivariate_normal
+from sklearn import config_context
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
@@ -223,6 +224,18 @@ def test_grid_search_over_parameters_of_the_density():
     grid = {"estimator__ridge": [1e-9, 1e9]}
     search = GridSearchCV(FlowBayesClassifier(GaussianDensity()), grid, cv=2).fit(X, y)
     assert search.best_params_ == {"estimator__ridge": 1e-9}
+
+
+def test_weights_are_routed_through_a_grid_search():
+    X, y = three_gaussians(100, 0)
+    weights = np.random.default_rng(0).uniform(size=100)
+    with config_context(enable_metadata_routing=True):
+        classifier = FlowBayesClassifier(GaussianDensity()).set_fit_request(sample_weight=True)
+        classifier.set_score_request(sample_weight=True)
+        search = GridSearchCV(classifier, {"priors": [None]}, cv=2)
+        search.fit(X, y, sample_weight=weights)
+    direct = FlowBayesClassifier(GaussianDensity()).fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(search.best_estimator_.class_prior_, direct.class_prior_)
 
 
 def test_a_pickle_answers_alike():

@@ -1,7 +1,9 @@
 """The detector of outliers: its threshold, its p-values and its place in scikit-learn."""
 
+import json
 import pickle
 
+import bench_outliers
 import numpy as np
 import pandas as pd
 import pytest
@@ -264,3 +266,29 @@ def test_a_pickle_answers_alike():
     again = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(again.pvalues(X), detector.pvalues(X))
     np.testing.assert_array_equal(again.decision_function(X), detector.decision_function(X))
+
+
+def test_the_benchmark_makes_one_class_rare():
+    X, outlier = bench_outliers.SETS["wine"][0](np.random.default_rng(0), None)
+    assert X.shape == (144, 13)
+    assert outlier.sum() == 14
+    X, outlier = bench_outliers.SETS["digits"][0](np.random.default_rng(0), None)
+    assert X.shape[1] == 10
+    assert outlier.mean() == pytest.approx(0.1, abs=1e-3)
+
+
+def test_the_benchmark_judges_by_labels():
+    rows, outlier = normal(200, 0), np.repeat([False, True], [190, 10])
+    rows[outlier] += 9
+    detector = FlowOutlierDetector(GaussianDensity(), contamination=0.1, random_state=0)
+    detector.fit(rows[~outlier])
+    on_inliers = bench_outliers.judge(detector, rows, outlier, "inliers")
+    on_all = bench_outliers.judge(detector, rows, outlier, "mixed")
+    assert on_inliers["auc"] == on_inliers["ap"] == 1
+    assert 190 * on_inliers["flagged"] + 10 == pytest.approx(200 * on_all["flagged"])
+    assert on_inliers["pvalues"]["0.1"] == on_inliers["flagged"]
+
+
+def test_the_page_is_written_from_the_results():
+    path = bench_outliers.report.RESULTS / "bench_outliers.json"
+    assert bench_outliers.page(json.loads(path.read_text())) == bench_outliers.PAGE.read_text()
