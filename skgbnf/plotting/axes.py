@@ -1,0 +1,61 @@
+"""Matplotlib, imported when a display is drawn, and the colours that all displays share."""
+
+import numpy as np
+
+# Of the palette of M. Okabe and K. Ito, which colour-blind readers can tell apart.
+MODEL = "#0072B2"
+ROWS = "#D55E00"
+OTHER = "#009E73"
+REFERENCE = "#555555"
+
+
+def import_pyplot(caller: str):
+    """The module ``matplotlib.pyplot``; without it, an error that says how to install it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib. Install it with `pip install 'skgbnf[plot]'`."
+        ) from error
+    return plt
+
+
+def style(defaults: dict, given: dict | None) -> dict:
+    """Keywords for matplotlib: those the caller gave, over ours."""
+    return {**defaults, **(given or {})}
+
+
+def axes_or_new(plt, ax):
+    """The axes that were given, or those of a new figure."""
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    return ax
+
+
+def split_axes(plt, ax, n_rows: int, n_columns: int, figsize, **grid_kw):
+    """Turn one axes into a grid of them.
+
+    Returns
+    -------
+    ax : Axes
+        The one given, or that of a new figure of size `figsize`; no longer drawn itself.
+
+    grid : SubplotSpec grid
+        The places of the new axes, to be passed to ``Figure.add_subplot``.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            "ax must be part of a grid, as those of plt.subplots are, to be divided into several."
+        )
+    ax.set_axis_off()
+    return ax, place.subgridspec(n_rows, n_columns, **grid_kw)
+
+
+def bin_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of about ten to a hundred bins of equal width, by the rule "auto" of NumPy."""
+    low, high = values.min(), values.max()
+    n_bins = len(np.histogram_bin_edges(values, "auto")) - 1 if high > low else 10
+    return np.linspace(low, high if high > low else low + 1.0, int(np.clip(n_bins, 10, 100)) + 1)

@@ -1,0 +1,374 @@
+"""A density beside the rows it describes."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skgbnf.plotting.axes import (
+    MODEL,
+    ROWS,
+    axes_or_new,
+    bin_edges,
+    import_pyplot,
+    split_axes,
+    style,
+)
+from skgbnf.plotting.tables import as_rows, as_table, column_names, sample_rows, score_rows
+from skgbnf.validation import check_integer
+
+_MARGIN = 0.05
+
+
+class DensityDisplay:
+    """Picture of a density: a curve, regions, or a grid of samples against rows.
+
+    One column: the density as a curve over a histogram of the rows. Two columns: nested regions
+    of highest density, each of which holds a given share of the rows, with the rows as points.
+    More: for each pair of columns, rows and samples as points, and their histograms on the
+    diagonal.
+
+    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows to draw.
+
+    feature_names : list of str
+        Names of the columns.
+
+    limits : ndarray of shape (n_features, 2)
+        Smallest and largest value of each column that is drawn.
+
+    log_density : ndarray of shape (grid_resolution,) or (grid_resolution, grid_resolution), \
+            default=None
+        Log-density in nats at evenly spaced values between the limits; ``log_density[i, j]`` at
+        the i-th value of the first column and the j-th of the second. None for a grid of samples.
+
+    levels : ndarray of shape (n_levels,), default=None
+        Shares of the rows in the regions, ascending. None unless there are two columns.
+
+    thresholds : ndarray of shape (n_levels,), default=None
+        Smallest log-density in each region.
+
+    samples : ndarray of shape (n_samples, n_features), default=None
+        Rows drawn from the density, for a grid of samples.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes; for a grid of samples, the hidden axes that the grid is within.
+
+    axes_ : ndarray of shape (n_features, n_features)
+        Axes of a grid of samples, None above the diagonal. Otherwise holds `ax_` alone.
+
+    figure_ : matplotlib Figure
+
+    line_ : matplotlib Line2D or None
+        The curve of one column.
+
+    surface_ : matplotlib QuadContourSet or None
+        The regions of two columns.
+
+    See Also
+    --------
+    CoverageDisplay : Whether regions of highest density hold the share of rows that they should.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skgbnf.plotting import DensityDisplay
+    >>> X = load_iris(as_frame=True).data.iloc[:, 2:]
+    >>> model = GaussianMixture(2, random_state=0).fit(X)
+    >>> display = DensityDisplay.from_estimator(model, X, grid_resolution=50)
+    >>> display.ax_.get_xlabel()
+    'petal length (cm)'
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        *,
+        X,
+        feature_names,
+        limits,
+        log_density=None,
+        levels=None,
+        thresholds=None,
+        samples=None,
+    ):
+        self.X = X
+        self.feature_names = feature_names
+        self.limits = limits
+        self.log_density = log_density
+        self.levels = levels
+        self.thresholds = thresholds
+        self.samples = samples
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        features=None,
+        feature_names=None,
+        levels=(0.5, 0.8, 0.95),
+        percentiles=(0, 1),
+        grid_resolution=200,
+        subsample=5_000,
+        random_state=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the density of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with ``score_samples``; for a grid of samples with ``sample``, or a
+            :class:`~sklearn.pipeline.Pipeline` whose last step has it and whose other steps have
+            ``inverse_transform``.
+
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows to draw.
+
+        features : list of {int, str}, default=None
+            Columns of a grid of samples, in this order. By default all, and a grid only for
+            more than two.
+
+        feature_names : array-like of shape (n_features,), default=None
+            Names of the columns. By default those of a data frame, those seen in fit, or "x0",
+            "x1", and so on.
+
+        levels : array-like of float, default=(0.5, 0.8, 0.95)
+            Shares of the rows in the regions of two columns.
+
+        percentiles : tuple of float, default=(0, 1)
+            Smallest and largest quantile of each column that is drawn, before a margin of a
+            twentieth of the range. Narrow them where a few rows lie far away.
+
+        grid_resolution : int, default=200
+            Number of values for each column at which the density is computed.
+
+        subsample : int or None, default=5_000
+            If X has more rows, so many are chosen at random for all that is drawn, the regions
+            included. None takes all.
+
+        random_state : int, RandomState instance or None, default=None
+            Governs the choice of rows and the samples.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : DensityDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator lacks ``score_samples``, or cannot be sampled where it must.
+
+        ValueError
+            If X, `features`, `feature_names`, `levels` or `percentiles` are not as above.
+
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        rng, rows = check_random_state(random_state), as_rows(X)
+        names = column_names(estimator, X, rows.shape[1], feature_names)
+        if subsample is not None:
+            check_integer("subsample", subsample, 2)
+            rows = rows[rng.permutation(len(rows))[:subsample]]
+        data = {"X": rows, "feature_names": names, "limits": _limits(rows, percentiles)}
+        if features is not None or rows.shape[1] > 2:
+            samples = sample_rows(estimator, len(rows), rng)
+            chosen = _positions(features, names)
+            data = {
+                "X": rows[:, chosen],
+                "feature_names": [names[i] for i in chosen],
+                "limits": data["limits"][chosen],
+                "samples": samples[:, chosen],
+            }
+        else:
+            check_integer("grid_resolution", grid_resolution, 2)
+            data["log_density"] = _on_grid(estimator, X, data["limits"], grid_resolution)
+        if "samples" not in data and rows.shape[1] == 2:
+            data["levels"] = _ascending_shares(levels)
+            scores = score_rows(estimator, as_table(rows, X))
+            data["thresholds"] = np.quantile(scores, 1.0 - data["levels"], method="lower")
+        return cls(**data).plot(ax=ax, **kwargs)
+
+    def plot(
+        self, ax=None, *, cmap="Blues", line_kw=None, hist_kw=None, contour_kw=None, scatter_kw=None
+    ):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure. A grid of samples divides them, for
+            which they must be part of a grid, as those of ``plt.subplots`` are.
+
+        cmap : str or matplotlib Colormap, default="Blues"
+            Colours of the regions of two columns.
+
+        line_kw : dict, default=None
+            Passed to ``Axes.plot`` for the curve of one column.
+
+        hist_kw : dict, default=None
+            Passed to ``Axes.hist`` for all histograms.
+
+        contour_kw : dict, default=None
+            Passed to ``Axes.contourf`` for the regions of two columns.
+
+        scatter_kw : dict, default=None
+            Passed to ``Axes.scatter`` for all points.
+
+        Returns
+        -------
+        display : DensityDisplay
+        """
+        plt = import_pyplot(f"{type(self).__name__}.plot")
+        self.line_ = self.surface_ = None
+        if self.samples is not None:
+            self.ax_, self.axes_ = self._plot_grid(plt, ax, hist_kw, scatter_kw)
+        else:
+            self.ax_ = axes_or_new(plt, ax)
+            self.axes_ = np.array([[self.ax_]])
+            if self.log_density.ndim == 1:
+                self._plot_curve(line_kw, hist_kw)
+            else:
+                colours = plt.get_cmap(cmap)(np.linspace(0.3, 0.8, len(self.levels)))
+                self._plot_regions(style({"colors": colours}, contour_kw), scatter_kw)
+        self.figure_ = self.ax_.figure
+        return self
+
+    def _plot_curve(self, line_kw, hist_kw) -> None:
+        self._plot_histogram(self.ax_, self.X[:, 0], 0, "rows", hist_kw)
+        x = np.linspace(*self.limits[0], len(self.log_density))
+        line_kw = style({"color": MODEL, "label": "density"}, line_kw)
+        (self.line_,) = self.ax_.plot(x, np.exp(self.log_density), **line_kw)
+        self.ax_.set(xlim=self.limits[0], xlabel=self.feature_names[0], ylabel="density")
+        self.ax_.legend()
+
+    def _plot_regions(self, contour_kw, scatter_kw) -> None:
+        ax = self.ax_
+        x, y = (np.linspace(*limits, len(self.log_density)) for limits in self.limits)
+        # Regions whose thresholds are the same are drawn as one, the larger. Log-densities far
+        # below the lowest threshold, which may be -inf, would make its contour jagged.
+        edges, order = np.unique(self.thresholds, return_index=True)
+        surface = np.maximum(self.log_density, edges[0] - 10.0)
+        edges = [*edges, max(surface.max(), edges[-1]) + 1.0]
+        self.surface_ = ax.contourf(x, y, surface.T, edges, **contour_kw)
+        defaults = {"s": 6, "color": ROWS, "alpha": 0.5, "linewidths": 0}
+        ax.scatter(*self.X.T, **style(defaults, scatter_kw))
+        handles, _ = self.surface_.legend_elements()
+        labels = [f"{100 * level:g} %" for level in self.levels[order]]
+        ax.legend(handles, labels, title="rows within")
+        ax.set(xlim=self.limits[0], ylim=self.limits[1])
+        ax.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
+
+    def _plot_grid(self, plt, ax, hist_kw, scatter_kw):
+        n, size = len(self.feature_names), 1.2 + 1.5 * len(self.feature_names)
+        ax, places = split_axes(plt, ax, n, n, (size, size))
+        axes = np.full((n, n), None)
+        for i in range(n):
+            for j in range(i + 1):
+                axes[i, j] = panel = ax.figure.add_subplot(places[i, j])
+                if i == j:
+                    self._plot_margin(panel, i, hist_kw)
+                else:
+                    self._plot_pair(panel, i, j, scatter_kw)
+                self._label(panel, i, j)
+        ax.figure.align_labels(axes[np.tril_indices(n)].tolist())
+        return ax, axes
+
+    def _plot_margin(self, panel, i, hist_kw) -> None:
+        outline = {"histtype": "step", "color": MODEL, "linewidth": 1.5, "alpha": 1.0}
+        self._plot_histogram(panel, self.X[:, i], i, "rows", hist_kw)
+        self._plot_histogram(
+            panel, self.samples[:, i], i, "samples", {**outline, **(hist_kw or {})}
+        )
+        panel.set_yticks([])
+
+    def _plot_pair(self, panel, i, j, scatter_kw) -> None:
+        defaults = {"s": 4, "alpha": 0.4, "linewidths": 0, "rasterized": True}
+        for table, colour in ((self.X, ROWS), (self.samples, MODEL)):
+            colour_kw = style({**defaults, "color": colour}, scatter_kw)
+            panel.scatter(table[:, j], table[:, i], **colour_kw)
+        panel.set_ylim(self.limits[i])
+
+    def _plot_histogram(self, panel, values, i, label, hist_kw) -> None:
+        """A histogram of which only the part between the limits is drawn."""
+        low, high = self.limits[i]
+        drawn = self.X[(self.X[:, i] >= low) & (self.X[:, i] <= high), i]
+        bins = bin_edges(drawn)
+        # Of all rows, so that it compares with a density, those beyond the limits included.
+        weights = np.full(len(values), 1.0 / (len(values) * (bins[1] - bins[0])))
+        defaults = {"bins": bins, "weights": weights, "color": ROWS, "alpha": 0.4, "label": label}
+        panel.hist(values, **style(defaults, hist_kw))
+
+    def _label(self, panel, i, j) -> None:
+        n = len(self.feature_names)
+        panel.set_xlim(self.limits[j])
+        panel.locator_params(axis="x", nbins=3)
+        if i == n - 1:
+            panel.set_xlabel(self.feature_names[j])
+        else:
+            panel.tick_params(labelbottom=False)
+        if i != j:
+            panel.locator_params(axis="y", nbins=3)
+        if j == 0 and i > 0:
+            panel.set_ylabel(self.feature_names[i])
+        else:
+            panel.tick_params(labelleft=False)
+
+
+def _limits(rows: np.ndarray, percentiles) -> np.ndarray:
+    """Smallest and largest value of each column to draw, with a margin."""
+    try:
+        low, high = percentiles
+    except (TypeError, ValueError):
+        raise ValueError(f"percentiles must be a pair of numbers, got {percentiles!r}.") from None
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"percentiles must ascend within [0, 1], got {percentiles!r}.")
+    low, high = np.quantile(rows, [low, high], axis=0)
+    margin = np.where(high > low, _MARGIN * (high - low), 0.5)
+    return np.column_stack([low - margin, high + margin])
+
+
+def _on_grid(estimator, X, limits: np.ndarray, grid_resolution: int) -> np.ndarray:
+    """Log-density at all combinations of evenly spaced values."""
+    values = [np.linspace(*pair, grid_resolution) for pair in limits]
+    points = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
+    rows = points.reshape(-1, len(values))
+    return score_rows(estimator, as_table(rows, X)).reshape(points.shape[:-1])
+
+
+def _ascending_shares(levels) -> np.ndarray:
+    shares = np.sort(np.atleast_1d(np.asarray(levels, dtype=np.float64)))
+    if shares.ndim != 1 or not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
+        raise ValueError(f"levels must be numbers above 0 and below 1, got {levels!r}.")
+    return shares
+
+
+def _positions(features, names: list[str]) -> list[int]:
+    """Positions of the columns that are named by number or by name."""
+    if features is None:
+        return list(range(len(names)))
+    positions = []
+    for feature in features:
+        known = range(len(names)) if isinstance(feature, Integral) else names
+        if feature not in known:
+            raise ValueError(f"features: there is no column {feature!r} among {names}.")
+        positions.append(int(feature) if isinstance(feature, Integral) else names.index(feature))
+    return positions
