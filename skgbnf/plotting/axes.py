@@ -40,7 +40,7 @@ def split_axes(plt, ax, n_rows: int, n_columns: int, figsize, **grid_kw):
     ax : Axes
         The one given, or that of a new figure of size `figsize`; no longer drawn itself.
 
-    grid : SubplotSpec grid
+    places : GridSpecFromSubplotSpec
         The places of the new axes, to be passed to ``Figure.add_subplot``.
     """
     if ax is None:
@@ -54,8 +54,8 @@ def split_axes(plt, ax, n_rows: int, n_columns: int, figsize, **grid_kw):
     return ax, place.subgridspec(n_rows, n_columns, **grid_kw)
 
 
-def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Edges of about ten to a hundred bins of equal width, by the rule "auto" of NumPy."""
-    low, high = values.min(), values.max()
-    n_bins = len(np.histogram_bin_edges(values, "auto")) - 1 if high > low else 10
-    return np.linspace(low, high if high > low else low + 1.0, int(np.clip(n_bins, 10, 100)) + 1)
+def bin_edges(values: np.ndarray, bins=None) -> np.ndarray:
+    """Edges of as many bins of equal width as the root of the number of values, or of `bins`."""
+    if bins is None:
+        bins = int(np.clip(np.sqrt(len(values)), 10, 100))
+    return np.histogram_bin_edges(values, bins)

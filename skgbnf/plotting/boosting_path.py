@@ -173,7 +173,7 @@ class BoostingPathDisplay:
         """Stacked weights, the number of its component on each in the last round."""
         n_rounds = len(self.staged_weights)
         rounds, bottom = np.arange(1, n_rounds + 1), np.zeros(n_rounds)
-        colours = cmap(np.linspace(0.15, 1.0, n_rounds))
+        colours = cmap(np.linspace(0.15, 0.9, n_rounds))
         for i, weights in enumerate(self.staged_weights.T):
             defaults = {"color": colours[i], "edgecolor": "white", "linewidth": 0.5}
             bars = ax.bar(rounds, weights, bottom=bottom, **style(defaults, bar_kw))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import binom
 
-from skgbnf.plotting.axes import MODEL, REFERENCE, axes_or_new, import_pyplot, style
+from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot, style
 from skgbnf.plotting.tables import as_rows, as_table, sample_rows, score_rows
 from skgbnf.validation import check_integer, check_real
 
@@ -206,7 +206,7 @@ class CoverageDisplay:
             low, high = self._band(confidence)
             self.band_ = self.ax_.fill_between(self.levels, low, high, **style(defaults, band_kw))
         label = self.estimator_name if name is None else name
-        line_kw = style({"color": MODEL, "label": label}, line_kw)
+        line_kw = style({"label": label}, line_kw)
         (self.line_,) = self.ax_.plot(self.levels, self.coverage, **line_kw)
         self.ax_.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         self.ax_.set(xlabel="share of the model's mass", ylabel="share of the rows")

@@ -187,7 +187,8 @@ class DensityDisplay:
         names = column_names(estimator, X, rows.shape[1], feature_names)
         if subsample is not None:
             check_integer("subsample", subsample, 2)
-            rows = rows[rng.permutation(len(rows))[:subsample]]
+            if len(rows) > subsample:
+                rows = rows[rng.permutation(len(rows))[:subsample]]
         data = {"X": rows, "feature_names": names, "limits": _limits(rows, percentiles)}
         if features is not None or rows.shape[1] > 2:
             samples = sample_rows(estimator, len(rows), rng)
@@ -201,10 +202,10 @@ class DensityDisplay:
         else:
             check_integer("grid_resolution", grid_resolution, 2)
             data["log_density"] = _on_grid(estimator, X, data["limits"], grid_resolution)
-        if "samples" not in data and rows.shape[1] == 2:
-            data["levels"] = _ascending_shares(levels)
-            scores = score_rows(estimator, as_table(rows, X))
-            data["thresholds"] = np.quantile(scores, 1.0 - data["levels"], method="lower")
+            if rows.shape[1] == 2:
+                data["levels"] = _ascending_shares(levels)
+                scores = score_rows(estimator, as_table(rows, X))
+                data["thresholds"] = _thresholds(scores, data["levels"])
         return cls(**data).plot(ax=ax, **kwargs)
 
     def plot(
@@ -269,7 +270,7 @@ class DensityDisplay:
         surface = np.maximum(self.log_density, edges[0] - 10.0)
         edges = [*edges, max(surface.max(), edges[-1]) + 1.0]
         self.surface_ = ax.contourf(x, y, surface.T, edges, **contour_kw)
-        defaults = {"s": 6, "color": ROWS, "alpha": 0.5, "linewidths": 0}
+        defaults = {**_point_style(len(self.X)), "color": ROWS}
         ax.scatter(*self.X.T, **style(defaults, scatter_kw))
         handles, _ = self.surface_.legend_elements()
         labels = [f"{100 * level:g} %" for level in self.levels[order]]
@@ -289,33 +290,34 @@ class DensityDisplay:
                 else:
                     self._plot_pair(panel, i, j, scatter_kw)
                 self._label(panel, i, j)
+        # The upper right is empty; a single panel holds its own legend.
+        (ax if n > 1 else axes[0, 0]).legend(*axes[0, 0].get_legend_handles_labels())
         ax.figure.align_labels(axes[np.tril_indices(n)].tolist())
         return ax, axes
 
     def _plot_margin(self, panel, i, hist_kw) -> None:
         outline = {"histtype": "step", "color": MODEL, "linewidth": 1.5, "alpha": 1.0}
         self._plot_histogram(panel, self.X[:, i], i, "rows", hist_kw)
-        self._plot_histogram(
-            panel, self.samples[:, i], i, "samples", {**outline, **(hist_kw or {})}
-        )
+        self._plot_histogram(panel, self.samples[:, i], i, "samples", style(outline, hist_kw))
         panel.set_yticks([])
 
     def _plot_pair(self, panel, i, j, scatter_kw) -> None:
-        defaults = {"s": 4, "alpha": 0.4, "linewidths": 0, "rasterized": True}
-        for table, colour in ((self.X, ROWS), (self.samples, MODEL)):
-            colour_kw = style({**defaults, "color": colour}, scatter_kw)
-            panel.scatter(table[:, j], table[:, i], **colour_kw)
+        points = np.concatenate([self.X, self.samples])[:, [j, i]]
+        colours = np.repeat([ROWS, MODEL], [len(self.X), len(self.samples)])
+        # In one order for both, lest those drawn last hide the others.
+        order = np.random.default_rng(0).permutation(len(points))
+        defaults = {**_point_style(len(points)), "color": colours[order]}
+        panel.scatter(*points[order].T, **style(defaults, scatter_kw))
         panel.set_ylim(self.limits[i])
 
     def _plot_histogram(self, panel, values, i, label, hist_kw) -> None:
-        """A histogram of which only the part between the limits is drawn."""
-        low, high = self.limits[i]
-        drawn = self.X[(self.X[:, i] >= low) & (self.X[:, i] <= high), i]
-        bins = bin_edges(drawn)
-        # Of all rows, so that it compares with a density, those beyond the limits included.
-        weights = np.full(len(values), 1.0 / (len(values) * (bins[1] - bins[0])))
-        defaults = {"bins": bins, "weights": weights, "color": ROWS, "alpha": 0.4, "label": label}
-        panel.hist(values, **style(defaults, hist_kw))
+        """Of all values, so that it compares with the density, though it ends at the limits."""
+        given = dict(hist_kw or {})
+        edges = bin_edges(np.clip(self.X[:, i], *self.limits[i]), given.pop("bins", None))
+        counts, _ = np.histogram(values, edges)
+        heights = counts / (len(values) * np.diff(edges))
+        defaults = {"color": ROWS, "alpha": 0.4, "label": label}
+        panel.hist(edges[:-1], edges, weights=heights, **style(defaults, given))
 
     def _label(self, panel, i, j) -> None:
         n = len(self.feature_names)
@@ -331,6 +333,12 @@ class DensityDisplay:
             panel.set_ylabel(self.feature_names[i])
         else:
             panel.tick_params(labelleft=False)
+
+
+def _point_style(n_points: int) -> dict:
+    """Points that can be seen when few, and do not hide each other when many."""
+    size = float(np.clip(3_000 / n_points, 3, 12))
+    return {"s": size, "alpha": 0.5, "linewidths": 0, "rasterized": True}
 
 
 def _limits(rows: np.ndarray, percentiles) -> np.ndarray:
@@ -359,6 +367,13 @@ def _ascending_shares(levels) -> np.ndarray:
     if shares.ndim != 1 or not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
         raise ValueError(f"levels must be numbers above 0 and below 1, got {levels!r}.")
     return shares
+
+
+def _thresholds(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The largest score that is reached by at least each share of the rows."""
+    # Less a little, lest 0.95 of 100 rows be 96 by rounding.
+    n_within = np.ceil(shares * len(scores) - 1e-6).astype(int)
+    return np.sort(scores)[len(scores) - n_within]
 
 
 def _positions(features, names: list[str]) -> list[int]:

@@ -146,17 +146,21 @@ class OutlierDisplay:
         if self.other_scores is not None:
             groups.append((self.other_scores, ROWS, labels[1]))
         low = self._lowest_drawn()
-        bins = bin_edges(np.concatenate([np.maximum(scores, low) for scores, *_ in groups]))
+        drawn = np.concatenate([np.maximum(scores, low) for scores, *_ in groups])
+        given = dict(hist_kw or {})
+        bins = bin_edges(drawn, given.pop("bins", None))
         for scores, colour, label in groups:
             shares = np.full(len(scores), 1.0 / len(scores))
-            defaults = {"bins": bins, "weights": shares, "color": colour, "alpha": 0.5}
-            hist_style = style({**defaults, "label": label}, hist_kw)
-            self.ax_.hist(np.maximum(scores, low), **hist_style)
+            defaults = {"color": colour, "alpha": 0.5}
+            defaults["label"] = label
+            self.ax_.hist(np.maximum(scores, low), bins, weights=shares, **style(defaults, given))
         self.line_ = None
         if self.threshold is not None:
             defaults = {"color": REFERENCE, "linestyle": "--", "label": "threshold"}
             self.line_ = self.ax_.axvline(self.threshold, **style(defaults, line_kw))
-        self.ax_.set(xlabel="log-density (nats)", ylabel="share of the rows")
+        clipped = any(scores.min() < low for scores, *_ in groups)
+        beyond = f"; first bin: all below {bins[1]:.4g}" if clipped else ""
+        self.ax_.set(xlabel=f"log-density (nats{beyond})", ylabel="share of the rows")
         self.ax_.legend()
         return self
 
