@@ -7,6 +7,7 @@ MODEL = "#0072B2"
 ROWS = "#D55E00"
 OTHER = "#009E73"
 REFERENCE = "#555555"
+_CYCLE = [MODEL, ROWS, OTHER, "#CC79A7", "#E69F00", "#56B4E9"]
 
 
 def import_pyplot(caller: str):
@@ -26,9 +27,10 @@ def style(defaults: dict, given: dict | None) -> dict:
 
 
 def axes_or_new(plt, ax):
-    """The axes that were given, or those of a new figure."""
+    """The axes that were given, or those of a new figure, with a cycle of our colours."""
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
+        ax.set_prop_cycle(color=_CYCLE)
     return ax
 
 

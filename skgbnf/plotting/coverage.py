@@ -210,7 +210,7 @@ class CoverageDisplay:
         (self.line_,) = self.ax_.plot(self.levels, self.coverage, **line_kw)
         self.ax_.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         self.ax_.set(xlabel="share of the model's mass", ylabel="share of the rows")
-        self.ax_.legend(loc="upper left")
+        self.ax_.legend()
         return self
 
     def _band(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:

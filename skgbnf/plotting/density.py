@@ -1,5 +1,6 @@
 """A density beside the rows it describes."""
 
+import textwrap
 from numbers import Integral
 
 import numpy as np
@@ -324,21 +325,26 @@ class DensityDisplay:
         panel.set_xlim(self.limits[j])
         panel.locator_params(axis="x", nbins=3)
         if i == n - 1:
-            panel.set_xlabel(self.feature_names[j])
+            panel.set_xlabel(_wrapped(self.feature_names[j]))
         else:
             panel.tick_params(labelbottom=False)
         if i != j:
             panel.locator_params(axis="y", nbins=3)
         if j == 0 and i > 0:
-            panel.set_ylabel(self.feature_names[i])
+            panel.set_ylabel(_wrapped(self.feature_names[i]))
         else:
             panel.tick_params(labelleft=False)
 
 
 def _point_style(n_points: int) -> dict:
     """Points that can be seen when few, and do not hide each other when many."""
-    size = float(np.clip(3_000 / n_points, 3, 12))
+    size = float(np.clip(6_000 / n_points, 3, 12))
     return {"s": size, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+
+
+def _wrapped(name: str) -> str:
+    """A name in lines that fit beside a small panel, unless its words are longer."""
+    return textwrap.fill(name, 14, break_long_words=False, break_on_hyphens=False)
 
 
 def _limits(rows: np.ndarray, percentiles) -> np.ndarray:
