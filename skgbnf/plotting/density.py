@@ -265,12 +265,10 @@ class DensityDisplay:
     def _plot_regions(self, contour_kw, scatter_kw) -> None:
         ax = self.ax_
         x, y = (np.linspace(*limits, len(self.log_density)) for limits in self.limits)
-        # Regions whose thresholds are the same are drawn as one, the larger. Log-densities far
-        # below the lowest threshold, which may be -inf, would make its contour jagged.
+        # Regions whose thresholds are the same are drawn as one, the larger.
         edges, order = np.unique(self.thresholds, return_index=True)
-        surface = np.maximum(self.log_density, edges[0] - 10.0)
-        edges = [*edges, max(surface.max(), edges[-1]) + 1.0]
-        self.surface_ = ax.contourf(x, y, surface.T, edges, **contour_kw)
+        top = max(self.log_density.max(), edges[-1]) + 1.0
+        self.surface_ = ax.contourf(x, y, self.log_density.T, [*edges, top], **contour_kw)
         defaults = {**_point_style(len(self.X)), "color": ROWS}
         ax.scatter(*self.X.T, **style(defaults, scatter_kw))
         handles, _ = self.surface_.legend_elements()
