@@ -190,24 +190,25 @@ class DensityDisplay:
             check_integer("subsample", subsample, 2)
             if len(rows) > subsample:
                 rows = rows[rng.permutation(len(rows))[:subsample]]
-        data = {"X": rows, "feature_names": names, "limits": _limits(rows, percentiles)}
-        if features is not None or rows.shape[1] > 2:
-            samples = sample_rows(estimator, len(rows), rng)
-            chosen = _positions(features, names)
-            data = {
-                "X": rows[:, chosen],
-                "feature_names": [names[i] for i in chosen],
-                "limits": data["limits"][chosen],
-                "samples": samples[:, chosen],
-            }
-        else:
+        limits = _limits(rows, percentiles)
+        if features is None and rows.shape[1] <= 2:
             check_integer("grid_resolution", grid_resolution, 2)
-            data["log_density"] = _on_grid(estimator, X, data["limits"], grid_resolution)
-            if rows.shape[1] == 2:
-                data["levels"] = _ascending_shares(levels)
-                scores = score_rows(estimator, as_table(rows, X))
-                data["thresholds"] = _thresholds(scores, data["levels"])
-        return cls(**data).plot(ax=ax, **kwargs)
+            display = cls(
+                X=rows,
+                feature_names=names,
+                limits=limits,
+                log_density=_on_grid(estimator, X, limits, grid_resolution),
+                **(_regions(estimator, X, rows, levels) if rows.shape[1] == 2 else {}),
+            )
+        else:
+            chosen = _positions(features, names)
+            display = cls(
+                X=rows[:, chosen],
+                feature_names=[names[i] for i in chosen],
+                limits=limits[chosen],
+                samples=sample_rows(estimator, len(rows), rng)[:, chosen],
+            )
+        return display.plot(ax=ax, **kwargs)
 
     def plot(
         self, ax=None, *, cmap="Blues", line_kw=None, hist_kw=None, contour_kw=None, scatter_kw=None
@@ -366,18 +367,15 @@ def _on_grid(estimator, X, limits: np.ndarray, grid_resolution: int) -> np.ndarr
     return score_rows(estimator, as_table(rows, X)).reshape(points.shape[:-1])
 
 
-def _ascending_shares(levels) -> np.ndarray:
-    shares = np.sort(np.atleast_1d(np.asarray(levels, dtype=np.float64)))
-    if shares.ndim != 1 or not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
+def _regions(estimator, X, rows: np.ndarray, levels) -> dict:
+    """Levels in ascending order, and the largest threshold that so many rows reach."""
+    shares = np.sort(np.ravel(levels))
+    if not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
         raise ValueError(f"levels must be numbers above 0 and below 1, got {levels!r}.")
-    return shares
-
-
-def _thresholds(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """The largest score that is reached by at least each share of the rows."""
+    scores = np.sort(score_rows(estimator, as_table(rows, X)))
     # Less a little, lest 0.95 of 100 rows be 96 by rounding.
     n_within = np.ceil(shares * len(scores) - 1e-6).astype(int)
-    return np.sort(scores)[len(scores) - n_within]
+    return {"levels": shares, "thresholds": scores[len(scores) - n_within]}
 
 
 def _positions(features, names: list[str]) -> list[int]:
