@@ -19,7 +19,7 @@ FLOORS = [
     {"geometric"},
     {"validation"},
     {"plan", "state"},
-    {"density"},
+    {"density", "plotting"},
 ]
 """Rooms from the ground up; one imports only from floors below its own."""
 
@@ -35,6 +35,7 @@ DEPENDENCIES = {
     "joblib",
     "safetensors",
     "threadpoolctl",
+    "matplotlib",
 }
 
 
