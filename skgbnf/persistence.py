@@ -44,6 +44,15 @@ class FittedComponent:
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state}
         return cls(architecture, arrays)
 
+    @classmethod
+    def from_plain(cls, state: dict) -> "FittedComponent":
+        """Inverse of :meth:`plain`."""
+        return cls(Architecture(**state["architecture"]), state["arrays"])
+
+    def plain(self) -> dict:
+        """The component as dicts of plain values and arrays."""
+        return {"architecture": asdict(self.architecture), "arrays": self.arrays}
+
     @property
     def dtype(self) -> torch.dtype:
         """Precision the component was trained in."""

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skgbnf.persistence import component_from_state, component_to_state
+from skgbnf.persistence import FittedComponent, component_from_state, component_to_state
 from skgbnf.validation import check_density_parameters
 
 _SAVED_ARRAYS = (
@@ -30,6 +30,19 @@ class MixtureState:
         """Logarithm of the integral of the last product of powers; None for mixtures."""
         staged = self.staged_log_normalizers_
         return None if staged is None else float(staged[-1])
+
+    def __getstate__(self) -> dict:
+        """State for pickle, copies and skops: plain, so that skops has one type to trust."""
+        state = dict(super().__getstate__())
+        if "estimators_" in state:
+            state["estimators_"] = [fitted.plain() for fitted in self.estimators_]
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        state = dict(state)
+        if "estimators_" in state:
+            state["estimators_"] = [*map(FittedComponent.from_plain, state["estimators_"])]
+        super().__setstate__(state)
 
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""

@@ -19,7 +19,7 @@ FLOORS = [
     {"geometric"},
     {"validation"},
     {"plan", "state"},
-    {"density"},
+    {"density", "plotting"},
     {"delegation"},
     {"classification", "outliers"},
 ]
@@ -37,6 +37,7 @@ DEPENDENCIES = {
     "joblib",
     "safetensors",
     "threadpoolctl",
+    "matplotlib",
 }
 
 

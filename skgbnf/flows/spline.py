@@ -55,17 +55,15 @@ class RationalQuadraticSpline(Transform):
         return self.call_and_ladj(x)[1]
 
     def _inverse(self, y: Tensor) -> Tensor:
-        knots = _Knots(self._raw_for(y))
-        left, width, bottom, height, d0, d1 = knots.bin_of(y, knots.bottom)
-        slope = height / width
-        rise = (y - bottom).clamp(min=0.0).minimum(height)
-        bend = rise * (d0 + d1 - 2 * slope)
-        a = height * (slope - d0) + bend
-        b = height * d0 - bend
-        c = -slope * rise
+        at = _Bins(self._raw_for(y)).find(y, inverse=True)
+        rise = (y - at.bottom).clamp(min=0.0).minimum(at.height)
+        bend = rise * (at.d0 + at.d1 - 2 * at.slope)
+        a = at.height * (at.slope - at.d0) + bend
+        b = at.height * at.d0 - bend
+        c = -at.slope * rise
         # Rounding can push the discriminant of a nearly linear bin just below zero.
         root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
-        x = left + width * (2 * c / (-b - root)).clamp(0.0, 1.0)
+        x = at.left + at.width * (2 * c / (-b - root)).clamp(0.0, 1.0)
         return torch.where(y.abs() < BOUND, x, y)
 
     def _raw_for(self, x: Tensor) -> Tensor:
@@ -73,37 +71,46 @@ class RationalQuadraticSpline(Transform):
         return self.raw.reshape(*[1] * (x.dim() + 1 - self.raw.dim()), *self.raw.shape)
 
 
-class _Knots:
-    """Sizes, positions and slopes, with the bins along the first axis, where sums are fast."""
+class _Bins:
+    """All bins of splines.
+
+    Bins run along an early axis, where sums are fast; widths and heights are stacked before it,
+    since few operations on large tensors cost less than many on small ones.
+    """
 
     def __init__(self, raw: Tensor) -> None:
-        self.n_bins = (raw.shape[-1] + 1) // 3
-        widths, heights, slopes = (
-            raw.movedim(-1, 0).contiguous().split([self.n_bins, self.n_bins, self.n_bins - 1])
-        )
-        self.width_shares, self.height_shares = _softmax(widths), _softmax(heights)
-        self.widths, self.heights = map(_bin_sizes, (self.width_shares, self.height_shares))
-        self.left = self.widths.cumsum(0).sub_(self.widths).sub_(BOUND)
-        self.bottom = self.heights.cumsum(0).sub_(self.heights).sub_(BOUND)
-        self.raw_slopes = slopes + _SLOPE_OFFSET
-        one = slopes.new_ones(1, *slopes.shape[1:])
-        self.slopes = torch.cat([one, F.softplus(self.raw_slopes) + _MIN_SLOPE, one])
+        raw = raw.movedim(-1, 0).contiguous()
+        self.n_bins = (len(raw) + 1) // 3
+        self.shares = _softmax(raw[: 2 * self.n_bins].unflatten(0, (2, self.n_bins)))
+        self.sizes = self.shares * _size_range(self.n_bins) + 2 * BOUND * _MIN_SIZE
+        self.ends = self.sizes.cumsum(1)
+        slopes = raw[2 * self.n_bins :]
+        flat = slopes.new_zeros(1, *slopes.shape[1:])
+        self.raw_slopes = torch.cat([flat, slopes, flat])
 
-    def bin_of(self, value: Tensor, lower_ends: Tensor) -> tuple[Tensor, ...]:
-        """Left, width, bottom, height and both slopes of the bin that holds each value."""
-        self.index = (value >= lower_ends[1:]).sum(0, keepdim=True)
-        left, width, bottom, height, d0, d1 = (
-            parameter.expand(-1, *value.shape).gather(0, self.index).squeeze(0)
-            for parameter in (
-                self.left,
-                self.widths,
-                self.bottom,
-                self.heights,
-                self.slopes,
-                self.slopes[1:],
-            )
+    def find(self, value: Tensor, *, inverse: bool = False) -> "_Bin":
+        """The bin that holds each value, by its place or, for the inverse, by its height."""
+        index = (value + BOUND >= self.ends[int(inverse), :-1]).sum(0, keepdim=True)
+        return _Bin(self, index)
+
+
+class _Bin:
+    """For each value its bin: where it begins, how large it is, slopes at both ends."""
+
+    def __init__(self, bins: _Bins, index: Tensor) -> None:
+        self.index = index
+        pair = index.expand(2, *index.shape)
+        sizes, ends = (
+            stacked.expand(-1, -1, *index.shape[1:]).gather(1, pair).squeeze(1)
+            for stacked in (bins.sizes, bins.ends)
         )
-        return left, width, bottom, height, d0, d1
+        self.sizes, self.starts = sizes, ends - sizes
+        self.width, self.height = sizes
+        self.left, self.bottom = self.starts - BOUND
+        self.slope = self.height / self.width
+        raw_slopes = bins.raw_slopes.expand(-1, *index.shape[1:])
+        self.raw_slopes = raw_slopes.gather(0, torch.cat([index, index + 1]))
+        self.d0, self.d1 = F.softplus(self.raw_slopes + _SLOPE_OFFSET) + _MIN_SLOPE
 
 
 class _Spline(torch.autograd.Function):
@@ -114,102 +121,95 @@ class _Spline(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        knots = _Knots(raw)
-        left, width, bottom, height, d0, d1 = knots.bin_of(x, knots.left)
-        t = ((x - left) / width).clamp_(0.0, 1.0)
-        slope = height / width
+        bins = _Bins(raw)
+        at = bins.find(x)
+        t = ((x - at.left) / at.width).clamp_(0.0, 1.0)
         bump = t * (1 - t)
-        bend = d0 + d1 - 2 * slope
-        denominator = slope + bend * bump
-        rise = (slope * t * t + d0 * bump) / denominator
-        steepness = d1 * t * t + 2 * slope * bump + d0 * (1 - t).square()
+        bend = at.d0 + at.d1 - 2 * at.slope
+        denominator = at.slope + bend * bump
+        rise = (at.slope * t * t + at.d0 * bump) / denominator
+        steepness = at.d1 * t * t + 2 * at.slope * bump + at.d0 * (1 - t).square()
         inside = x.abs() < BOUND
-        y = torch.where(inside, bottom + height * rise, x)
-        ladj = torch.where(inside, 2 * (slope / denominator).log() + steepness.log(), 0.0)
-        ctx.knots = knots
-        ctx.save_for_backward(
-            inside, t, width, height, d0, d1, slope, bump, bend, denominator, rise, steepness
-        )
+        y = torch.where(inside, at.bottom + at.height * rise, x)
+        ladj = torch.where(inside, 2 * (at.slope / denominator).log() + steepness.log(), 0.0)
+        ctx.bins, ctx.at = bins, at
+        ctx.save_for_backward(inside, t, bump, bend, denominator, rise, steepness)
         return y, ladj
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, Tensor]:
-        (inside, t, width, height, d0, d1, slope, bump, bend, denominator, rise, steepness) = (
-            ctx.saved_tensors
-        )
-        zero = grad_y.new_zeros(())
-        gy = torch.where(inside, grad_y, zero)
-        gl = torch.where(inside, grad_ladj, zero)
+        inside, t, bump, bend, denominator, rise, steepness = ctx.saved_tensors
+        at = ctx.at
+        gy = grad_y * inside
+        gl = grad_ladj * inside
         # Partial derivatives of the value and of the log-derivative, by position within the bin
         # (t), by the bin's mean slope and by the slopes at its ends.
-        scaled = gy * height / denominator
+        scaled = gy * at.height / denominator
         log_steepness = gl / steepness
-        log_denominator = 2 * gl / denominator
-        pull = scaled * rise + log_denominator
-        turn = 1 - 2 * t
+        pull = scaled * rise + 2 * gl / denominator
+        square, back = t * t, 1 - t
+        turn = back - t
         grad_t = (
-            scaled * (2 * slope * t + d0 * turn)
-            + 2 * log_steepness * (d1 * t + slope * turn - d0 * (1 - t))
+            scaled * (2 * at.slope * t + at.d0 * turn)
+            + 2 * log_steepness * (at.d1 * t + at.slope * turn - at.d0 * back)
             - pull * bend * turn
         )
         grad_slope = (
-            scaled * t * t + 2 * gl / slope + 2 * log_steepness * bump - pull * (1 - 2 * bump)
+            scaled * square + 2 * (gl / at.slope + log_steepness * bump) - pull * (1 - 2 * bump)
         )
-        grad_d0 = scaled * bump + log_steepness * (1 - t).square() - pull * bump
-        grad_d1 = log_steepness * t * t - pull * bump
-        grad_x = grad_t / width
-        grad_width = -(grad_t * t + grad_slope * slope) / width
-        grad_height = grad_slope / width + gy * rise
-        grad_raw = _raw_gradient(ctx.knots, grad_width, -grad_x, grad_height, gy, grad_d0, grad_d1)
+        grad_d0 = scaled * bump + log_steepness * back * back - pull * bump
+        grad_d1 = log_steepness * square - pull * bump
+        grad_x = grad_t / at.width
+        grad_width = -(grad_t * t + grad_slope * at.slope) / at.width
+        grad_height = grad_slope / at.width + gy * rise
+        grad_raw = _raw_gradient(
+            ctx.bins,
+            at,
+            torch.stack([grad_width, grad_height]),
+            torch.stack([-grad_x, gy]),
+            torch.stack([grad_d0, grad_d1]),
+        )
         return torch.where(inside, grad_x, grad_y), grad_raw
 
 
 def _raw_gradient(
-    knots: _Knots,
-    grad_width: Tensor,
-    grad_left: Tensor,
-    grad_height: Tensor,
-    grad_bottom: Tensor,
-    grad_d0: Tensor,
-    grad_d1: Tensor,
+    bins: _Bins, at: _Bin, grad_sizes: Tensor, grad_starts: Tensor, grad_slopes: Tensor
 ) -> Tensor:
-    """Carry the gradients of one bin's parameters back to the raw parameters of all bins."""
-    n_bins, index = knots.n_bins, knots.index
+    """Carry gradients of one bin's parameters back to the raw parameters of all bins.
+
+    A bin starts at the sum of the sizes before it, so each bin before pulls with `grad_starts`
+    and the bin itself with `grad_sizes`, both less the mean pull, as softmax has it.
+    """
+    n_bins, index, shape = bins.n_bins, at.index, bins.raw_slopes.shape[1:]
+    smallest, size_range = 2 * BOUND * _MIN_SIZE, _size_range(n_bins)
+    mean = grad_sizes * (at.sizes - smallest) + grad_starts * (at.starts - smallest * index)
     number = torch.arange(n_bins, device=index.device).view(-1, *[1] * (index.dim() - 1))
-    own, before = number == index, number < index
-    shape = knots.raw_slopes.shape[1:]
-    grad_raw = grad_width.new_empty(3 * n_bins - 1, *shape)
-    size_gradients = (
-        (knots.width_shares, grad_width, grad_left),
-        (knots.height_shares, grad_height, grad_bottom),
+    before, after = (grad_starts * size_range - mean).unsqueeze(1), -mean.unsqueeze(1)
+    pulls = torch.where(number < index, before, after)
+    pair = index.expand(2, *index.shape)
+    pulls.scatter_add_(1, pair, (grad_sizes * size_range).unsqueeze(1))
+    # The slopes at both ends of the box are fixed: the first row is written over, the last left.
+    grad_raw = pulls.new_zeros(3 * n_bins, *index.shape[1:])
+    ends = torch.cat([index, index + 1])
+    grad_raw[2 * n_bins - 1 :].scatter_add_(
+        0, ends, grad_slopes * (at.raw_slopes + _SLOPE_OFFSET).sigmoid()
     )
-    for i, (shares, grad_size, grad_position) in enumerate(size_gradients):
-        # A bin's position is the sum of the sizes before it.
-        pulled = own * grad_size + before * grad_position
-        pulled = shares * pulled.sum_to_size(n_bins, *shape)
-        pulled -= shares * pulled.sum(0)
-        torch.mul(pulled, _size_range(n_bins), out=grad_raw[i * n_bins : (i + 1) * n_bins])
-    # Knot j lies between bins j and j + 1.
-    at_knots = own[1:] * grad_d0 + own[:-1] * grad_d1
-    at_knots = at_knots.sum_to_size(n_bins - 1, *shape)
-    torch.mul(at_knots, knots.raw_slopes.sigmoid(), out=grad_raw[2 * n_bins :])
+    grad_raw[: 2 * n_bins] = pulls.flatten(0, 1)
+    grad_raw = grad_raw[:-1].sum_to_size(3 * n_bins - 1, *shape)
+    grad_raw[: 2 * n_bins] *= bins.shares.flatten(0, 1)
     return grad_raw.movedim(0, -1)
 
 
 def _size_range(n_bins: int) -> float:
+    """What the sizes of bins share, none being smaller than a thousandth of the box."""
     return 2 * BOUND * (1 - _MIN_SIZE * n_bins)
 
 
-def _bin_sizes(shares: Tensor) -> Tensor:
-    """Sizes that fill the box, none smaller than a thousandth of it."""
-    return shares * _size_range(len(shares)) + 2 * BOUND * _MIN_SIZE
-
-
 def _softmax(raw: Tensor) -> Tensor:
-    """Softmax along the first axis; torch's own is slow where that axis is short."""
-    powers = (raw - raw.amax(0)).exp_()
-    return powers.div_(powers.sum(0))
+    """Softmax along the second axis; torch's own is slow where that axis is short."""
+    powers = (raw - raw.amax(1, keepdim=True)).exp_()
+    return powers.div_(powers.sum(1, keepdim=True))
 
 
 def raw_parameters(x_knots: Tensor, y_knots: Tensor) -> Tensor:

@@ -1,0 +1,63 @@
+"""Matplotlib, imported when a display is drawn, and the colours that all displays share."""
+
+import numpy as np
+
+# Of the palette of M. Okabe and K. Ito, which colour-blind readers can tell apart.
+MODEL = "#0072B2"
+ROWS = "#D55E00"
+OTHER = "#009E73"
+REFERENCE = "#555555"
+_CYCLE = [MODEL, ROWS, OTHER, "#CC79A7", "#E69F00", "#56B4E9"]
+
+
+def import_pyplot(caller: str):
+    """The module ``matplotlib.pyplot``; without it, an error that says how to install it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib. Install it with `pip install 'skgbnf[plot]'`."
+        ) from error
+    return plt
+
+
+def style(defaults: dict, given: dict | None) -> dict:
+    """Keywords for matplotlib: those the caller gave, over ours."""
+    return {**defaults, **(given or {})}
+
+
+def axes_or_new(plt, ax):
+    """The axes that were given, or those of a new figure, with a cycle of our colours."""
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+        ax.set_prop_cycle(color=_CYCLE)
+    return ax
+
+
+def split_axes(plt, ax, n_rows: int, n_columns: int, figsize, **grid_kw):
+    """Turn one axes into a grid of them.
+
+    Returns
+    -------
+    ax : Axes
+        The one given, or that of a new figure of size `figsize`; no longer drawn itself.
+
+    places : GridSpecFromSubplotSpec
+        The places of the new axes, to be passed to ``Figure.add_subplot``.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            "ax must be part of a grid, as those of plt.subplots are, to be divided into several."
+        )
+    ax.set_axis_off()
+    return ax, place.subgridspec(n_rows, n_columns, **grid_kw)
+
+
+def bin_edges(values: np.ndarray, bins=None) -> np.ndarray:
+    """Edges of as many bins of equal width as the root of the number of values, or of `bins`."""
+    if bins is None:
+        bins = int(np.clip(np.sqrt(len(values)), 10, 100))
+    return np.histogram_bin_edges(values, bins)

@@ -1,0 +1,185 @@
+"""What each round of boosting gained, and how it shared the weight."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skgbnf.plotting.axes import MODEL, OTHER, ROWS, import_pyplot, split_axes, style
+
+_NEEDED = ("train_scores_", "validation_scores_", "staged_weights_")
+_SMALLEST_LABELLED = 0.05
+
+
+class BoostingPathDisplay:
+    """Picture of a boosted density round by round.
+
+    Above, the mean log-likelihood of the training rows, of the held-out rows and, if given, of
+    test rows after each round; below, the weights of the components after each round, stacked.
+
+    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    train_scores : ndarray of shape (n_rounds,)
+        Mean log-likelihood of the training rows after each round, in nats.
+
+    staged_weights : ndarray of shape (n_rounds, n_rounds)
+        Row c holds the weights of the components after round c, which sum to 1.
+
+    validation_scores : ndarray of shape (n_rounds,) or None, default=None
+        As `train_scores`, of the held-out rows.
+
+    test_scores : ndarray of shape (n_rounds,) or None, default=None
+        As `train_scores`, of test rows.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The hidden axes that the two of the picture are within.
+
+    axes_ : ndarray of shape (2,)
+        Axes of the scores and of the weights.
+
+    figure_ : matplotlib Figure
+
+    lines_ : list of matplotlib Line2D
+        Training, held-out and test scores, as far as there are any.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_wine
+    >>> from skgbnf import GradientBoostedFlowDensity
+    >>> from skgbnf.plotting import BoostingPathDisplay
+    >>> X = load_wine().data[:, :2]
+    >>> model = GradientBoostedFlowDensity(2, flow="affine", random_state=0).fit(X)
+    >>> display = BoostingPathDisplay.from_estimator(model)
+    >>> display.axes_[0].get_ylabel()
+    'log-likelihood (nats)'
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, train_scores, staged_weights, validation_scores=None, test_scores=None):
+        self.train_scores = train_scores
+        self.staged_weights = staged_weights
+        self.validation_scores = validation_scores
+        self.test_scores = test_scores
+
+    @classmethod
+    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs):
+        """Draw the rounds of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : GradientBoostedFlowDensity
+            Or any fitted estimator with the attributes `train_scores_`, `validation_scores_` and
+            `staged_weights_`, and for test rows the method ``staged_score_samples``.
+
+        X : array-like of shape (n_samples, n_features), default=None
+            Test rows. By default only the scores kept from fit are drawn.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : BoostingPathDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator is not a boosted density.
+
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        needed = (*_NEEDED, *(["staged_score_samples"] if X is not None else []))
+        missing = [name for name in needed if not hasattr(estimator, name)]
+        if missing:
+            raise TypeError(
+                "estimator must be boosted by rounds, as GradientBoostedFlowDensity is; "
+                f"{type(estimator).__name__} has no {', '.join(missing)}."
+            )
+        test_scores = None
+        if X is not None:
+            test_scores = np.array([np.mean(s) for s in estimator.staged_score_samples(X)])
+        display = cls(
+            train_scores=estimator.train_scores_,
+            staged_weights=estimator.staged_weights_,
+            validation_scores=estimator.validation_scores_,
+            test_scores=test_scores,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, cmap="cividis", line_kw=None, bar_kw=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to divide into two, part of a grid as those of ``plt.subplots`` are; by default
+            those of a new figure.
+
+        cmap : str or matplotlib Colormap, default="cividis"
+            Colours of the components.
+
+        line_kw : dict, default=None
+            Passed to ``Axes.plot`` for all scores.
+
+        bar_kw : dict, default=None
+            Passed to ``Axes.bar`` for all weights.
+
+        Returns
+        -------
+        display : BoostingPathDisplay
+        """
+        plt = import_pyplot(f"{type(self).__name__}.plot")
+        self.ax_, places = split_axes(plt, ax, 2, 1, None, height_ratios=(3, 2))
+        self.figure_ = self.ax_.figure
+        upper = self.figure_.add_subplot(places[0])
+        lower = self.figure_.add_subplot(places[1], sharex=upper)
+        self.axes_ = np.array([upper, lower])
+        self._plot_scores(upper, line_kw)
+        self._plot_weights(lower, plt.get_cmap(cmap), bar_kw)
+        upper.tick_params(labelbottom=False)
+        lower.xaxis.get_major_locator().set_params(integer=True)
+        lower.set_xlim(0.4, len(self.train_scores) + 0.6)
+        self.figure_.align_ylabels(self.axes_.tolist())
+        return self
+
+    def _plot_scores(self, ax, line_kw) -> None:
+        drawn = (
+            ("training rows", self.train_scores, MODEL, "o"),
+            ("held-out rows", self.validation_scores, ROWS, "s"),
+            ("test rows", self.test_scores, OTHER, "^"),
+        )
+        self.lines_ = []
+        for label, scores, colour, marker in drawn:
+            if scores is not None:
+                defaults = {"color": colour, "marker": marker, "label": label}
+                rounds = np.arange(1, len(scores) + 1)
+                self.lines_ += ax.plot(rounds, scores, **style(defaults, line_kw))
+        ax.set_ylabel("log-likelihood (nats)")
+        ax.legend()
+
+    def _plot_weights(self, ax, cmap, bar_kw) -> None:
+        """Stacked weights, the number of its component on each in the last round."""
+        n_rounds = len(self.staged_weights)
+        rounds, bottom = np.arange(1, n_rounds + 1), np.zeros(n_rounds)
+        colours = cmap(np.linspace(0.15, 0.9, n_rounds))
+        for i, weights in enumerate(self.staged_weights.T):
+            defaults = {"color": colours[i], "edgecolor": "white", "linewidth": 0.5}
+            bars = ax.bar(rounds, weights, bottom=bottom, **style(defaults, bar_kw))
+            bottom = bottom + weights
+            if weights[-1] >= _SMALLEST_LABELLED:
+                dark = colours[i, :3] @ (0.299, 0.587, 0.114) < 0.5
+                labels = [*[""] * (n_rounds - 1), f"{i + 1}"]
+                ax.bar_label(bars, labels, label_type="center", color="white" if dark else "black")
+        ax.set(xlabel="round", ylabel="weight", ylim=(0, 1))

@@ -1,0 +1,391 @@
+"""A density beside the rows it describes."""
+
+import textwrap
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skgbnf.plotting.axes import (
+    MODEL,
+    ROWS,
+    axes_or_new,
+    bin_edges,
+    import_pyplot,
+    split_axes,
+    style,
+)
+from skgbnf.plotting.tables import as_rows, as_table, column_names, sample_rows, score_rows
+from skgbnf.validation import check_integer
+
+_MARGIN = 0.05
+
+
+class DensityDisplay:
+    """Picture of a density: a curve, regions, or a grid of samples against rows.
+
+    One column: the density as a curve over a histogram of the rows. Two columns: nested regions
+    of highest density, each of which holds a given share of the rows, with the rows as points.
+    More: for each pair of columns, rows and samples as points, and their histograms on the
+    diagonal.
+
+    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows to draw.
+
+    feature_names : list of str
+        Names of the columns.
+
+    limits : ndarray of shape (n_features, 2)
+        Smallest and largest value of each column that is drawn.
+
+    log_density : ndarray of shape (grid_resolution,) or (grid_resolution, grid_resolution), \
+            default=None
+        Log-density in nats at evenly spaced values between the limits; ``log_density[i, j]`` at
+        the i-th value of the first column and the j-th of the second. None for a grid of samples.
+
+    levels : ndarray of shape (n_levels,), default=None
+        Shares of the rows in the regions, ascending. None unless there are two columns.
+
+    thresholds : ndarray of shape (n_levels,), default=None
+        Smallest log-density in each region.
+
+    samples : ndarray of shape (n_samples, n_features), default=None
+        Rows drawn from the density, for a grid of samples.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes; for a grid of samples, the hidden axes that the grid is within.
+
+    axes_ : ndarray of shape (n_features, n_features)
+        Axes of a grid of samples, None above the diagonal. Otherwise holds `ax_` alone.
+
+    figure_ : matplotlib Figure
+
+    line_ : matplotlib Line2D or None
+        The curve of one column.
+
+    surface_ : matplotlib QuadContourSet or None
+        The regions of two columns.
+
+    See Also
+    --------
+    CoverageDisplay : Whether regions of highest density hold the share of rows that they should.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skgbnf.plotting import DensityDisplay
+    >>> X = load_iris(as_frame=True).data.iloc[:, 2:]
+    >>> model = GaussianMixture(2, random_state=0).fit(X)
+    >>> display = DensityDisplay.from_estimator(model, X, grid_resolution=50)
+    >>> display.ax_.get_xlabel()
+    'petal length (cm)'
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        *,
+        X,
+        feature_names,
+        limits,
+        log_density=None,
+        levels=None,
+        thresholds=None,
+        samples=None,
+    ):
+        self.X = X
+        self.feature_names = feature_names
+        self.limits = limits
+        self.log_density = log_density
+        self.levels = levels
+        self.thresholds = thresholds
+        self.samples = samples
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        features=None,
+        feature_names=None,
+        levels=(0.5, 0.8, 0.95),
+        percentiles=(0, 1),
+        grid_resolution=200,
+        subsample=5_000,
+        random_state=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the density of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with ``score_samples``; for a grid of samples with ``sample``, or a
+            :class:`~sklearn.pipeline.Pipeline` whose last step has it and whose other steps have
+            ``inverse_transform``.
+
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows to draw.
+
+        features : list of {int, str}, default=None
+            Columns of a grid of samples, in this order. By default all, and a grid only for
+            more than two.
+
+        feature_names : array-like of shape (n_features,), default=None
+            Names of the columns. By default those of a data frame, those seen in fit, or "x0",
+            "x1", and so on.
+
+        levels : array-like of float, default=(0.5, 0.8, 0.95)
+            Shares of the rows in the regions of two columns.
+
+        percentiles : tuple of float, default=(0, 1)
+            Smallest and largest quantile of each column that is drawn, before a margin of a
+            twentieth of the range. Narrow them where a few rows lie far away.
+
+        grid_resolution : int, default=200
+            Number of values for each column at which the density is computed.
+
+        subsample : int or None, default=5_000
+            If X has more rows, so many are chosen at random for all that is drawn, the regions
+            included. None takes all.
+
+        random_state : int, RandomState instance or None, default=None
+            Governs the choice of rows and the samples.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : DensityDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator lacks ``score_samples``, or cannot be sampled where it must.
+
+        ValueError
+            If X, `features`, `feature_names`, `levels` or `percentiles` are not as above.
+
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        rng, rows = check_random_state(random_state), as_rows(X)
+        names = column_names(estimator, X, rows.shape[1], feature_names)
+        if subsample is not None:
+            check_integer("subsample", subsample, 2)
+            if len(rows) > subsample:
+                rows = rows[rng.permutation(len(rows))[:subsample]]
+        limits = _limits(rows, percentiles)
+        if features is None and rows.shape[1] <= 2:
+            check_integer("grid_resolution", grid_resolution, 2)
+            display = cls(
+                X=rows,
+                feature_names=names,
+                limits=limits,
+                log_density=_on_grid(estimator, X, limits, grid_resolution),
+                **(_regions(estimator, X, rows, levels) if rows.shape[1] == 2 else {}),
+            )
+        else:
+            chosen = _positions(features, names)
+            display = cls(
+                X=rows[:, chosen],
+                feature_names=[names[i] for i in chosen],
+                limits=limits[chosen],
+                samples=sample_rows(estimator, len(rows), rng)[:, chosen],
+            )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(
+        self, ax=None, *, cmap="Blues", line_kw=None, hist_kw=None, contour_kw=None, scatter_kw=None
+    ):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure. A grid of samples divides them, for
+            which they must be part of a grid, as those of ``plt.subplots`` are.
+
+        cmap : str or matplotlib Colormap, default="Blues"
+            Colours of the regions of two columns.
+
+        line_kw : dict, default=None
+            Passed to ``Axes.plot`` for the curve of one column.
+
+        hist_kw : dict, default=None
+            Passed to ``Axes.hist`` for all histograms.
+
+        contour_kw : dict, default=None
+            Passed to ``Axes.contourf`` for the regions of two columns.
+
+        scatter_kw : dict, default=None
+            Passed to ``Axes.scatter`` for all points.
+
+        Returns
+        -------
+        display : DensityDisplay
+        """
+        plt = import_pyplot(f"{type(self).__name__}.plot")
+        self.line_ = self.surface_ = None
+        if self.samples is not None:
+            self.ax_, self.axes_ = self._plot_grid(plt, ax, hist_kw, scatter_kw)
+        else:
+            self.ax_ = axes_or_new(plt, ax)
+            self.axes_ = np.array([[self.ax_]])
+            if self.log_density.ndim == 1:
+                self._plot_curve(line_kw, hist_kw)
+            else:
+                colours = plt.get_cmap(cmap)(np.linspace(0.3, 0.8, len(self.levels)))
+                self._plot_regions(style({"colors": colours}, contour_kw), scatter_kw)
+        self.figure_ = self.ax_.figure
+        return self
+
+    def _plot_curve(self, line_kw, hist_kw) -> None:
+        self._plot_histogram(self.ax_, self.X[:, 0], 0, "rows", hist_kw)
+        x = np.linspace(*self.limits[0], len(self.log_density))
+        line_kw = style({"color": MODEL, "label": "density"}, line_kw)
+        (self.line_,) = self.ax_.plot(x, np.exp(self.log_density), **line_kw)
+        self.ax_.set(xlim=self.limits[0], xlabel=self.feature_names[0], ylabel="density")
+        self.ax_.legend()
+
+    def _plot_regions(self, contour_kw, scatter_kw) -> None:
+        ax = self.ax_
+        x, y = (np.linspace(*limits, len(self.log_density)) for limits in self.limits)
+        # Regions whose thresholds are the same are drawn as one, the larger.
+        edges, order = np.unique(self.thresholds, return_index=True)
+        top = max(self.log_density.max(), edges[-1]) + 1.0
+        self.surface_ = ax.contourf(x, y, self.log_density.T, [*edges, top], **contour_kw)
+        defaults = {**_point_style(len(self.X)), "color": ROWS}
+        ax.scatter(*self.X.T, **style(defaults, scatter_kw))
+        handles, _ = self.surface_.legend_elements()
+        labels = [f"{100 * level:g} %" for level in self.levels[order]]
+        ax.legend(handles, labels, title="rows within")
+        ax.set(xlim=self.limits[0], ylim=self.limits[1])
+        ax.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
+
+    def _plot_grid(self, plt, ax, hist_kw, scatter_kw):
+        n, size = len(self.feature_names), 1.2 + 1.5 * len(self.feature_names)
+        ax, places = split_axes(plt, ax, n, n, (size, size))
+        axes = np.full((n, n), None)
+        for i in range(n):
+            for j in range(i + 1):
+                axes[i, j] = panel = ax.figure.add_subplot(places[i, j])
+                if i == j:
+                    self._plot_margin(panel, i, hist_kw)
+                else:
+                    self._plot_pair(panel, i, j, scatter_kw)
+                self._label(panel, i, j)
+        # The upper right is empty; a single panel holds its own legend.
+        (ax if n > 1 else axes[0, 0]).legend(*axes[0, 0].get_legend_handles_labels())
+        ax.figure.align_labels(axes[np.tril_indices(n)].tolist())
+        return ax, axes
+
+    def _plot_margin(self, panel, i, hist_kw) -> None:
+        outline = {"histtype": "step", "color": MODEL, "linewidth": 1.5, "alpha": 1.0}
+        self._plot_histogram(panel, self.X[:, i], i, "rows", hist_kw)
+        self._plot_histogram(panel, self.samples[:, i], i, "samples", style(outline, hist_kw))
+        panel.set_yticks([])
+
+    def _plot_pair(self, panel, i, j, scatter_kw) -> None:
+        points = np.concatenate([self.X, self.samples])[:, [j, i]]
+        colours = np.repeat([ROWS, MODEL], [len(self.X), len(self.samples)])
+        # In one order for both, lest those drawn last hide the others.
+        order = np.random.default_rng(0).permutation(len(points))
+        defaults = {**_point_style(len(points)), "color": colours[order]}
+        panel.scatter(*points[order].T, **style(defaults, scatter_kw))
+        panel.set_ylim(self.limits[i])
+
+    def _plot_histogram(self, panel, values, i, label, hist_kw) -> None:
+        """Of all values, so that it compares with the density, though it ends at the limits."""
+        given = dict(hist_kw or {})
+        edges = bin_edges(np.clip(self.X[:, i], *self.limits[i]), given.pop("bins", None))
+        counts, _ = np.histogram(values, edges)
+        heights = counts / (len(values) * np.diff(edges))
+        defaults = {"color": ROWS, "alpha": 0.4, "label": label}
+        panel.hist(edges[:-1], edges, weights=heights, **style(defaults, given))
+
+    def _label(self, panel, i, j) -> None:
+        n = len(self.feature_names)
+        panel.set_xlim(self.limits[j])
+        panel.locator_params(axis="x", nbins=3)
+        if i == n - 1:
+            panel.set_xlabel(_wrapped(self.feature_names[j]))
+        else:
+            panel.tick_params(labelbottom=False)
+        if i != j:
+            panel.locator_params(axis="y", nbins=3)
+        if j == 0 and i > 0:
+            panel.set_ylabel(_wrapped(self.feature_names[i]))
+        else:
+            panel.tick_params(labelleft=False)
+
+
+def _point_style(n_points: int) -> dict:
+    """Points that can be seen when few, and do not hide each other when many."""
+    size = float(np.clip(6_000 / n_points, 3, 12))
+    return {"s": size, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+
+
+def _wrapped(name: str) -> str:
+    """A name in lines that fit beside a small panel, unless its words are longer."""
+    return textwrap.fill(name, 14, break_long_words=False, break_on_hyphens=False)
+
+
+def _limits(rows: np.ndarray, percentiles) -> np.ndarray:
+    """Smallest and largest value of each column to draw, with a margin."""
+    try:
+        low, high = percentiles
+    except (TypeError, ValueError):
+        raise ValueError(f"percentiles must be a pair of numbers, got {percentiles!r}.") from None
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"percentiles must ascend within [0, 1], got {percentiles!r}.")
+    low, high = np.quantile(rows, [low, high], axis=0)
+    margin = np.where(high > low, _MARGIN * (high - low), 0.5)
+    return np.column_stack([low - margin, high + margin])
+
+
+def _on_grid(estimator, X, limits: np.ndarray, grid_resolution: int) -> np.ndarray:
+    """Log-density at all combinations of evenly spaced values."""
+    values = [np.linspace(*pair, grid_resolution) for pair in limits]
+    points = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
+    rows = points.reshape(-1, len(values))
+    return score_rows(estimator, as_table(rows, X)).reshape(points.shape[:-1])
+
+
+def _regions(estimator, X, rows: np.ndarray, levels) -> dict:
+    """Levels in ascending order, and the largest threshold that so many rows reach."""
+    shares = np.sort(np.ravel(levels))
+    if not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
+        raise ValueError(f"levels must be numbers above 0 and below 1, got {levels!r}.")
+    scores = np.sort(score_rows(estimator, as_table(rows, X)))
+    # Less a little, lest 0.95 of 100 rows be 96 by rounding.
+    n_within = np.ceil(shares * len(scores) - 1e-6).astype(int)
+    return {"levels": shares, "thresholds": scores[len(scores) - n_within]}
+
+
+def _positions(features, names: list[str]) -> list[int]:
+    """Positions of the columns that are named by number or by name."""
+    if features is None:
+        return list(range(len(names)))
+    positions = []
+    for feature in features:
+        known = range(len(names)) if isinstance(feature, Integral) else names
+        if feature not in known:
+            raise ValueError(f"features: there is no column {feature!r} among {names}.")
+        positions.append(int(feature) if isinstance(feature, Integral) else names.index(feature))
+    return positions

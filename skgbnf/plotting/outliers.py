@@ -1,0 +1,172 @@
+"""Log-densities of rows beside those of other rows."""
+
+import numpy as np
+
+from skgbnf.plotting.axes import (
+    MODEL,
+    REFERENCE,
+    ROWS,
+    axes_or_new,
+    bin_edges,
+    import_pyplot,
+    style,
+)
+from skgbnf.plotting.tables import score_rows
+from skgbnf.validation import check_real
+
+
+class OutlierDisplay:
+    """Picture of the log-densities of rows, of other rows, and of a threshold between them.
+
+    Low log-densities may reach very far down. What lies below the range that is drawn is counted
+    in the first bin, so that each histogram adds up to all of its rows.
+
+    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+        Log-densities of rows, in nats.
+
+    other_scores : ndarray of shape (n_other_samples,) or None, default=None
+        Log-densities of other rows, suspected outliers for instance.
+
+    threshold : float or None, default=None
+        Log-density below which a row counts as an outlier.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+
+    figure_ : matplotlib Figure
+
+    line_ : matplotlib Line2D or None
+        The threshold.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skgbnf.plotting import OutlierDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = GaussianMixture(random_state=0).fit(X[y == 0])
+    >>> display = OutlierDisplay.from_estimator(
+    ...     model, X[y == 0], X[y == 1], contamination=0.05
+    ... )
+    >>> bool((display.other_scores < display.threshold).all())
+    True
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, scores, other_scores=None, threshold=None):
+        self.scores = scores
+        self.other_scores = other_scores
+        self.threshold = threshold
+
+    @classmethod
+    def from_estimator(cls, estimator, X, X_other=None, *, contamination=None, ax=None, **kwargs):
+        """Draw the log-densities of rows under a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with ``score_samples``: a density or an outlier detector of scikit-learn.
+
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows, those of training for instance.
+
+        X_other : {array-like, dataframe} of shape (n_other_samples, n_features), default=None
+            Other rows.
+
+        contamination : float, default=None
+            Share of X below the threshold. By default the threshold is `offset_` of an outlier
+            detector; there is none for other estimators.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : OutlierDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator lacks ``score_samples``.
+
+        ValueError
+            If `contamination` is not above 0 and below 1.
+
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        if contamination is not None:
+            check_real("contamination", contamination, 0.0, 1.0, open_low=True)
+        scores = score_rows(estimator, X)
+        threshold = getattr(estimator, "offset_", None)
+        if contamination is not None:
+            threshold = np.quantile(scores, contamination)
+        display = cls(
+            scores=scores,
+            other_scores=None if X_other is None else score_rows(estimator, X_other),
+            threshold=None if threshold is None else float(threshold),
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, labels=("rows", "other rows"), hist_kw=None, line_kw=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default those of a new figure.
+
+        labels : pair of str, default=("rows", "other rows")
+            Names for the legend.
+
+        hist_kw : dict, default=None
+            Passed to ``Axes.hist`` for both histograms.
+
+        line_kw : dict, default=None
+            Passed to ``Axes.axvline`` for the threshold.
+
+        Returns
+        -------
+        display : OutlierDisplay
+        """
+        plt = import_pyplot(f"{type(self).__name__}.plot")
+        self.ax_ = axes_or_new(plt, ax)
+        self.figure_ = self.ax_.figure
+        groups = [(self.scores, MODEL, labels[0])]
+        if self.other_scores is not None:
+            groups.append((self.other_scores, ROWS, labels[1]))
+        low = self._lowest_drawn()
+        drawn = np.concatenate([np.maximum(scores, low) for scores, *_ in groups])
+        given = dict(hist_kw or {})
+        bins = bin_edges(drawn, given.pop("bins", None))
+        for scores, colour, label in groups:
+            shares = np.full(len(scores), 1.0 / len(scores))
+            defaults = {"color": colour, "alpha": 0.5}
+            defaults["label"] = label
+            self.ax_.hist(np.maximum(scores, low), bins, weights=shares, **style(defaults, given))
+        self.line_ = None
+        if self.threshold is not None:
+            defaults = {"color": REFERENCE, "linestyle": "--", "label": "threshold"}
+            self.line_ = self.ax_.axvline(self.threshold, **style(defaults, line_kw))
+        clipped = any(scores.min() < low for scores, *_ in groups)
+        beyond = f"; first bin: all below {bins[1]:.4g}" if clipped else ""
+        self.ax_.set(xlabel=f"log-density (nats{beyond})", ylabel="share of the rows")
+        self.ax_.legend()
+        return self
+
+    def _lowest_drawn(self) -> float:
+        """Twice as far below the median as the 1 % quantile, or as the threshold, if lower."""
+        middle, low = np.quantile(self.scores, [0.5, 0.01])
+        if self.threshold is not None:
+            low = min(low, self.threshold)
+        return middle - 2.0 * (middle - low)

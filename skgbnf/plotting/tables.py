@@ -1,0 +1,78 @@
+"""What every display asks of an estimator and of a table: names, scores and samples."""
+
+import copy
+import inspect
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_random_state
+
+
+def as_rows(X, name: str = "X") -> np.ndarray:
+    """X as a float64 array of shape (n_samples, n_features)."""
+    return check_array(X, dtype=np.float64, input_name=name)
+
+
+def as_table(rows: np.ndarray, X):
+    """Rows as a table like X: a data frame with its column names if it is one, else an array."""
+    if not hasattr(X, "columns"):
+        return rows
+    # Estimators fitted to named columns warn of nameless ones.
+    return type(X)(dict(zip(X.columns, rows.T, strict=True)))
+
+
+def column_names(estimator, X, n_features: int, feature_names=None) -> list[str]:
+    """Names given by the caller, those of a data frame, those seen in fit, or "x0", "x1", ..."""
+    if feature_names is None:
+        feature_names = getattr(X, "columns", None)
+    if feature_names is None:
+        feature_names = getattr(estimator, "feature_names_in_", None)
+    if feature_names is None:
+        feature_names = [f"x{i}" for i in range(n_features)]
+    names = [str(name) for name in feature_names]
+    if len(names) != n_features:
+        raise ValueError(f"feature_names has {len(names)} names for {n_features} columns of X.")
+    return names
+
+
+def score_rows(estimator, X) -> np.ndarray:
+    """Log-densities of the rows of X, in float64."""
+    score_samples = getattr(estimator, "score_samples", None)
+    if score_samples is None:
+        raise TypeError(
+            f"estimator must have the method score_samples; {type(estimator).__name__} has not."
+        )
+    return np.asarray(score_samples(X), dtype=np.float64)
+
+
+def sample_rows(estimator, n_samples: int, random_state) -> np.ndarray:
+    """Rows drawn from a density, in the space of its input.
+
+    A pipeline is sampled at its last step, and the steps before are inverted.
+    """
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        transformers = estimator[:-1]
+        if not hasattr(transformers, "inverse_transform"):
+            raise TypeError(
+                "estimator cannot be sampled: a step of the Pipeline has no inverse_transform."
+            )
+        Z = sample_rows(estimator[-1], n_samples, random_state)
+        return np.asarray(transformers.inverse_transform(Z), dtype=np.float64)
+    if not hasattr(estimator, "sample"):
+        raise TypeError(
+            f"estimator must have the method sample; {type(estimator).__name__} has not."
+        )
+    rng = check_random_state(random_state)
+    if "random_state" in inspect.signature(estimator.sample).parameters:
+        drawn = estimator.sample(n_samples, random_state=rng)
+    else:
+        drawn = _seeded(estimator, rng).sample(n_samples)
+    # A GaussianMixture returns the component of each row too.
+    return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
+
+
+def _seeded(estimator, rng):
+    """The estimator, or a shallow copy that draws from `rng` if its constructor governs that."""
+    if "random_state" not in getattr(estimator, "get_params", dict)():
+        return estimator
+    return copy.copy(estimator).set_params(random_state=rng)
