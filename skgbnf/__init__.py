@@ -1,9 +1,18 @@
 """Density estimation by gradient boosting normalizing flows, as scikit-learn estimators."""
 
+from skgbnf.classification import FlowBayesClassifier
 from skgbnf.density import GradientBoostedFlowDensity
 from skgbnf.dequantisation import DegenerateDataWarning
+from skgbnf.outliers import FlowOutlierDetector
 from skgbnf.persistence import load, save
 
 __version__ = "0.1.0"
 
-__all__ = ["DegenerateDataWarning", "GradientBoostedFlowDensity", "load", "save"]
+__all__ = [
+    "DegenerateDataWarning",
+    "FlowBayesClassifier",
+    "FlowOutlierDetector",
+    "GradientBoostedFlowDensity",
+    "load",
+    "save",
+]

@@ -20,6 +20,8 @@ FLOORS = [
     {"validation"},
     {"plan", "state"},
     {"density", "plotting"},
+    {"delegation"},
+    {"classification", "outliers"},
 ]
 """Rooms from the ground up; one imports only from floors below its own."""
 

@@ -1,0 +1,272 @@
+"""Classification by Bayes' rule from a density for each class."""
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from skgbnf.delegation import as_rows, chosen, fit_clone, inherit_tags, take
+from skgbnf.validation import check_weights, seed_from
+
+
+def _density_can_sample(classifier) -> bool:
+    return hasattr(chosen(classifier.estimator), "sample")
+
+
+class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
+    r"""Classifier by Bayes' rule from a density for each class.
+
+    .. math:: P(y = k \mid x) \propto \pi_k \, p_k(x)
+
+    with the prior probability :math:`\pi_k` of class k and the density :math:`p_k` of its rows.
+    Where all densities are Gaussians, it is quadratic discriminant analysis.
+
+    .. warning::
+       Densities are compared with one another, so each must integrate to 1 in the units of X. A
+       :class:`~sklearn.pipeline.Pipeline` that scales its rows does not: it leaves out the
+       Jacobian, another one in each class. Put such steps before the classifier.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        Density with ``fit`` and ``score_samples``, of which a clone is fitted to each class; None
+        stands for :class:`GradientBoostedFlowDensity` with default parameters.
+
+    priors : array-like of shape (n_classes,) or None, default=None
+        Prior probabilities in the order of `classes_`; None takes the shares of the classes in
+        the rows of fit, by weight.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws a seed for each parameter `random_state` of `estimator`, nested ones too, another
+        one for each class; None leaves them as they are.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+
+    class_prior_ : ndarray of shape (n_classes,)
+        Prior probabilities of the classes.
+
+    estimators_ : list of estimators
+        The fitted densities, in the order of `classes_`.
+
+    n_features_in_ : int
+        Number of columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X had string names for all of them.
+
+    See Also
+    --------
+    sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis : The same with Gaussians.
+    sklearn.naive_bayes.GaussianNB : The same with Gaussians of independent columns.
+
+    Notes
+    -----
+    A class needs as many rows as its density does: two for
+    :class:`GradientBoostedFlowDensity`, and many more for a density that is any good. Nothing is
+    shared between classes. A column that is constant within a class says, for that class, that
+    other values do not occur.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skgbnf import FlowBayesClassifier, GradientBoostedFlowDensity
+    >>> X, y = load_wine(return_X_y=True)
+    >>> density = GradientBoostedFlowDensity(1, flow="affine", dequantize=True)
+    >>> classifier = FlowBayesClassifier(density, random_state=0).fit(X, y)
+    >>> classifier.predict_proba(X[:5]).shape
+    (5, 3)
+    >>> classifier.sample([2, 0], random_state=0).shape
+    (2, 13)
+    """
+
+    def __init__(self, estimator=None, *, priors=None, random_state=None):
+        self.estimator = estimator
+        self.priors = priors
+        self.random_state = random_state
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit a density to the rows of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        y : array-like of shape (n_samples,)
+            Labels of the rows.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, for the densities and for `class_prior_`. A row of weight 0
+            counts as absent, and so does a class that has no others.
+
+        Returns
+        -------
+        self : FlowBayesClassifier
+
+        Raises
+        ------
+        ValueError, TypeError
+            If y holds no classes, `priors` are no probabilities of them, or a density refuses the
+            rows of its class or their weights.
+        """
+        validate_data(self, X, y, skip_check_array=True)
+        X, y = as_rows(X), check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, len(y))
+        present = np.flatnonzero(weights)
+        self.classes_, labels = np.unique(y[present], return_inverse=True)
+        shares = np.bincount(labels, weights=weights[present])
+        self.class_prior_ = self._check_priors(shares / shares.sum())
+        rng = None if self.random_state is None else check_random_state(self.random_state)
+        self.estimators_ = []
+        for k, name in enumerate(self.classes_):
+            rows = present[labels == k]
+            given = None if sample_weight is None else weights[rows]
+            self.estimators_.append(self._fit_class(name, take(X, rows), given, rng))
+        return self
+
+    def predict(self, X):
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        log_proba = self.predict_log_proba(X)
+        return self.classes_[np.argmax(log_proba, axis=1)]
+
+    def predict_proba(self, X):
+        """Probability of each class for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        P : ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`; rows sum to 1.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X):
+        """Logarithm of the probability of each class for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_P : ndarray of shape (n_samples, n_classes)
+            Columns in the order of `classes_`. A row that has no density in any class gets the
+            prior probabilities.
+        """
+        joint = self._joint(X)
+        joint[np.isneginf(joint).all(axis=1)] = self._log_prior()
+        return joint - logsumexp(joint, axis=1, keepdims=True)
+
+    def score_samples(self, X):
+        r"""Log-density of each row, whatever its class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            :math:`\log \sum_k \pi_k p_k(x)`, in nats, with respect to the units of X.
+        """
+        return logsumexp(self._joint(X), axis=1)
+
+    @available_if(_density_can_sample)
+    def sample(self, y, random_state=None):
+        """Draw a row for each label.
+
+        There if `estimator` has ``sample(n_samples, random_state)``. For rows whose classes are
+        drawn too, draw y from `classes_` by `class_prior_`.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,)
+            Labels, each one of `classes_`.
+
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Row i is drawn from the density of class ``y[i]``, in the units of X.
+
+        Raises
+        ------
+        ValueError
+            If a label was not seen in fit.
+        """
+        check_is_fitted(self)
+        y = column_or_1d(y)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y holds labels that fit has not seen: {unknown.tolist()}.")
+        labels = np.searchsorted(self.classes_, y)
+        rng = np.random.RandomState(seed_from(random_state))
+        X = np.empty((len(y), self.n_features_in_))
+        for k in np.unique(labels):
+            rows = np.flatnonzero(labels == k)
+            X[rows] = self.estimators_[k].sample(len(rows), random_state=seed_from(rng))
+        return X
+
+    def _check_priors(self, shares: np.ndarray) -> np.ndarray:
+        """Prior probabilities: the user's, or the shares of the classes."""
+        if self.priors is None:
+            return shares
+        priors = check_array(
+            self.priors, ensure_2d=False, dtype=np.float64, input_name="priors", copy=True
+        )
+        if priors.shape != shares.shape:
+            raise ValueError(
+                f"priors must hold a number for each of {len(shares)} classes, "
+                f"got an array of shape {priors.shape}."
+            )
+        if (priors < 0).any() or not np.isclose(priors.sum(), 1.0):
+            raise ValueError(f"priors must not be negative and must sum to 1, got {priors}.")
+        return priors / priors.sum()
+
+    def _fit_class(self, name, X, sample_weight, rng):
+        """A density of the rows of one class."""
+        try:
+            return fit_clone(self.estimator, X, sample_weight, rng)
+        except ValueError as error:
+            text = f"The density of class {name}, of {X.shape[0]} rows, cannot be fitted: {error}"
+            raise ValueError(text) from error
+
+    def _joint(self, X) -> np.ndarray:
+        """Logarithm of prior times density, of shape (n_samples, n_classes)."""
+        check_is_fitted(self)
+        scores = [density.score_samples(X) for density in self.estimators_]
+        return np.column_stack(scores).astype(np.float64) + self._log_prior()
+
+    def _log_prior(self) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(self.class_prior_)
+
+    def __sklearn_tags__(self):
+        return inherit_tags(super().__sklearn_tags__(), self.estimator)

@@ -1,0 +1,245 @@
+"""Bayes' rule with a density for each class, beside Bayes' rule written out."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import GaussianDensity
+from scipy.stats import multivariate_normal
+from sklearn import config_context
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KernelDensity
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgbnf import FlowBayesClassifier, GradientBoostedFlowDensity
+
+AFFINE = GradientBoostedFlowDensity(1, flow="affine", max_iter=1)
+MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]])
+COVARIANCES = np.array([[[1.0, 0.5], [0.5, 1.0]], [[0.3, 0.0], [0.0, 2.0]], np.eye(2)])
+PRIORS = np.array([0.5, 0.3, 0.2])
+NAMES = np.array(["blue", "green", "red"])
+
+
+def expected_failures(classifier):
+    """Name of a check to the reason why it must fail; strict by the configuration of pytest."""
+    if isinstance(classifier.estimator, GaussianDensity):
+        return {}
+    return {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "flows are trained by minibatches, in which a row of weight two is not two rows, and "
+            "a class of one row is refused"
+        )
+    }
+
+
+# Some checks bring small tables of integers.
+@pytest.mark.filterwarnings("ignore::skgbnf.dequantisation.DegenerateDataWarning")
+@parametrize_with_checks(
+    [FlowBayesClassifier(AFFINE), FlowBayesClassifier(GaussianDensity(ridge=1e-3))],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+def three_gaussians(n_rows, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, size=n_rows, p=PRIORS)
+    factors = np.linalg.cholesky(COVARIANCES)
+    X = MEANS[labels] + np.einsum("nij,nj->ni", factors[labels], rng.normal(size=(n_rows, 2)))
+    return X, NAMES[labels]
+
+
+def bayes_rule(X):
+    """Probabilities of the classes under the truth."""
+    joint = np.column_stack(
+        [
+            prior * multivariate_normal(mean, covariance).pdf(X)
+            for prior, mean, covariance in zip(PRIORS, MEANS, COVARIANCES, strict=True)
+        ]
+    )
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def test_with_gaussians_it_is_quadratic_discriminant_analysis():
+    X, y = three_gaussians(300, 0)
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y)
+    peer = QuadraticDiscriminantAnalysis().fit(X, y)
+    # It divides by one row less than there are.
+    np.testing.assert_allclose(classifier.predict_proba(X), peer.predict_proba(X), atol=0.01)
+
+
+def test_probabilities_are_near_those_of_the_truth():
+    X, y = three_gaussians(3000, 0)
+    density = GradientBoostedFlowDensity(1, flow="affine", max_iter=10)
+    classifier = FlowBayesClassifier(density, random_state=0).fit(X, y)
+    new, _ = three_gaussians(1000, 1)
+    assert np.abs(classifier.predict_proba(new) - bayes_rule(new)).mean() < 0.03
+    np.testing.assert_array_equal(
+        classifier.predict(new), NAMES[classifier.predict_proba(new).argmax(axis=1)]
+    )
+
+
+def test_score_samples_is_the_density_of_all_classes():
+    X, y = three_gaussians(300, 0)
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y)
+    density = sum(
+        share * np.exp(density.score_samples(X))
+        for share, density in zip(classifier.class_prior_, classifier.estimators_, strict=True)
+    )
+    np.testing.assert_allclose(classifier.score_samples(X), np.log(density))
+
+
+def test_priors_are_shares_unless_given():
+    X, y = three_gaussians(300, 0)
+    weights = np.random.default_rng(0).uniform(size=300)
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y, sample_weight=weights)
+    shares = [weights[y == name].sum() / weights.sum() for name in NAMES]
+    np.testing.assert_allclose(classifier.class_prior_, shares)
+    shifted = FlowBayesClassifier(GaussianDensity(), priors=[0.0, 0.5, 0.5])
+    shifted.fit(X, y, sample_weight=weights)
+    expected = classifier.predict_proba(X) / shares * [0.0, 0.5, 0.5]
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shifted.predict_proba(X), expected)
+    assert "blue" not in shifted.predict(X)
+
+
+def test_far_rows_have_probabilities_too():
+    X, y = three_gaussians(300, 0)
+    proba = FlowBayesClassifier(GaussianDensity()).fit(X, y).predict_proba([[1e3, -1e3]])
+    np.testing.assert_allclose(proba.sum(), 1.0)
+
+
+def test_a_row_that_no_class_can_have_gets_the_priors():
+    X, y = three_gaussians(300, 0)
+    density = KernelDensity(kernel="tophat", bandwidth=1.0)
+    classifier = FlowBayesClassifier(density, priors=[0.2, 0.7, 0.1]).fit(X, y)
+    np.testing.assert_allclose(classifier.predict_proba([[99.0, 99.0]]), [[0.2, 0.7, 0.1]])
+    assert classifier.predict([[99.0, 99.0]]) == ["green"]
+    assert classifier.score_samples([[99.0, 99.0]]) == -np.inf
+
+
+def test_rows_are_drawn_from_the_class_of_each_label():
+    X, y = three_gaussians(3000, 0)
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y)
+    labels = np.tile(NAMES, 2000)
+    drawn = classifier.sample(labels, random_state=0)
+    for name, mean in zip(NAMES, MEANS, strict=True):
+        np.testing.assert_allclose(drawn[labels == name].mean(axis=0), mean, atol=0.2)
+    np.testing.assert_array_equal(drawn, classifier.sample(labels, random_state=0))
+    assert (drawn != classifier.sample(labels, random_state=1)).all()
+
+
+def test_samples_of_flows_are_of_their_class():
+    X, y = three_gaussians(300, 0)
+    classifier = FlowBayesClassifier(AFFINE, random_state=0).fit(X + 50 * (y == "red")[:, None], y)
+    drawn = classifier.sample(["red", "blue", "red"], random_state=0)
+    np.testing.assert_array_equal(drawn[:, 0] > 25, [True, False, True])
+
+
+def test_labels_that_cannot_be_drawn():
+    X, y = three_gaussians(300, 0)
+    classifier = FlowBayesClassifier(GaussianDensity())
+    with pytest.raises(NotFittedError):
+        classifier.sample(["red"])
+    with pytest.raises(ValueError, match=r"not seen: \['pink'\]"):
+        classifier.fit(X, y).sample(["red", "pink"])
+    assert not hasattr(FlowBayesClassifier(_ScoresOnly()), "sample")
+
+
+class _ScoresOnly:
+    def score_samples(self, X):
+        raise NotImplementedError
+
+
+def test_a_class_of_one_row_is_named():
+    X, y = three_gaussians(30, 0)
+    y[0] = "pink"
+    with pytest.raises(ValueError, match=r"class pink, of 1 rows.*minimum of 2"):
+        FlowBayesClassifier(AFFINE).fit(X, y)
+    weights = np.r_[0.0, np.ones(29)]
+    classifier = FlowBayesClassifier(AFFINE).fit(X, y, sample_weight=weights)
+    assert classifier.classes_.tolist() == NAMES.tolist()
+
+
+def test_one_class_is_always_predicted():
+    X, _ = three_gaussians(30, 0)
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, np.repeat("only", 30))
+    assert (classifier.predict(X) == "only").all()
+    np.testing.assert_array_equal(classifier.predict_proba(X), np.ones((30, 1)))
+
+
+@pytest.mark.parametrize(
+    ("priors", "message"),
+    [
+        ([0.5, 0.5], "each of 3 classes"),
+        ([0.5, 0.6, -0.1], "must not be negative"),
+        ([0.5, 0.6, 0.1], "must sum to 1"),
+        ([0.5, 0.5, np.nan], "priors contains NaN"),
+    ],
+)
+def test_bad_priors_are_named(priors, message):
+    X, y = three_gaussians(100, 0)
+    with pytest.raises(ValueError, match=message):
+        FlowBayesClassifier(GaussianDensity(), priors=priors).fit(X, y)
+
+
+def test_a_density_that_takes_no_weights_works_without():
+    X, y = three_gaussians(300, 0)
+    classifier = FlowBayesClassifier(GaussianMixture()).fit(X, y)
+    assert classifier.score(X, y) > 0.7
+    with pytest.raises(ValueError, match=r"sample_weight: GaussianMixture.fit takes no weights"):
+        classifier.fit(X, y, sample_weight=np.ones(300))
+
+
+def test_classes_get_seeds_of_their_own():
+    X, y = three_gaussians(100, 0)
+
+    def seeds_of(random_state):
+        classifier = FlowBayesClassifier(GaussianDensity(), random_state=random_state).fit(X, y)
+        return [density.seed_ for density in classifier.estimators_]
+
+    seeds, same, other = (seeds_of(random_state) for random_state in (0, 0, 1))
+    assert seeds == same
+    assert len({*seeds, *other}) == 6
+    untouched = FlowBayesClassifier(GaussianDensity(random_state=5)).fit(X, y)
+    assert [density.seed_ for density in untouched.estimators_] == [5, 5, 5]
+
+
+def test_names_of_columns_reach_the_densities():
+    X, y = three_gaussians(100, 0)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(frame, y)
+    assert classifier.estimators_[2].feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(frame[["b", "a"]])
+
+
+def test_grid_search_over_parameters_of_the_density():
+    X, y = three_gaussians(300, 0)
+    grid = {"estimator__ridge": [1e-9, 1e9]}
+    search = GridSearchCV(FlowBayesClassifier(GaussianDensity()), grid, cv=2).fit(X, y)
+    assert search.best_params_ == {"estimator__ridge": 1e-9}
+
+
+def test_weights_are_routed_through_a_grid_search():
+    X, y = three_gaussians(100, 0)
+    weights = np.random.default_rng(0).uniform(size=100)
+    with config_context(enable_metadata_routing=True):
+        classifier = FlowBayesClassifier(GaussianDensity()).set_fit_request(sample_weight=True)
+        classifier.set_score_request(sample_weight=True)
+        search = GridSearchCV(classifier, {"priors": [None]}, cv=2)
+        search.fit(X, y, sample_weight=weights)
+    direct = FlowBayesClassifier(GaussianDensity()).fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(search.best_estimator_.class_prior_, direct.class_prior_)
+
+
+def test_a_pickle_answers_alike():
+    X, y = three_gaussians(100, 0)
+    classifier = FlowBayesClassifier(AFFINE, random_state=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))

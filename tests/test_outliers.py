@@ -1,0 +1,293 @@
+"""The detector of outliers: its threshold, its p-values and its place in scikit-learn."""
+
+import json
+import pickle
+
+import bench_outliers
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import GaussianDensity
+from scipy.stats import binom, kstest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neighbors import KernelDensity
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
+
+AFFINE = GradientBoostedFlowDensity(1, flow="affine", max_iter=1)
+SHARE_OF_TRAINING_ROWS = (
+    "the threshold comes from rows set aside, so the share flagged of all rows of fit is near "
+    "contamination and not equal to it"
+)
+WEIGHTS_ARE_NO_COPIES = "rows are set aside at random, and copies of a row one by one"
+
+
+def expected_failures(detector):
+    """Name of a check to the reason why it must fail; strict by the configuration of pytest."""
+    if detector.calibration_fraction is None:
+        return {}
+    return {
+        "check_outliers_train": SHARE_OF_TRAINING_ROWS,
+        "check_outliers_fit_predict": SHARE_OF_TRAINING_ROWS,
+        "check_sample_weight_equivalence_on_dense_data": WEIGHTS_ARE_NO_COPIES,
+    }
+
+
+# Some checks bring ten rows, too few for the default contamination, and tables of integers.
+@pytest.mark.filterwarnings("ignore:contamination=:UserWarning")
+@pytest.mark.filterwarnings("ignore::skgbnf.dequantisation.DegenerateDataWarning")
+@parametrize_with_checks(
+    [
+        FlowOutlierDetector(AFFINE),
+        FlowOutlierDetector(GaussianDensity(), calibration_fraction=None),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+def normal(n_rows, seed, n_columns=2):
+    return np.random.default_rng(seed).normal(size=(n_rows, n_columns))
+
+
+def pvalues_slow(detector, X):
+    """The formula, row by row."""
+    scores = detector.calibration_scores_
+    return [
+        (1 + sum(s <= own for s in scores)) / (len(scores) + 1) for own in detector.score_samples(X)
+    ]
+
+
+def test_pvalues_are_those_of_the_formula():
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=0).fit(normal(100, 0))
+    X = np.concatenate([normal(50, 1), [[0.0, 0.0], [9.0, 9.0]]])
+    p = detector.pvalues(X)
+    np.testing.assert_allclose(p, pvalues_slow(detector, X))
+    assert p[-1] == 1 / 21
+    assert len(detector.calibration_scores_) == 20
+
+
+def test_rows_set_aside_are_not_those_the_density_saw():
+    X = normal(50, 0)
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=3).fit(X)
+    scores = detector.score_samples(X)
+    aside = np.isin(scores, detector.calibration_scores_)
+    assert aside.sum() == 10
+    np.testing.assert_allclose(detector.estimator_.mean_, X[~aside].mean(axis=0))
+
+
+def test_pvalues_of_exchangeable_rows_are_uniform():
+    """Over draws of all rows, p is uniform on 1/(n+1), ..., 1, even for a poor density."""
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(600):
+        X = rng.exponential(size=(31, 1))
+        detector = FlowOutlierDetector(
+            GaussianDensity(), contamination=0.11, calibration_fraction=0.3, random_state=0
+        ).fit(X[:-1])
+        p.append(detector.pvalues(X[-1:])[0])
+    counts = np.bincount(np.rint(10 * np.array(p)).astype(int), minlength=11)[1:]
+    np.testing.assert_allclose(10 * np.array(p), np.rint(10 * np.array(p)), atol=1e-12)
+    low, high = binom(600, 0.1).ppf([1e-4, 1 - 1e-4])
+    assert (counts >= low).all()
+    assert (counts <= high).all()
+
+
+def test_pvalues_of_many_new_rows_are_nearly_uniform():
+    detector = FlowOutlierDetector(AFFINE, calibration_fraction=0.5, random_state=0)
+    p = detector.fit(normal(2000, 0)).pvalues(normal(2000, 1))
+    # Both samples have an error of their own: the distance of Kolmogorov and Smirnov has that of
+    # two samples of a thousand and two thousand rows.
+    assert kstest(p, "uniform").statistic < 0.08
+
+
+@pytest.mark.parametrize("contamination", [0.05, 0.1, 0.29, 0.3])
+@pytest.mark.parametrize("n_rows", [97, 100, 500])
+def test_predict_is_a_pvalue_of_no_more_than_contamination(contamination, n_rows):
+    detector = FlowOutlierDetector(
+        GaussianDensity(), contamination=contamination, random_state=0
+    ).fit(normal(n_rows, 0))
+    X = np.concatenate([normal(n_rows, 0), normal(1000, 1)])
+    np.testing.assert_array_equal(
+        detector.predict(X) == -1, detector.pvalues(X) <= detector.contamination
+    )
+
+
+@pytest.mark.parametrize("contamination", [0.02, 0.1])
+def test_share_of_new_rows_that_is_flagged(contamination):
+    detector = FlowOutlierDetector(
+        GaussianDensity(), contamination=contamination, random_state=0
+    ).fit(normal(20_000, 0))
+    share = np.mean(detector.predict(normal(20_000, 1)) == -1)
+    assert share == pytest.approx(contamination, rel=0.2)
+
+
+def test_a_threshold_from_the_rows_of_fit_flags_more_of_new_rows():
+    """Forty columns and 200 rows: the density knows its own rows too well."""
+    X, new = normal(200, 0, 40), normal(5000, 1, 40)
+    aside, own = (
+        FlowOutlierDetector(GaussianDensity(), calibration_fraction=fraction, random_state=0)
+        for fraction in (0.5, None)
+    )
+    assert np.mean(own.fit(X).predict(X) == -1) == 0.1
+    assert np.mean(own.predict(new) == -1) > 0.3
+    assert np.mean(aside.fit(X).predict(new) == -1) < 0.2
+
+
+def test_outliers_are_found():
+    X = np.concatenate([normal(500, 0), 5 + 0.1 * normal(10, 1)])
+    labels = np.repeat([1, -1], [500, 10])
+    predicted = FlowOutlierDetector(AFFINE, contamination=0.05, random_state=0).fit_predict(X)
+    assert (predicted[labels == -1] == -1).all()
+    assert np.mean(predicted[labels == 1] == -1) < 0.1
+
+
+def test_default_is_the_density_of_this_package():
+    detector = FlowOutlierDetector()
+    assert clone(detector).estimator is None
+    detector.set_params(estimator=GradientBoostedFlowDensity(1, flow="affine", max_iter=1))
+    assert isinstance(detector.fit(normal(60, 0)).estimator_, GradientBoostedFlowDensity)
+
+
+@pytest.mark.parametrize("density", [GaussianMixture(1), KernelDensity()])
+def test_any_density_will_do(density):
+    detector = FlowOutlierDetector(density, random_state=0).fit(normal(100, 0))
+    np.testing.assert_array_equal(detector.predict([[0.0, 0.0], [8.0, 8.0]]), [1, -1])
+    assert not hasattr(density, "n_features_in_"), "the user's density was fitted"
+
+
+def test_a_density_of_zero_is_an_outlier_and_one_at_the_threshold_is_not():
+    density = KernelDensity(kernel="tophat", bandwidth=2.0)
+    detector = FlowOutlierDetector(density, contamination=0.2, random_state=0).fit(normal(50, 0))
+    np.testing.assert_array_equal(detector.predict([[99.0, 99.0]]), [-1])
+    few = FlowOutlierDetector(KernelDensity(kernel="tophat", bandwidth=1e-6), random_state=0).fit(
+        normal(50, 0)
+    )
+    assert few.offset_ == -np.inf
+    np.testing.assert_array_equal(few.predict([[99.0, 99.0]]), [1])
+
+
+def test_rows_of_no_weight_are_absent_and_a_factor_changes_nothing():
+    X, weights = normal(90, 0), np.repeat([1.0, 0.0, 2.0], 30)
+    full = FlowOutlierDetector(GaussianDensity(), random_state=0).fit(X, sample_weight=weights)
+    kept = weights > 0
+    part = clone(full).fit(X[kept], sample_weight=7 * weights[kept])
+    new = normal(50, 1)
+    np.testing.assert_allclose(full.pvalues(new), part.pvalues(new))
+    np.testing.assert_allclose(full.decision_function(new), part.decision_function(new))
+
+
+def test_weights_count_in_threshold_and_pvalues():
+    X = np.arange(100.0)[:, None]
+    weights = np.where(X[:, 0] < 50, 3.0, 1.0)
+    detector = FlowOutlierDetector(KernelDensity(bandwidth=20.0), random_state=0)
+    detector.fit(X, sample_weight=weights)
+    scores, w = detector.calibration_scores_, detector.calibration_weights_
+    for own, p in zip(detector.score_samples(X), detector.pvalues(X), strict=True):
+        assert p == pytest.approx((w.mean() + w[scores <= own].sum()) / (w.mean() + w.sum()))
+    assert set(w) == {1.0, 3.0}
+
+
+def test_few_rows_are_said_to_be_few():
+    detector = FlowOutlierDetector(GaussianDensity(), contamination=0.02, random_state=0)
+    with pytest.warns(UserWarning, match=r"0.02 needs 49 rows.* are 10: about one new row in 11"):
+        detector.fit(normal(30, 0))
+    assert detector.offset_ == detector.calibration_scores_[0]
+    with pytest.raises(ValueError, match="at least 3 rows .* n_samples=2"):
+        detector.fit(normal(2, 0))
+    detector.set_params(calibration_fraction=None).fit(normal(2, 0))
+
+
+def test_small_tables_set_aside_what_the_threshold_needs():
+    detector = FlowOutlierDetector(GaussianDensity(), contamination=0.05, random_state=0)
+    assert len(detector.fit(normal(60, 0)).calibration_scores_) == 19
+    assert len(detector.fit(normal(300, 0)).calibration_scores_) == 60
+    detector.set_params(calibration_fraction=0.5)
+    assert len(detector.fit(normal(60, 0)).calibration_scores_) == 30
+
+
+def test_bad_parameters_are_named():
+    X = normal(60, 0)
+    for name in ("contamination", "calibration_fraction"):
+        for value in (0.0, 1.0, -0.1):
+            with pytest.raises(ValueError, match=f"{name} must lie"):
+                FlowOutlierDetector(GaussianDensity(), **{name: value}).fit(X)
+        with pytest.raises(TypeError, match=f"{name} must be a number"):
+            FlowOutlierDetector(GaussianDensity(), **{name: "auto"}).fit(X)
+    with pytest.raises(TypeError, match="estimator must have a method score_samples"):
+        FlowOutlierDetector(LinearRegression()).fit(X)
+    with pytest.raises(ValueError, match=r"sample_weight: GaussianMixture.fit takes no weights"):
+        FlowOutlierDetector(GaussianMixture()).fit(X, sample_weight=np.ones(60))
+    with pytest.raises(ValueError, match="calibration_fraction is None"):
+        FlowOutlierDetector(GaussianDensity(), calibration_fraction=None).fit(X).pvalues(X)
+    with pytest.raises(NotFittedError):
+        FlowOutlierDetector(GaussianDensity()).pvalues(X)
+
+
+def test_names_of_columns_reach_the_density():
+    X = pd.DataFrame(normal(60, 0), columns=["a", "b"])
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=0).fit(X)
+    assert detector.estimator_.feature_names_in_.tolist() == ["a", "b"]
+    assert detector.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        detector.predict(X[["b", "a"]])
+
+
+def test_random_state_governs_the_split_and_the_density():
+    X = normal(100, 0)
+    first, same, other = (
+        FlowOutlierDetector(GaussianDensity(), random_state=seed).fit(X) for seed in (0, 0, 1)
+    )
+    assert first.offset_ == same.offset_ != other.offset_
+    assert first.estimator_.seed_ == same.estimator_.seed_ != other.estimator_.seed_
+    untouched = FlowOutlierDetector(GaussianDensity(random_state=5)).fit(X)
+    assert untouched.estimator_.seed_ == 5
+
+
+def test_grid_search_over_parameters_of_the_density():
+    X = np.concatenate([normal(190, 0), 1 + 4 * normal(10, 1)])
+    y = np.repeat([1, -1], [190, 10])
+    grid = {"estimator__ridge": [1e-9, 1e9], "contamination": [0.1]}
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=0)
+    search = GridSearchCV(detector, grid, scoring="roc_auc", cv=StratifiedKFold(2)).fit(X, y)
+    assert search.best_params_["estimator__ridge"] == 1e-9
+    assert search.best_score_ > 0.8
+
+
+def test_a_pickle_answers_alike():
+    X = normal(60, 0)
+    detector = FlowOutlierDetector(AFFINE, random_state=0).fit(X)
+    again = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(again.pvalues(X), detector.pvalues(X))
+    np.testing.assert_array_equal(again.decision_function(X), detector.decision_function(X))
+
+
+def test_the_benchmark_makes_one_class_rare():
+    X, outlier = bench_outliers.SETS["wine"][0](np.random.default_rng(0), None)
+    assert X.shape == (144, 13)
+    assert outlier.sum() == 14
+    X, outlier = bench_outliers.SETS["digits"][0](np.random.default_rng(0), None)
+    assert X.shape[1] == 10
+    assert outlier.mean() == pytest.approx(0.1, abs=1e-3)
+
+
+def test_the_benchmark_judges_by_labels():
+    rows, outlier = normal(200, 0), np.repeat([False, True], [190, 10])
+    rows[outlier] += 9
+    detector = FlowOutlierDetector(GaussianDensity(), contamination=0.1, random_state=0)
+    detector.fit(rows[~outlier])
+    on_inliers = bench_outliers.judge(detector, rows, outlier, "inliers")
+    on_all = bench_outliers.judge(detector, rows, outlier, "mixed")
+    assert on_inliers["auc"] == on_inliers["ap"] == 1
+    assert 190 * on_inliers["flagged"] + 10 == pytest.approx(200 * on_all["flagged"])
+
+
+def test_the_page_is_written_from_the_results():
+    path = bench_outliers.report.RESULTS / "bench_outliers.json"
+    assert bench_outliers.page(json.loads(path.read_text())) == bench_outliers.PAGE.read_text()
