@@ -12,12 +12,13 @@ PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
     {"_random", "flows"},
-    {"dequantisation", "mixture", "standardisation"},
+    {"bounds", "dequantisation", "mixture", "standardisation"},
     {"training"},
     {"objectives", "persistence"},
     {"boosting"},
     {"geometric"},
     {"validation"},
+    {"preparation"},
     {"plan", "state"},
     {"density"},
 ]
