@@ -2,39 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting
-from skgbnf.bounds import Bounds, check_within, limits_from
-from skgbnf.dequantisation import Dequantisation
-from skgbnf.geometric import GeometricBoosting, GeometricMixture
-from skgbnf.mixture import FlowMixture
+from skgbnf.frames import make_frame, snap
+from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import load, persistent, save
 from skgbnf.plan import first_families, ladders, training_settings
-from skgbnf.preparation import Coordinates, Table, hold_out, weighted_rows
-from skgbnf.standardisation import Standardisation
+from skgbnf.preparation import Table, fitted_coordinates, prepare
+from skgbnf.progress import Progress, make_progress
+from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
-from skgbnf.validation import (
-    check_density_parameters,
-    check_dequantize,
-    check_integer,
-    check_weights,
-    fit_device,
-    score_device,
-    seed_from,
-)
-
-_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
-_DTYPES = [np.float64, np.float32]
-_ROWS_PER_SCORE = 200_000
+from skgbnf.validation import check_density_parameters, check_integer, check_weights, seed_from
 
 
 @persistent
@@ -165,7 +151,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Governs `fit`: the same integer gives the same model, bit for bit, on one machine.
 
     verbose : int, default=0
-        Whether to print a line for each round.
+        0 prints nothing. 1 shows bars for rounds and epochs on a terminal where tqdm is
+        installed, and otherwise prints a line for each round; both tell log-likelihoods and the
+        time left. 2 prints a line for each epoch too.
 
     Attributes
     ----------
@@ -216,6 +204,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     bound_margins_ : ndarray of shape (2, n_features_in_)
         How far outside of them their maps go to infinity: half the width of the noise, or else a
         tenth of the smallest distance of a training row from the bound.
+
+    dequantize_origins_ : ndarray of shape (n_features_in_,)
+        A value of the grid of each column that was spread over its step; NaN for other columns.
+
+    container_ : {"numpy", "pandas", "polars"}
+        Library of the table seen in fit.
+
+    dtypes_ : list of str
+        Types of its columns.
 
     location_, scale_ : ndarrays of shape (n_features_in_,)
         Mean and standard deviation by which rows are standardised, in units of X; of columns
@@ -364,16 +361,21 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 self._check_savable()
             given = X, sample_weight, X_val, sample_weight_val
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
-            table = self._check_rows(*given, proceed)
-            boosting = self._start(table, proceed)
+            table = prepare(self, *given, proceed)
+            n_done = self.n_estimators_ if proceed else 0
+            seconds = self.max_time or math.inf
+            progress = make_progress(
+                self.verbose, self.n_estimators, n_done, table.judge_log_det, seconds
+            )
+            boosting = self._start(table, proceed, progress)
             if resumed:
                 self._check_resumed(boosting, table)
             # The tensors of a training step are small: more threads cost more than they give,
             # many times more where the machine is busy.
             limits = threadpool_limits(limits=1, user_api="openmp")
-            with limits, torch.inference_mode(False), torch.enable_grad():
+            with progress, limits, torch.inference_mode(False), torch.enable_grad():
                 finished = resumed and self._has_stopped(boosting)
-                self._boost(boosting, table, start + (self.max_time or math.inf), finished)
+                self._boost(boosting, table, progress, start + seconds, finished)
             self._publish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)
@@ -386,10 +388,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            A memory map may be larger than memory. A dask array is scored lazily, block by block.
 
         Returns
         -------
-        log_density : ndarray of shape (n_samples,)
+        log_density : ndarray, or dask array if X is one, of shape (n_samples,)
             In nats, with respect to the units of X; float32 if X is, otherwise float64. Finite,
             but -inf for rows outside `bounds`.
 
@@ -401,7 +404,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         ValueError
             If X is not a finite numeric table with the columns seen in fit.
         """
-        return self._chunked(X, lambda mixture, Z: mixture.log_prob(Z)[None])[0]
+        check_is_fitted(self)
+        if is_lazy(X):
+            return score_lazily(self, X)
+        return log_densities(self, X, lambda mixture, Z: mixture.log_prob(Z)[None])[0]
 
     def staged_score_samples(self, X):
         """Log-density of each row after each round.
@@ -416,7 +422,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             In nats, under the mixture of the first round, of the first two, and so on; the last
             is what :meth:`score_samples` returns.
         """
-        yield from self._chunked(X, lambda mixture, Z: torch.stack([*mixture.staged_log_prob(Z)]))
+        check_is_fitted(self)
+        yield from log_densities(
+            self, X, lambda mixture, Z: torch.stack([*mixture.staged_log_prob(Z)])
+        )
 
     def score(self, X, y=None, sample_weight=None):
         """Weighted mean log-density of the rows.
@@ -438,7 +447,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         score : float
             In nats per row; higher is better.
         """
-        scores = self.score_samples(X)
+        scores = np.asarray(self.score_samples(X))
         weights = check_weights(sample_weight, len(scores))
         return float(np.average(scores.astype(np.float64), weights=weights))
 
@@ -459,68 +468,53 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
-        Z = self._mixture(np.float64).sample(int(n_samples), seed_from(random_state))
-        return self._coordinates().inverse_transform(Z.cpu().numpy())
+        mixture = fitted_mixture(self, np.dtype(np.float64))
+        Z = mixture.sample(int(n_samples), seed_from(random_state))
+        return fitted_coordinates(self).inverse_transform(Z.cpu().numpy())
 
-    def _check_rows(self, X, sample_weight, X_val, sample_weight_val, proceed: bool) -> Table:
-        """Validate everything that fit is given; return rows to learn from and to judge by."""
-        device = fit_device(self.device)
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2, reset=not proceed)
-        X, weights = weighted_rows(X, sample_weight, "X")
-        if len(X) < 2:
-            raise ValueError("sample_weight must be positive for at least two rows, got one.")
-        if not proceed:
-            self._seed = seed_from(self.random_state)
-        names = getattr(self, "feature_names_in_", np.arange(X.shape[1])).tolist()
-        limits = limits_from(self.bounds, names)
-        check_within(limits, X, "X", names)
-        noise = self._dequantisation(X, names)
-        bounds = self._choose_bounds(limits, X, proceed)
-        X = noise.apply(X, derive_seed(self._seed, _NOISE_KEY))
-        if X_val is not None:
-            check_array(X_val, dtype=_DTYPES, input_name="X_val")
-            X_val, weights_val = weighted_rows(self._check_X(X_val), sample_weight_val, "X_val")
-            check_within(limits, X_val, "X_val", names)
-            X_val = noise.apply(X_val, derive_seed(self._seed, _HELD_OUT_NOISE_KEY))
-        elif sample_weight_val is not None:
-            raise ValueError("sample_weight_val was given without X_val.")
-        else:
-            seed = derive_seed(self._seed, _SPLIT_KEY)
-            kept, held_out = hold_out(len(X), self.validation_fraction, seed)
-            X_val, weights_val = X[held_out], weights[held_out]
-            X, weights = X[kept], weights[kept]
-        if not proceed:
-            standardisation = Coordinates.from_rows(bounds, X, weights).standardisation
-            self.location_, self.scale_ = standardisation.location, standardisation.scale
-        return Table.from_rows(self._coordinates(), (X, weights), (X_val, weights_val), device)
+    def sample_frame(self, n_samples=1, random_state=None):
+        """Draw rows as a data frame like the one seen in fit.
 
-    def _choose_bounds(self, limits, X, proceed: bool) -> Bounds:
-        """Margins of the bounds by the rows, unless those of an earlier fit are to be kept."""
-        if proceed:
-            if not np.array_equal(limits, self.bounds_):
-                raise ValueError("bounds must be those of the rounds already fitted.")
-            return Bounds(self.bounds_, self.bound_margins_)
-        bounds = Bounds.from_rows(limits, X, self.dequantize_widths_)
-        self.bounds_, self.bound_margins_ = bounds.limits, bounds.margins
-        return bounds
+        Columns of integers and booleans are rounded, columns that noise was added to are moved
+        to the nearest of the values that lie on their grid, and floating-point columns keep their
+        precision. Scores of rounded rows are those of the values they were rounded to.
 
-    def _check_X(self, X) -> np.ndarray:
-        return validate_data(self, X, dtype=_DTYPES, reset=False)
+        Parameters
+        ----------
+        n_samples : int, default=1
 
-    def _dequantisation(self, X, names) -> Dequantisation:
-        """Noise for columns that have no density; those without it are warned of."""
-        check_dequantize(self.dequantize, X.shape[1])
-        noise = Dequantisation.from_rows(X, self.dequantize, names)
-        self.dequantize_widths_ = noise.widths
-        return noise
+        random_state : int, RandomState instance or None, default=None
 
-    def _coordinates(self) -> Coordinates:
-        bounds = Bounds(self.bounds_, self.bound_margins_)
-        return Coordinates(bounds, Standardisation(self.location_, self.scale_))
+        Returns
+        -------
+        frame : pandas.DataFrame or polars.DataFrame of shape (n_samples, n_features)
+            Of the library, names and types seen in fit. If that was an array, a frame of pandas
+            with columns "x0", "x1" and so on in the type of the array.
 
-    def _start(self, table: Table, proceed: bool) -> Boosting:
+        Raises
+        ------
+        ImportError
+            If the library is not installed.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.datasets import load_wine
+        >>> from skgbnf import GradientBoostedFlowDensity
+        >>> X = load_wine(as_frame=True).data[["alcohol", "proline"]].astype({"proline": int})
+        >>> model = GradientBoostedFlowDensity(flow="affine", dequantize=True).fit(X)
+        >>> model.sample_frame(2, random_state=0).dtypes.astype(str).tolist()
+        ['float64', 'int64']
+        """
+        rows = self.sample(n_samples, random_state)
+        rows = snap(rows, self.dequantize_origins_, self.dequantize_widths_)
+        names = getattr(self, "feature_names_in_", None)
+        return make_frame(rows, self.container_, self.dtypes_, names)
+
+    def _start(self, table: Table, proceed: bool, progress: Progress) -> Boosting:
         """A boosting that has no round yet, or those of the fit that is to proceed."""
         settings = training_settings(self, len(table.train.x))
+        settings = replace(settings, on_epoch=progress.epoch)
         kind = GeometricBoosting if self.objective == GEOMETRIC else Boosting
         boosting = kind(table.train, table.judge, self.objective, settings, self._seed)
         if proceed:
@@ -544,19 +538,24 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 "resume_from: the rounds in the file were fitted to other rows or weights."
             )
 
-    def _boost(self, boosting: Boosting, table: Table, deadline: float, finished: bool) -> None:
+    def _boost(
+        self, boosting: Boosting, table: Table, progress: Progress, deadline: float, finished: bool
+    ) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
         while len(boosting.stages) < self.n_estimators and not finished:
-            start = time.perf_counter()
-            if boosting.stages and start >= deadline:
+            left = deadline - time.perf_counter()
+            if boosting.stages and left <= 0:
                 break
             n_rounds = len(boosting.stages)
             offered, share = ladders(self, n_rounds, len(boosting.train.x))
-            boosting.add_round(offered, share * (deadline - start))
+            boosting.add_round(offered, share * left)
             if self.checkpoint is not None:
                 self._publish(boosting, table)
                 save(self, self.checkpoint)
-            self._report(boosting, table, time.perf_counter() - start)
+            stage = boosting.stages[-1]
+            held_out = stage.judge_score + table.judge_log_det if table.has_held_out else None
+            train = stage.train_score + table.train_log_det
+            progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
             finished = self._has_stopped(boosting)
         if boosting.judge is not boosting.train:
             boosting.truncate(boosting.best_round(self.tol))
@@ -589,39 +588,3 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 self.__dict__ = before
                 raise
         self.__dict__ = before
-
-    def _report(self, boosting: Boosting, table: Table, seconds: float) -> None:
-        if self.verbose:
-            stage = boosting.stages[-1]
-            scores = f"train {stage.train_score + table.train_log_det:.4f}"
-            if table.has_held_out:
-                scores += f", held-out {stage.judge_score + table.judge_log_det:.4f}"
-            print(
-                f"[skgbnf] round {len(boosting.stages)}/{self.n_estimators}: {scores} nats, "
-                f"{boosting.n_iter[-1]} iterations, {seconds:.1f} s"
-            )
-
-    def _mixture(self, dtype) -> FlowMixture:
-        """The fitted mixture over standardised rows, as modules of the given precision."""
-        dtype = torch.from_numpy(np.empty(0, dtype)).dtype
-        device = score_device(self.device)
-        components = [fitted.to_module(dtype, device) for fitted in self.estimators_]
-        weights = torch.from_numpy(self.staged_weights_).to(device, dtype)
-        if self.staged_log_normalizers_ is None:
-            return FlowMixture(components, weights)
-        log_normalizers = torch.from_numpy(self.staged_log_normalizers_).to(device, dtype)
-        return GeometricMixture(components, weights, log_normalizers)
-
-    def _chunked(self, X, evaluate: Callable) -> np.ndarray:
-        """Log-densities of shape (n_stages, n_samples), by chunks of rows, without gradients."""
-        check_is_fitted(self)
-        X = self._check_X(X)
-        mixture, coordinates = self._mixture(X.dtype), self._coordinates()
-        chunks = []
-        with torch.no_grad():
-            for start in range(0, len(X), _ROWS_PER_SCORE):
-                rows = X[start : start + _ROWS_PER_SCORE]
-                Z, log_det = coordinates.transform(rows, X.dtype)
-                Z = torch.from_numpy(Z).to(score_device(self.device))
-                chunks.append(evaluate(mixture, Z).cpu().numpy() + log_det.astype(X.dtype))
-        return np.concatenate(chunks, axis=1)

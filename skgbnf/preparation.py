@@ -4,13 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_array, validate_data
 
-from skgbnf.bounds import Bounds
+from skgbnf._random import derive_seed
+from skgbnf.bounds import Bounds, check_within, limits_from
+from skgbnf.dequantisation import Dequantisation
+from skgbnf.frames import describe_table
 from skgbnf.standardisation import Standardisation
 from skgbnf.training import Rows
-from skgbnf.validation import check_weights, rounded
+from skgbnf.validation import check_dequantize, check_weights, fit_device, rounded, seed_from
+
+DTYPES = [np.float64, np.float32]
+"""Precisions in which rows are kept; others become the first."""
 
 _MIN_HELD_OUT = 10
+_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,6 @@ class Coordinates:
 
     bounds: Bounds
     standardisation: Standardisation
-
-    @classmethod
-    def from_rows(cls, bounds: Bounds, X: np.ndarray, weights: np.ndarray) -> "Coordinates":
-        """Standardise rows once their bounds are mapped away."""
-        return cls(bounds, Standardisation.from_rows(bounds.transform(X)[0], weights))
 
     def transform(self, X: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
         """Rows for flows, computed in float64, then cast; log-determinant of the map at each."""
@@ -86,6 +89,80 @@ def _rows(coordinates: Coordinates, X, weights, device: torch.device) -> tuple[R
     Z = torch.from_numpy(standardisation.transform(Y)).to(device)
     rows = Rows(Z, torch.from_numpy(weights / weights.mean()).to(device))
     return rows, float(np.average(log_det, weights=weights)) + standardisation.log_det
+
+
+def fitted_coordinates(estimator) -> Coordinates:
+    """The map that the fitted attributes of a density estimator describe."""
+    bounds = Bounds(estimator.bounds_, estimator.bound_margins_)
+    return Coordinates(bounds, Standardisation(estimator.location_, estimator.scale_))
+
+
+def prepare(estimator, X, sample_weight, X_val, sample_weight_val, proceed: bool) -> Table:
+    """Validate everything that fit is given, and choose the units in which flows are trained.
+
+    Parameters
+    ----------
+    estimator : GradientBoostedFlowDensity
+        Gets the fitted attributes that describe the table.
+
+    X, sample_weight, X_val, sample_weight_val
+        As given to fit.
+
+    proceed : bool
+        Whether the fit adds to rounds that are there, in the units chosen for them.
+    """
+    device = fit_device(estimator.device)
+    given = X
+    X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=not proceed)
+    estimator.container_, estimator.dtypes_ = describe_table(given, X.shape[1])
+    X, weights = weighted_rows(X, sample_weight, "X")
+    if len(X) < 2:
+        raise ValueError("sample_weight must be positive for at least two rows, got one.")
+    if not proceed:
+        estimator._seed = seed_from(estimator.random_state)
+    names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
+    limits = limits_from(estimator.bounds, names)
+    check_within(limits, X, "X", names)
+    noise = _choose_noise(estimator, X, names)
+    bounds = _choose_bounds(estimator, limits, X, proceed)
+    X = noise.apply(X, derive_seed(estimator._seed, _NOISE_KEY))
+    if X_val is not None:
+        check_array(X_val, dtype=DTYPES, input_name="X_val")
+        X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
+        X_val, weights_val = weighted_rows(X_val, sample_weight_val, "X_val")
+        check_within(limits, X_val, "X_val", names)
+        X_val = noise.apply(X_val, derive_seed(estimator._seed, _HELD_OUT_NOISE_KEY))
+    elif sample_weight_val is not None:
+        raise ValueError("sample_weight_val was given without X_val.")
+    else:
+        seed = derive_seed(estimator._seed, _SPLIT_KEY)
+        kept, held_out = hold_out(len(X), estimator.validation_fraction, seed)
+        X_val, weights_val = X[held_out], weights[held_out]
+        X, weights = X[kept], weights[kept]
+    if not proceed:
+        standardisation = Standardisation.from_rows(bounds.transform(X)[0], weights)
+        estimator.location_, estimator.scale_ = standardisation.location, standardisation.scale
+    coordinates = fitted_coordinates(estimator)
+    return Table.from_rows(coordinates, (X, weights), (X_val, weights_val), device)
+
+
+def _choose_noise(estimator, X: np.ndarray, names: list) -> Dequantisation:
+    """Noise for columns that have no density; those without it are warned of."""
+    check_dequantize(estimator.dequantize, X.shape[1])
+    noise = Dequantisation.from_rows(X, estimator.dequantize, names)
+    estimator.dequantize_widths_, estimator.dequantize_origins_ = noise.widths, noise.origins
+    return noise
+
+
+def _choose_bounds(estimator, limits: np.ndarray, X: np.ndarray, proceed: bool) -> Bounds:
+    """Margins of the bounds by the rows, unless those of an earlier fit are to be kept."""
+    if proceed:
+        if not np.array_equal(limits, estimator.bounds_):
+            raise ValueError("bounds must be those of the rounds already fitted.")
+        return Bounds(estimator.bounds_, estimator.bound_margins_)
+    bounds = Bounds.from_rows(limits, X, estimator.dequantize_widths_)
+    estimator.bounds_, estimator.bound_margins_ = bounds.limits, bounds.margins
+    return bounds
 
 
 def weighted_rows(X: np.ndarray, sample_weight, input_name: str) -> tuple[np.ndarray, np.ndarray]:

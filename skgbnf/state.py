@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgbnf.boosting import Boosting
 from skgbnf.bounds import bounds_from_plain, bounds_to_plain, limits_from
+from skgbnf.frames import check_description, describe_table
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import FittedComponent, component_from_state, component_to_state
 from skgbnf.preparation import Table
@@ -15,7 +16,7 @@ from skgbnf.validation import check_density_parameters
 _SAVED_ARRAYS = (
     "location_", "scale_", "dequantize_widths_", "staged_weights_", "n_iter_", "gains_",
     "train_scores_", "validation_scores_", "staged_log_normalizers_", "log_normalizer_error_",
-    "bounds_", "bound_margins_",
+    "bounds_", "bound_margins_", "dequantize_origins_",
 )  # fmt: skip
 
 _OPTIONAL = {"validation_scores_", "staged_log_normalizers_", "log_normalizer_error_"}
@@ -78,6 +79,8 @@ class MixtureState:
             "parameters": self._plain_parameters(),
             "components": components,
             "seed": self._seed,
+            "container": self.container_,
+            "dtypes": list(self.dtypes_),
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
         }
         return data, arrays
@@ -132,9 +135,14 @@ class MixtureState:
         self.n_estimators_ = len(components)
         self.n_features_in_ = len(self.location_)
         self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
-        if self.bounds_ is None:  # a file from before there were any
-            self.bounds_ = limits_from(None, range(self.n_features_in_))
+        d = self.n_features_in_
+        if self.bounds_ is None:  # a file from before there were bounds and frames
+            self.bounds_ = limits_from(None, range(d))
             self.bound_margins_ = np.zeros_like(self.bounds_)
+            self.dequantize_origins_ = np.full(d, np.nan)
+        unknown = describe_table(None, d)
+        self.container_ = data.get("container", unknown[0])
+        self.dtypes_ = data.get("dtypes", unknown[1])
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
@@ -150,6 +158,7 @@ class MixtureState:
             "train_scores_": (n,), "validation_scores_": (n,), "gains_": (n,),
             "dequantize_widths_": (d,), "staged_log_normalizers_": (n,),
             "log_normalizer_error_": (1,), "bounds_": (2, d), "bound_margins_": (2, d),
+            "dequantize_origins_": (d,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -173,6 +182,7 @@ class MixtureState:
             raise ValueError("its components have different numbers of columns")
         if len(getattr(self, "feature_names_in_", range(d))) != d:
             raise ValueError("it has more or fewer feature names than columns")
+        check_description(self.container_, self.dtypes_, d)
         self._check_normalizers()
 
     def _check_normalizers(self) -> None:

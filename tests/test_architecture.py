@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
-    {"_random", "flows"},
+    {"_random", "flows", "frames", "progress"},
     {"bounds", "dequantisation", "mixture", "standardisation"},
     {"training"},
     {"objectives", "persistence"},
@@ -19,7 +19,7 @@ FLOORS = [
     {"geometric"},
     {"validation"},
     {"preparation"},
-    {"plan", "state"},
+    {"plan", "scoring", "state"},
     {"density"},
 ]
 """Rooms from the ground up; one imports only from floors below its own."""
@@ -36,6 +36,7 @@ DEPENDENCIES = {
     "joblib",
     "safetensors",
     "threadpoolctl",
+    "tqdm",
 }
 
 
