@@ -1,4 +1,4 @@
-"""Searches on existing engines: the same results whatever runs the fits, weights where asked for."""
+"""Searches on existing engines give the same results; weights go where they are asked for."""
 
 import joblib
 import numpy as np
@@ -142,11 +142,6 @@ def routing():
 @pytest.fixture
 def recording(small):
     return Recording(**small().get_params())
-
-
-def whole(model):
-    """The model itself, in a pipeline, and in a search."""
-    return {"itself": model, "pipeline": make_pipeline(StandardScaler(), model)}
 
 
 @pytest.mark.parametrize("where", ["itself", "pipeline"])
