@@ -244,6 +244,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     (150,)
     >>> model.sample(3, random_state=0).shape
     (3, 4)
+    >>> model = GradientBoostedFlowDensity(flow="affine", bounds=(0, None), dequantize=True).fit(X)
+    >>> bool((model.sample(1000, random_state=0) >= 0).all())
+    True
     """
 
     def __init__(
@@ -477,7 +480,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
         Columns of integers and booleans are rounded, columns that noise was added to are moved
         to the nearest of the values that lie on their grid, and floating-point columns keep their
-        precision. Scores of rounded rows are those of the values they were rounded to.
+        precision.
 
         Parameters
         ----------
@@ -507,7 +510,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         ['float64', 'int64']
         """
         rows = self.sample(n_samples, random_state)
-        rows = snap(rows, self.dequantize_origins_, self.dequantize_widths_)
+        rows = snap(rows, self.dequantize_origins_, self.dequantize_widths_, self.bounds_)
         names = getattr(self, "feature_names_in_", None)
         return make_frame(rows, self.container_, self.dtypes_, names)
 

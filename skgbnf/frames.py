@@ -22,6 +22,7 @@ _KNOWN = {
 }
 _INTEGER = re.compile(r"(u?int)(\d+)")
 _LARGEST_BITS = 64
+_TOLERANCE = 1e-6
 
 
 def describe_table(X, n_features: int) -> tuple[str, list[str]]:
@@ -55,8 +56,10 @@ def check_description(container: object, dtypes: object, n_features: int) -> Non
         raise ValueError(f"its types of columns are not known: {dtypes!r}")
 
 
-def snap(rows: np.ndarray, origins: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Rows with the columns that lie on a grid moved to its nearest value.
+def snap(
+    rows: np.ndarray, origins: np.ndarray, steps: np.ndarray, limits: np.ndarray
+) -> np.ndarray:
+    """Rows with the columns that lie on a grid moved to its nearest value within the bounds.
 
     Parameters
     ----------
@@ -66,11 +69,17 @@ def snap(rows: np.ndarray, origins: np.ndarray, steps: np.ndarray) -> np.ndarray
         A value of the grid of each column, NaN where there is none.
 
     steps : ndarray of shape (n_features,)
+
+    limits : ndarray of shape (2, n_features)
+        Lower and upper bounds.
     """
     rows = rows.copy()
     on_grid = np.isfinite(origins) & (steps > 0)
     origins, steps = origins[on_grid], steps[on_grid]
-    rows[:, on_grid] = origins + np.round((rows[:, on_grid] - origins) / steps) * steps
+    lowest, highest = (limits[:, on_grid] - origins) / steps
+    n_steps = np.round((rows[:, on_grid] - origins) / steps)
+    n_steps = n_steps.clip(np.ceil(lowest - _TOLERANCE), np.floor(highest + _TOLERANCE))
+    rows[:, on_grid] = origins + n_steps * steps
     return rows
 
 

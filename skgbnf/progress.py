@@ -93,9 +93,15 @@ class Bars(Progress):
     """
 
     def __init__(self, bar, n_rounds: int, n_done: int, log_det: float) -> None:
-        self._rounds = bar(total=n_rounds, initial=n_done, desc="rounds", dynamic_ncols=True)
-        self._epochs = bar(total=1, desc="epochs", dynamic_ncols=True, leave=False)
+        self._bar, self._n_rounds, self._n_done = bar, n_rounds, n_done
         self._log_det = log_det
+
+    def __enter__(self) -> "Bars":
+        self._rounds = self._bar(
+            total=self._n_rounds, initial=self._n_done, desc="rounds", dynamic_ncols=True
+        )
+        self._epochs = self._bar(total=1, desc="epochs", dynamic_ncols=True, leave=False)
+        return self
 
     def epoch(self, n_iter: int, max_iter: int, score: float) -> None:
         if n_iter <= self._epochs.n or max_iter != self._epochs.total:

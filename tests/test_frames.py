@@ -151,9 +151,11 @@ def test_integers_stay_within_their_range(dtype, values):
 
 
 def test_values_are_moved_to_the_nearest_of_their_grid():
-    rows = np.array([[0.9, 0.9, 0.9], [-7.7, -7.7, -7.7]])
-    snapped = snap(rows, np.array([0.25, np.nan, 0.0]), np.array([0.5, 0.5, 0.0]))
-    np.testing.assert_allclose(snapped, [[0.75, 0.9, 0.9], [-7.75, -7.7, -7.7]])
+    rows = np.array([[0.9, 0.9, 0.9, 0.9], [-7.7, -7.7, -7.7, -7.7]])
+    limits = np.array([[-np.inf, -8.0, -np.inf, -7.6], [np.inf, np.inf, 0.0, 0.8]])
+    origins, steps = np.array([0.25, np.nan, 0.0, 0.0]), np.array([0.5, 0.5, 0.0, 0.1])
+    snapped = snap(rows, origins, steps, limits)
+    np.testing.assert_allclose(snapped, [[0.75, 0.9, 0.9, 0.8], [-7.75, -7.7, -7.7, -7.6]])
 
 
 def test_types_that_cannot_be_given_back_are_float64():
