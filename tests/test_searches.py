@@ -147,6 +147,8 @@ def recording(small):
 @pytest.mark.parametrize("where", ["itself", "pipeline"])
 def test_weights_reach_fit_and_score_of_a_search(routing, recording, table2, where):
     model = recording.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+    if where == "pipeline" and sklearn.__version__.startswith("1.6."):
+        pytest.skip("scikit-learn 1.6 does not route what the score of a pipeline is to pass on")
     scaler = StandardScaler().set_fit_request(sample_weight=False)
     estimator = model if where == "itself" else make_pipeline(scaler, model)
     weights = np.arange(1.0, len(table2) + 1)
