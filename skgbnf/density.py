@@ -2,40 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting
-from skgbnf.dequantisation import Dequantisation
-from skgbnf.geometric import GeometricBoosting, GeometricMixture
-from skgbnf.mixture import FlowMixture
+from skgbnf.frames import make_frame, snap
+from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
-from skgbnf.persistence import FittedComponent, load, persistent, save
+from skgbnf.persistence import load, persistent, save
 from skgbnf.plan import first_families, ladders, training_settings
-from skgbnf.standardisation import Standardisation
+from skgbnf.preparation import Table, fitted_coordinates, prepare
+from skgbnf.progress import Progress, make_progress
+from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
-from skgbnf.training import Rows
-from skgbnf.validation import (
-    check_density_parameters,
-    check_dequantize,
-    check_integer,
-    check_weights,
-    fit_device,
-    rounded,
-    score_device,
-    seed_from,
-)
-
-_MIN_HELD_OUT = 10
-_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
-_DTYPES = [np.float64, np.float32]
-_ROWS_PER_SCORE = 200_000
+from skgbnf.validation import check_density_parameters, check_integer, check_weights, seed_from
 
 
 @persistent
@@ -142,6 +127,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         repeat amid others that lie on no grid, these alone are spread, over a twentieth of the
         standard deviation.
 
+    bounds : dict, pair of array-like or None, default=None
+        Intervals that columns cannot leave: ``{"age": (0, None), 3: (0, 1)}`` by name or position
+        of a column, None for no bound, or two arrays of the lower and the upper bounds of all
+        columns, -inf and inf for none. Flows are trained on the logarithm of the distance from
+        the bound, or on that of the ratio of both distances. `fit` refuses rows outside, their
+        score is -inf, and no sample lies there. Rows on a bound are inside. Where noise is added
+        to a column, a value on the bound keeps the whole of its step, half of which lies outside;
+        samples from there are folded inwards.
+
     warm_start : bool, default=False
         Whether `fit` adds rounds to those already fitted, up to `n_estimators`, and leaves the
         earlier components as they are.
@@ -157,7 +151,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Governs `fit`: the same integer gives the same model, bit for bit, on one machine.
 
     verbose : int, default=0
-        Whether to print a line for each round.
+        0 prints nothing. 1 shows bars for rounds and epochs on a terminal where tqdm is
+        installed, and otherwise prints a line for each round; both tell log-likelihoods and the
+        time left. 2 prints a line for each epoch too.
 
     Attributes
     ----------
@@ -202,8 +198,25 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     dequantize_widths_ : ndarray of shape (n_features_in_,)
         Widths of the noise that was added, in units of X; 0 where there was none.
 
+    bounds_ : ndarray of shape (2, n_features_in_)
+        Lower and upper bounds of the columns, -inf and inf for none.
+
+    bound_margins_ : ndarray of shape (2, n_features_in_)
+        How far outside of them their maps go to infinity: half the width of the noise, or else a
+        tenth of the smallest distance of a training row from the bound.
+
+    dequantize_origins_ : ndarray of shape (n_features_in_,)
+        A value of the grid of each column that was spread over its step; NaN for other columns.
+
+    container_ : {"numpy", "pandas", "polars"}
+        Library of the table seen in fit.
+
+    dtypes_ : list of str
+        Types of its columns.
+
     location_, scale_ : ndarrays of shape (n_features_in_,)
-        Mean and standard deviation by which rows are standardised, in units of X.
+        Mean and standard deviation by which rows are standardised, in units of X; of columns
+        with bounds after their map.
 
     n_features_in_ : int
         Number of columns seen in fit.
@@ -231,6 +244,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     (150,)
     >>> model.sample(3, random_state=0).shape
     (3, 4)
+    >>> model = GradientBoostedFlowDensity(flow="affine", bounds=(0, None), dequantize=True).fit(X)
+    >>> bool((model.sample(1000, random_state=0) >= 0).all())
+    True
     """
 
     def __init__(
@@ -253,6 +269,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_iter_no_change=2,
         tol=1e-4,
         dequantize="auto",
+        bounds=None,
         warm_start=False,
         checkpoint=None,
         device="cpu",
@@ -276,6 +293,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.dequantize = dequantize
+        self.bounds = bounds
         self.warm_start = warm_start
         self.checkpoint = checkpoint
         self.device = device
@@ -336,7 +354,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             If many training steps had a loss that was not finite.
         """
         before = self.__dict__.copy()
-        start, boosting = time.perf_counter(), None
+        start, boosting, table = time.perf_counter(), None, None
         try:
             check_density_parameters(self)
             resumed = resume_from is not None
@@ -346,19 +364,24 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 self._check_savable()
             given = X, sample_weight, X_val, sample_weight_val
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
-            train, judge = self._check_rows(*given, proceed)
-            boosting = self._start(train, judge, proceed)
+            table = prepare(self, *given, proceed)
+            n_done = self.n_estimators_ if proceed else 0
+            seconds = self.max_time or math.inf
+            progress = make_progress(
+                self.verbose, self.n_estimators, n_done, table.judge_log_det, seconds
+            )
+            boosting = self._start(table, proceed, progress)
             if resumed:
-                self._check_resumed(boosting)
+                self._check_resumed(boosting, table)
             # The tensors of a training step are small: more threads cost more than they give,
             # many times more where the machine is busy.
             limits = threadpool_limits(limits=1, user_api="openmp")
-            with limits, torch.inference_mode(False), torch.enable_grad():
+            with progress, limits, torch.inference_mode(False), torch.enable_grad():
                 finished = resumed and self._has_stopped(boosting)
-                self._boost(boosting, start + (self.max_time or math.inf), finished)
-            self._publish(boosting)
+                self._boost(boosting, table, progress, start + seconds, finished)
+            self._publish(boosting, table)
         except BaseException as error:
-            self._recover(error, boosting, before)
+            self._recover(error, boosting, table, before)
             raise
         return self
 
@@ -368,11 +391,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            A memory map may be larger than memory. A dask array is scored lazily, block by block.
 
         Returns
         -------
-        log_density : ndarray of shape (n_samples,)
-            In nats, with respect to the units of X; float32 if X is, otherwise float64.
+        log_density : ndarray, or dask array if X is one, of shape (n_samples,)
+            In nats, with respect to the units of X; float32 if X is, otherwise float64. Finite,
+            but -inf for rows outside `bounds`.
 
         Raises
         ------
@@ -382,7 +407,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         ValueError
             If X is not a finite numeric table with the columns seen in fit.
         """
-        return self._chunked(X, lambda mixture, Z: mixture.log_prob(Z)[None])[0]
+        check_is_fitted(self)
+        if is_lazy(X):
+            return score_lazily(self, X)
+        return log_densities(self, X, lambda mixture, Z: mixture.log_prob(Z)[None])[0]
 
     def staged_score_samples(self, X):
         """Log-density of each row after each round.
@@ -397,7 +425,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             In nats, under the mixture of the first round, of the first two, and so on; the last
             is what :meth:`score_samples` returns.
         """
-        yield from self._chunked(X, lambda mixture, Z: torch.stack([*mixture.staged_log_prob(Z)]))
+        check_is_fitted(self)
+        yield from log_densities(
+            self, X, lambda mixture, Z: torch.stack([*mixture.staged_log_prob(Z)])
+        )
 
     def score(self, X, y=None, sample_weight=None):
         """Weighted mean log-density of the rows.
@@ -419,7 +450,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         score : float
             In nats per row; higher is better.
         """
-        scores = self.score_samples(X)
+        scores = np.asarray(self.score_samples(X))
         weights = check_weights(sample_weight, len(scores))
         return float(np.average(scores.astype(np.float64), weights=weights))
 
@@ -440,75 +471,55 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
-        Z = self._mixture(np.float64).sample(int(n_samples), seed_from(random_state))
-        return self._standardisation().inverse_transform(Z.cpu().numpy())
+        mixture = fitted_mixture(self, np.dtype(np.float64))
+        Z = mixture.sample(int(n_samples), seed_from(random_state))
+        return fitted_coordinates(self).inverse_transform(Z.cpu().numpy())
 
-    def _check_rows(
-        self, X, sample_weight, X_val, sample_weight_val, proceed: bool
-    ) -> tuple[Rows, Rows]:
-        """Validate everything that fit is given; return rows to learn from and to judge by."""
-        device = fit_device(self.device)
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2, reset=not proceed)
-        weights = rounded(check_weights(sample_weight, len(X)))
-        X, weights = X[weights > 0], weights[weights > 0]
-        if len(X) < 2:
-            raise ValueError("sample_weight must be positive for at least two rows, got one.")
-        if not proceed:
-            self._seed = seed_from(self.random_state)
-        noise = self._dequantisation(X)
-        X = noise.apply(X, derive_seed(self._seed, _NOISE_KEY))
-        if X_val is None:
-            if sample_weight_val is not None:
-                raise ValueError("sample_weight_val was given without X_val.")
-            X, weights, X_val, weights_val = self._split(X, weights)
-        else:
-            check_array(X_val, dtype=_DTYPES, input_name="X_val")
-            X_val = self._check_X(X_val)
-            weights_val = check_weights(sample_weight_val, len(X_val), "sample_weight_val")
-            weights_val = rounded(weights_val)
-            X_val, weights_val = X_val[weights_val > 0], weights_val[weights_val > 0]
-            X_val = noise.apply(X_val, derive_seed(self._seed, _HELD_OUT_NOISE_KEY))
-        if not proceed:
-            standardisation = Standardisation.from_rows(X, weights)
-            self.location_, self.scale_ = standardisation.location, standardisation.scale
-        train = self._rows(X, weights, device)
-        return train, self._rows(X_val, weights_val, device) if len(X_val) else train
+    def sample_frame(self, n_samples=1, random_state=None):
+        """Draw rows as a data frame like the one seen in fit.
 
-    def _check_X(self, X) -> np.ndarray:
-        return validate_data(self, X, dtype=_DTYPES, reset=False)
+        Columns of integers and booleans are rounded, columns that noise was added to are moved
+        to the nearest of the values that lie on their grid, and floating-point columns keep their
+        precision.
 
-    def _split(self, X, weights) -> tuple[np.ndarray, ...]:
-        """Set rows aside at random; none if there are too few."""
-        fraction = self.validation_fraction or 0.0
-        n_held_out = min(max(round(fraction * len(X)), _MIN_HELD_OUT), len(X) // 3)
-        if not fraction:
-            n_held_out = 0
-        rng = np.random.default_rng(derive_seed(self._seed, _SPLIT_KEY))
-        order = rng.permutation(len(X))
-        held_out, kept = order[:n_held_out], order[n_held_out:]
-        return X[kept], weights[kept], X[held_out], weights[held_out]
+        Parameters
+        ----------
+        n_samples : int, default=1
 
-    def _dequantisation(self, X) -> Dequantisation:
-        """Noise for columns that have no density; those without it are warned of."""
-        check_dequantize(self.dequantize, X.shape[1])
-        names = getattr(self, "feature_names_in_", np.arange(X.shape[1])).tolist()
-        noise = Dequantisation.from_rows(X, self.dequantize, names)
-        self.dequantize_widths_ = noise.widths
-        return noise
+        random_state : int, RandomState instance or None, default=None
 
-    def _standardisation(self) -> Standardisation:
-        return Standardisation(self.location_, self.scale_)
+        Returns
+        -------
+        frame : pandas.DataFrame or polars.DataFrame of shape (n_samples, n_features)
+            Of the library, names and types seen in fit. If that was an array, a frame of pandas
+            with columns "x0", "x1" and so on in the type of the array.
 
-    def _rows(self, X, weights, device) -> Rows:
-        Z = torch.from_numpy(self._standardisation().transform(X)).to(device)
-        shares = weights / weights.mean()
-        return Rows(Z, torch.from_numpy(shares).to(device))
+        Raises
+        ------
+        ImportError
+            If the library is not installed.
 
-    def _start(self, train: Rows, judge: Rows, proceed: bool) -> Boosting:
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.datasets import load_wine
+        >>> from skgbnf import GradientBoostedFlowDensity
+        >>> X = load_wine(as_frame=True).data[["alcohol", "proline"]].astype({"proline": int})
+        >>> model = GradientBoostedFlowDensity(flow="affine", dequantize=True).fit(X)
+        >>> model.sample_frame(2, random_state=0).dtypes.astype(str).tolist()
+        ['float64', 'int64']
+        """
+        rows = self.sample(n_samples, random_state)
+        rows = snap(rows, self.dequantize_origins_, self.dequantize_widths_, self.bounds_)
+        names = getattr(self, "feature_names_in_", None)
+        return make_frame(rows, self.container_, self.dtypes_, names)
+
+    def _start(self, table: Table, proceed: bool, progress: Progress) -> Boosting:
         """A boosting that has no round yet, or those of the fit that is to proceed."""
-        settings = training_settings(self, len(train.x))
+        settings = training_settings(self, len(table.train.x))
+        settings = replace(settings, on_epoch=progress.epoch)
         kind = GeometricBoosting if self.objective == GEOMETRIC else Boosting
-        boosting = kind(train, judge, self.objective, settings, self._seed)
+        boosting = kind(table.train, table.judge, self.objective, settings, self._seed)
         if proceed:
             if self.n_estimators < self.n_estimators_:
                 raise ValueError(
@@ -517,32 +528,37 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 )
             earlier = zip(self.estimators_, self.n_iter_, self.gains_, strict=True)
             for fitted, n_iter, gain in earlier:
-                module = fitted.to_module(fitted.dtype, train.x.device)
+                module = fitted.to_module(fitted.dtype, table.train.x.device)
                 boosting.append(fitted.architecture, module, int(n_iter), float(gain))
         return boosting
 
-    def _check_resumed(self, boosting: Boosting) -> None:
+    def _check_resumed(self, boosting: Boosting, table: Table) -> None:
         """Raise unless the rounds of a file score the rows of this fit as they did before."""
-        scores = [s.train_score + self._standardisation().log_det for s in boosting.stages]
+        scores = [s.train_score + table.train_log_det for s in boosting.stages]
         # Rounding differs from machine to machine.
         if not np.allclose(scores, self.train_scores_, rtol=1e-6, atol=1e-6):
             raise ValueError(
                 "resume_from: the rounds in the file were fitted to other rows or weights."
             )
 
-    def _boost(self, boosting: Boosting, deadline: float, finished: bool) -> None:
+    def _boost(
+        self, boosting: Boosting, table: Table, progress: Progress, deadline: float, finished: bool
+    ) -> None:
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
         while len(boosting.stages) < self.n_estimators and not finished:
-            start = time.perf_counter()
-            if boosting.stages and start >= deadline:
+            left = deadline - time.perf_counter()
+            if boosting.stages and left <= 0:
                 break
             n_rounds = len(boosting.stages)
             offered, share = ladders(self, n_rounds, len(boosting.train.x))
-            boosting.add_round(offered, share * (deadline - start))
+            boosting.add_round(offered, share * left)
             if self.checkpoint is not None:
-                self._publish(boosting)
+                self._publish(boosting, table)
                 save(self, self.checkpoint)
-            self._report(boosting, time.perf_counter() - start)
+            stage = boosting.stages[-1]
+            held_out = stage.judge_score + table.judge_log_det if table.has_held_out else None
+            train = stage.train_score + table.train_log_det
+            progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
             finished = self._has_stopped(boosting)
         if boosting.judge is not boosting.train:
             boosting.truncate(boosting.best_round(self.tol))
@@ -557,75 +573,21 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         stopped = boosting.gains[-1] <= self.tol or n_stale >= self.n_iter_no_change
         return stopped and boosting.judge is not boosting.train
 
-    def _recover(self, error: BaseException, boosting: Boosting | None, before: dict) -> None:
+    def _recover(
+        self,
+        error: BaseException,
+        boosting: Boosting | None,
+        table: Table | None,
+        before: dict,
+    ) -> None:
         """After Ctrl-C keep the finished rounds; otherwise go back to the state before `fit`."""
         if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
             try:
                 if self.fine_tune:
                     boosting.refit_stages()
-                self._publish(boosting)
+                self._publish(boosting, table)
                 return
             except BaseException:
                 self.__dict__ = before
                 raise
         self.__dict__ = before
-
-    def _report(self, boosting: Boosting, seconds: float) -> None:
-        if self.verbose:
-            stage, log_det = boosting.stages[-1], self._standardisation().log_det
-            scores = f"train {stage.train_score + log_det:.4f}"
-            if boosting.judge is not boosting.train:
-                scores += f", held-out {stage.judge_score + log_det:.4f}"
-            print(
-                f"[skgbnf] round {len(boosting.stages)}/{self.n_estimators}: {scores} nats, "
-                f"{boosting.n_iter[-1]} iterations, {seconds:.1f} s"
-            )
-
-    def _publish(self, boosting: Boosting) -> None:
-        """Turn the finished rounds into fitted attributes."""
-        boosting.truncate(len(boosting.stages))
-        log_det, n_rounds = self._standardisation().log_det, len(boosting.stages)
-        self.estimators_ = [
-            FittedComponent.from_module(*pair)
-            for pair in zip(boosting.architectures, boosting.components, strict=True)
-        ]
-        self.staged_weights_ = np.zeros((n_rounds, n_rounds))
-        for i, stage in enumerate(boosting.stages):
-            self.staged_weights_[i, : i + 1] = stage.weights.cpu().numpy()
-        self.estimator_weights_ = self.staged_weights_[-1].copy()
-        self.n_estimators_ = n_rounds
-        self.n_iter_ = np.array(boosting.n_iter)
-        self.gains_ = np.array(boosting.gains)
-        self.train_scores_ = log_det + np.array([s.train_score for s in boosting.stages])
-        self.staged_log_normalizers_ = self.log_normalizer_error_ = None
-        if isinstance(boosting, GeometricBoosting):
-            self.staged_log_normalizers_ = np.array([s.log_normalizer for s in boosting.stages])
-            self.log_normalizer_error_ = boosting.stages[-1].log_normalizer_error
-        self.validation_scores_ = None
-        if boosting.judge is not boosting.train:
-            self.validation_scores_ = log_det + np.array([s.judge_score for s in boosting.stages])
-
-    def _mixture(self, dtype) -> FlowMixture:
-        """The fitted mixture over standardised rows, as modules of the given precision."""
-        dtype = torch.from_numpy(np.empty(0, dtype)).dtype
-        device = score_device(self.device)
-        components = [fitted.to_module(dtype, device) for fitted in self.estimators_]
-        weights = torch.from_numpy(self.staged_weights_).to(device, dtype)
-        if self.staged_log_normalizers_ is None:
-            return FlowMixture(components, weights)
-        log_normalizers = torch.from_numpy(self.staged_log_normalizers_).to(device, dtype)
-        return GeometricMixture(components, weights, log_normalizers)
-
-    def _chunked(self, X, evaluate: Callable) -> np.ndarray:
-        """Log-densities of shape (n_stages, n_samples), by chunks of rows, without gradients."""
-        check_is_fitted(self)
-        X = self._check_X(X)
-        mixture, standardisation = self._mixture(X.dtype), self._standardisation()
-        chunks = []
-        with torch.no_grad():
-            for start in range(0, len(X), _ROWS_PER_SCORE):
-                Z = standardisation.transform(X[start : start + _ROWS_PER_SCORE], X.dtype)
-                Z = torch.from_numpy(Z).to(score_device(self.device))
-                chunks.append(evaluate(mixture, Z).cpu().numpy())
-        log_det = X.dtype.type(standardisation.log_det)
-        return np.concatenate(chunks, axis=1) + log_det

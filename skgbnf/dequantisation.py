@@ -32,10 +32,14 @@ class Dequantisation:
 
     atoms : tuple of ndarrays
         For each column the values that are spread; empty where all rows of the column are.
+
+    origins : ndarray of shape (n_features,)
+        A value of the grid whose step is the width; NaN where values lie on none.
     """
 
     widths: np.ndarray
     atoms: tuple[np.ndarray, ...]
+    origins: np.ndarray
 
     @classmethod
     def from_rows(cls, X: np.ndarray, dequantize, names: Sequence) -> "Dequantisation":
@@ -57,7 +61,7 @@ class Dequantisation:
         empty = np.empty(0)
         if not isinstance(dequantize, str | bool | np.bool_):
             widths = np.broadcast_to(np.asarray(dequantize, dtype=np.float64), len(columns)).copy()
-            return cls(widths, (empty,) * len(columns))
+            return cls(widths, (empty,) * len(columns), np.full(len(columns), np.nan))
         coarse = [column.coarse for column in columns]
         if dequantize is not True:
             _warn_of_atoms([n for n, c in zip(names, coarse, strict=True) if c], bool(dequantize))
@@ -67,7 +71,9 @@ class Dequantisation:
             chosen = [dequantize and column.repeats for column in columns]
         widths = np.array([c.width if use else 0.0 for c, use in zip(columns, chosen, strict=True)])
         atoms = tuple(c.atoms if use else empty for c, use in zip(columns, chosen, strict=True))
-        return cls(widths, atoms)
+        on_grid = [use and not len(c.atoms) for c, use in zip(columns, chosen, strict=True)]
+        origins = np.where(on_grid, [column.smallest for column in columns], np.nan)
+        return cls(widths, atoms, origins)
 
     def apply(self, X: np.ndarray, seed: int) -> np.ndarray:
         """Rows with noise centred on the values that they had; X itself if there is none."""
@@ -95,22 +101,23 @@ class _Column:
     coarse: bool
     width: float
     atoms: np.ndarray
+    smallest: float
 
     @classmethod
     def from_values(cls, values: np.ndarray) -> "_Column":
         values = values.astype(np.float64)
         distinct, counts = np.unique(values, return_counts=True)
         if len(distinct) == 1:
-            return cls(True, False, False, 0.0, distinct)
+            return cls(True, False, False, 0.0, distinct, distinct[0])
         repeats = bool(counts.max() > 1)
         large = counts >= max(_LARGE_SHARE * len(values), _FEWEST_REPEATS)
         step = _step(distinct) if repeats else 0.0
         if step:
-            return cls(False, repeats, bool(large.any()), step, np.empty(0))
+            return cls(False, repeats, bool(large.any()), step, np.empty(0), distinct[0])
         atoms = distinct[large] if large.any() else distinct[counts > 1]
         half = max(np.abs(distinct[[0, -1]]).max(), np.finfo(np.float64).tiny)
         width = _ATOM_WIDTH * float((values / half).std() * half)
-        return cls(False, repeats, bool(large.any()), width, atoms)
+        return cls(False, repeats, bool(large.any()), width, atoms, distinct[0])
 
 
 def _step(distinct: np.ndarray) -> float:

@@ -1,16 +1,22 @@
-"""A fitted mixture estimator as plain data and arrays, and back."""
+"""What a fitted mixture estimator holds: taken from boosting, put into a file and back."""
 
 import os
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skgbnf.boosting import Boosting
+from skgbnf.bounds import bounds_from_plain, bounds_to_plain, limits_from
+from skgbnf.frames import check_description, describe_table
+from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import FittedComponent, component_from_state, component_to_state
+from skgbnf.preparation import Table
 from skgbnf.validation import check_density_parameters
 
 _SAVED_ARRAYS = (
     "location_", "scale_", "dequantize_widths_", "staged_weights_", "n_iter_", "gains_",
     "train_scores_", "validation_scores_", "staged_log_normalizers_", "log_normalizer_error_",
+    "bounds_", "bound_margins_", "dequantize_origins_",
 )  # fmt: skip
 
 _OPTIONAL = {"validation_scores_", "staged_log_normalizers_", "log_normalizer_error_"}
@@ -44,6 +50,32 @@ class MixtureState:
             state["estimators_"] = [*map(FittedComponent.from_plain, state["estimators_"])]
         super().__setstate__(state)
 
+    def _publish(self, boosting: Boosting, table: Table) -> None:
+        """Turn the finished rounds into fitted attributes."""
+        boosting.truncate(len(boosting.stages))
+        n_rounds = len(boosting.stages)
+        self.estimators_ = [
+            FittedComponent.from_module(*pair)
+            for pair in zip(boosting.architectures, boosting.components, strict=True)
+        ]
+        self.staged_weights_ = np.zeros((n_rounds, n_rounds))
+        for i, stage in enumerate(boosting.stages):
+            self.staged_weights_[i, : i + 1] = stage.weights.cpu().numpy()
+        self.estimator_weights_ = self.staged_weights_[-1].copy()
+        self.n_estimators_ = n_rounds
+        self.n_iter_ = np.array(boosting.n_iter)
+        self.gains_ = np.array(boosting.gains)
+        learned = [stage.train_score for stage in boosting.stages]
+        judged = [stage.judge_score for stage in boosting.stages]
+        self.train_scores_ = table.train_log_det + np.array(learned)
+        self.validation_scores_ = None
+        if table.has_held_out:
+            self.validation_scores_ = table.judge_log_det + np.array(judged)
+        self.staged_log_normalizers_ = self.log_normalizer_error_ = None
+        if isinstance(boosting, GeometricBoosting):
+            self.staged_log_normalizers_ = np.array([s.log_normalizer for s in boosting.stages])
+            self.log_normalizer_error_ = boosting.stages[-1].log_normalizer_error
+
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
         check_is_fitted(self)
@@ -60,6 +92,8 @@ class MixtureState:
             "parameters": self._plain_parameters(),
             "components": components,
             "seed": self._seed,
+            "container": self.container_,
+            "dtypes": list(self.dtypes_),
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
         }
         return data, arrays
@@ -76,7 +110,9 @@ class MixtureState:
             raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
 
     def _plain_parameters(self) -> dict:
-        return {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        parameters = self.get_params(deep=False)
+        bounds = bounds_to_plain(parameters.pop("bounds"))
+        return {**{name: _plain(value) for name, value in parameters.items()}, "bounds": bounds}
 
     def _adopt(self, earlier: "MixtureState") -> None:
         """Take the fitted rounds of another estimator, if its parameters allow for it."""
@@ -98,6 +134,7 @@ class MixtureState:
         for name in ("flow", "init", "hidden_layer_sizes"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
+        parameters["bounds"] = bounds_from_plain(parameters.get("bounds"))
         self = cls(**parameters)
         check_density_parameters(self)
         components = data["components"]
@@ -111,6 +148,14 @@ class MixtureState:
         self.n_estimators_ = len(components)
         self.n_features_in_ = len(self.location_)
         self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
+        d = self.n_features_in_
+        if self.bounds_ is None:  # a file from before there were bounds and frames
+            self.bounds_ = limits_from(None, range(d))
+            self.bound_margins_ = np.zeros_like(self.bounds_)
+            self.dequantize_origins_ = np.full(d, np.nan)
+        unknown = describe_table(None, d)
+        self.container_ = data.get("container", unknown[0])
+        self.dtypes_ = data.get("dtypes", unknown[1])
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
@@ -125,7 +170,8 @@ class MixtureState:
             "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
             "train_scores_": (n,), "validation_scores_": (n,), "gains_": (n,),
             "dequantize_widths_": (d,), "staged_log_normalizers_": (n,),
-            "log_normalizer_error_": (1,),
+            "log_normalizer_error_": (1,), "bounds_": (2, d), "bound_margins_": (2, d),
+            "dequantize_origins_": (d,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -142,10 +188,14 @@ class MixtureState:
             np.isfinite(self.location_).all() and np.isfinite(scale).all() and (scale > 0).all()
         ):
             raise ValueError("its location or scale is not finite, or a scale is not positive")
+        margins = self.bound_margins_[np.isfinite(self.bounds_)]
+        if not ((self.bounds_[0] < self.bounds_[1]).all() and (margins > 0).all()):
+            raise ValueError("its bounds or their margins are none")
         if any(fitted.architecture.n_features != d for fitted in self.estimators_):
             raise ValueError("its components have different numbers of columns")
         if len(getattr(self, "feature_names_in_", range(d))) != d:
             raise ValueError("it has more or fewer feature names than columns")
+        check_description(self.container_, self.dtypes_, d)
         self._check_normalizers()
 
     def _check_normalizers(self) -> None:

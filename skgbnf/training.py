@@ -8,6 +8,7 @@ import copy
 import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,6 +79,10 @@ class Objective(Protocol):
         """
 
 
+def _tell_nobody(n_iter: int, max_iter: int, score: float) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Settings:
     """How long and how fast a component is trained.
@@ -94,12 +99,16 @@ class Settings:
     seconds : float, default=inf
         Wall time. The schedule of the learning rate ends with whichever ends first, this or the
         epochs.
+
+    on_epoch : callable ``(n_iter, max_iter, score)``
+        Told of each epoch, or EM iteration, and the best score so far.
     """
 
     max_iter: int
     batch_size: int
     learning_rate: float
     seconds: float = math.inf
+    on_epoch: Callable[[int, int, float], None] = _tell_nobody
 
 
 def fits_by_em(component: LazyDistribution) -> bool:
@@ -181,6 +190,7 @@ def _fit_by_em(component, objective: Objective, settings: Settings, seed: int) -
         n_iter += 1
         before, log_g = log_g, _em_step(component, objective, train.x, log_g, slice(None))
         best.update()
+        settings.on_epoch(n_iter, _EM_STEPS, best.score)
         if train.mean((log_g - before).abs()) < _EM_TOL:
             break
     best.restore()
@@ -246,6 +256,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
             if not healthy:
                 break
         n_stale = 0 if healthy and best.update() else n_stale + 1
+        settings.on_epoch(n_iter, settings.max_iter, best.score)
         if progress >= 1:
             break
         if healthy and n_stale < _PATIENCE:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skgbnf.bounds import check_bounds
 from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES
 from skgbnf.objectives import GEOMETRIC, OBJECTIVES
 
@@ -160,6 +161,7 @@ def check_density_parameters(estimator) -> None:
     check_real("tol", estimator.tol, 0, math.inf, open_low=False)
     check_flag("warm_start", estimator.warm_start)
     check_dequantize(estimator.dequantize)
+    check_bounds(estimator.bounds)
     check_path("checkpoint", estimator.checkpoint)
     check_device(estimator.device)
     if not isinstance(estimator.verbose, bool | np.bool_):

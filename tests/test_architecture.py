@@ -11,14 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
-    {"_random", "flows"},
-    {"dequantisation", "mixture", "standardisation"},
+    {"_random", "flows", "frames", "progress"},
+    {"bounds", "dequantisation", "mixture", "standardisation"},
     {"training"},
     {"objectives", "persistence"},
     {"boosting"},
     {"geometric"},
     {"validation"},
-    {"plan", "state"},
+    {"preparation"},
+    {"plan", "scoring", "state"},
     {"density", "plotting"},
     {"delegation"},
     {"classification", "outliers"},
@@ -38,6 +39,7 @@ DEPENDENCIES = {
     "safetensors",
     "threadpoolctl",
     "matplotlib",
+    "tqdm",
 }
 
 

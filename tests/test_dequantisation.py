@@ -52,7 +52,7 @@ def test_an_atom_among_values_on_no_grid_is_spread_alone(scale):
 
 def test_noise_is_uniform_centred_and_of_the_width():
     X = np.zeros((20_000, 1))
-    moved = Dequantisation(np.array([3.0]), (np.empty(0),)).apply(X, seed=1)
+    moved = Dequantisation(np.array([3.0]), (np.empty(0),), np.array([np.nan])).apply(X, seed=1)
     assert np.abs(moved).max() <= 1.5
     # Standard errors of mean and variance of 20,000 draws are 0.006 and 0.005.
     assert moved.mean() == pytest.approx(0.0, abs=0.03)

@@ -89,13 +89,17 @@ PARAMETERS = st.fixed_dictionaries(
     layout=st.sampled_from(sorted(LAYOUTS)),
     dtype=st.sampled_from([np.float64, np.float32]),
     weighted=st.booleans(),
+    bounded=st.sampled_from(["no", "below", "on both sides"]),
 )
-def test_every_fit_gives_a_sound_density(X, parameters, layout, dtype, weighted):
+def test_every_fit_gives_a_sound_density(X, parameters, layout, dtype, weighted, bounded):
     with np.errstate(over="ignore"):
         X = X.astype(dtype)
     given_X = LAYOUTS[layout](X)
     weights = np.linspace(0, 2, len(X)) if weighted and len(X) > 3 else None
     model = GradientBoostedFlowDensity(**parameters)
+    lower, upper = X.min(axis=0), X.max(axis=0) + 1.0
+    if bounded != "no":
+        model.set_params(bounds=(lower, None if bounded == "below" else upper))
     if parameters["objective"] != "geometric":
         model.set_params(fine_tune=len(X) % 2)
     with degenerate_data_allowed():
@@ -115,6 +119,8 @@ def test_every_fit_gives_a_sound_density(X, parameters, layout, dtype, weighted)
     rows = model.sample(20, random_state=1)
     assert rows.shape == (20, X.shape[1])
     assert np.isfinite(rows).all()
+    assert bounded == "no" or (rows >= lower).all()
+    assert bounded != "on both sides" or (rows <= upper).all()
     with tempfile.TemporaryDirectory() as folder:
         skgbnf.save(model, f"{folder}/model")
         loaded = skgbnf.load(f"{folder}/model")

@@ -1,0 +1,255 @@
+r"""Columns that cannot leave an interval, mapped onto the whole line before they are standardised.
+
+With :math:`a` and :math:`b` the bounds, moved outwards by a small margin:
+
+====================  ====================================  =================================
+bounds                map                                   log-derivative
+====================  ====================================  =================================
+:math:`x > a`         :math:`\log(x - a)`                   :math:`-\log(x - a)`
+:math:`x < b`         :math:`-\log(b - x)`                  :math:`-\log(b - x)`
+:math:`a < x < b`     :math:`\log(x - a) - \log(b - x)`     :math:`\log(b - a) - \log(x - a)
+                                                            - \log(b - x)`
+====================  ====================================  =================================
+
+The margin keeps rows that lie on a bound from being mapped to infinity. It is half the width of
+the noise where noise was added to a column, so that a value on the bound keeps the whole of its
+step, and otherwise a tenth of the smallest distance of a row from the bound.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+from scipy.special import expit
+
+_MARGIN_SHARE = 0.1
+_NEAREST_SHARE = 1e-9
+_LARGEST_EXPONENT = 700.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of each column, and the maps that they give rise to, in float64.
+
+    Attributes
+    ----------
+    limits : ndarray of shape (2, n_features)
+        Lower and upper bounds in units of X, -inf and inf for none.
+
+    margins : ndarray of shape (2, n_features)
+        How far outside of them the maps go to infinity.
+    """
+
+    limits: np.ndarray
+    margins: np.ndarray
+
+    @classmethod
+    def from_rows(cls, limits: np.ndarray, X: np.ndarray, widths: np.ndarray) -> "Bounds":
+        """Choose margins by rows that lie within the bounds.
+
+        Parameters
+        ----------
+        limits : ndarray of shape (2, n_features)
+
+        X : ndarray of shape (n_samples, n_features)
+            Rows before noise is added.
+
+        widths : ndarray of shape (n_features,)
+            Widths of the noise, 0 for none.
+        """
+        margins = np.zeros_like(limits)
+        for side, j in np.argwhere(np.isfinite(limits)):
+            margins[side, j] = widths[j] / 2 or _MARGIN_SHARE * _smallest(X[:, j], limits[side, j])
+        return cls(limits, margins)
+
+    def transform(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Map rows; values without bounds stay as they are.
+
+        Returns
+        -------
+        Y : ndarray of shape (n_samples, n_features)
+
+        log_det : ndarray of shape (n_samples,)
+            Log-determinant of the map at each row; -inf for rows outside the bounds, where there
+            is no density.
+        """
+        log_det = np.zeros(len(X))
+        if not self._bounded.any():
+            return X, log_det
+        log_det[_outside(self.limits, X).any(axis=1)] = -np.inf
+        Y = X.astype(np.float64)
+        for j in np.flatnonzero(self._bounded):
+            Y[:, j], log_derivative = self._column(Y[:, j], j)
+            log_det += log_derivative
+        return Y, log_det
+
+    def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
+        """Rows in the units of X, never outside the bounds: margins are folded inwards."""
+        X = Y.copy()
+        lower, upper = self.limits
+        for j in np.flatnonzero(self._bounded):
+            below, above = self.margins[:, j]
+            if np.isfinite(lower[j]) and np.isfinite(upper[j]):
+                x = lower[j] - below + (upper[j] - lower[j] + below + above) * expit(Y[:, j])
+            elif np.isfinite(lower[j]):
+                x = lower[j] - below + np.exp(np.minimum(Y[:, j], _LARGEST_EXPONENT))
+            else:
+                x = upper[j] + above - np.exp(np.minimum(-Y[:, j], _LARGEST_EXPONENT))
+            x = np.where(x < lower[j], 2 * lower[j] - x, x)
+            x = np.where(x > upper[j], 2 * upper[j] - x, x)
+            X[:, j] = x.clip(lower[j], upper[j])
+        return X
+
+    @property
+    def _bounded(self) -> np.ndarray:
+        return np.isfinite(self.limits).any(axis=0)
+
+    def _column(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """The map of one column and its log-derivative."""
+        (lower, upper), (below, above) = self.limits[:, j], self.margins[:, j]
+        mapped, log_derivative = np.zeros(len(x)), np.zeros(len(x))
+        if np.isfinite(lower):
+            log_distance = _log_distance(x - lower, below)
+            mapped, log_derivative = mapped + log_distance, log_derivative - log_distance
+        if np.isfinite(upper):
+            log_distance = _log_distance(upper - x, above)
+            mapped, log_derivative = mapped - log_distance, log_derivative - log_distance
+        if np.isfinite(lower) and np.isfinite(upper):
+            log_derivative += np.log(upper - lower + below + above)
+        return mapped, log_derivative
+
+
+def _log_distance(inwards: np.ndarray, margin: float) -> np.ndarray:
+    """Logarithm of the distance from the end of a map, finite also where rounding gave 0."""
+    smallest, largest = _NEAREST_SHARE * margin, np.finfo(np.float64).max
+    return np.log(np.clip(inwards + margin, max(smallest, np.finfo(np.float64).tiny), largest))
+
+
+def _smallest(x: np.ndarray, limit: float) -> float:
+    """Smallest positive distance from a bound, 1 if there is none."""
+    distances = np.abs(x.astype(np.float64) - limit)
+    return float(distances[distances > 0].min(initial=np.inf)) if distances.any() else 1.0
+
+
+def _outside(limits: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Whether values lie outside, compared in the precision of X; the shape of X."""
+    with np.errstate(over="ignore"):
+        lower, upper = limits.astype(X.dtype)
+    return (lower > X) | (upper < X)
+
+
+def check_within(limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence) -> None:
+    """Raise ValueError, naming column and value, if a row lies outside the bounds."""
+    outside = np.argwhere(_outside(limits, X))
+    if len(outside):
+        i, j = outside[0]
+        raise ValueError(
+            f"{input_name}: column {names[j]!r} holds {X[i, j]:g}, which is outside its bounds "
+            f"({limits[0, j]:g}, {limits[1, j]:g})."
+        )
+
+
+def check_bounds(bounds: object) -> None:
+    """Raise unless `bounds` is None, a dictionary or a pair; what they hold is checked in fit."""
+    pair = isinstance(bounds, list | tuple | np.ndarray)
+    if not (bounds is None or isinstance(bounds, Mapping) or pair):
+        raise TypeError(f"bounds must be a dictionary, a pair of arrays or None, got {bounds!r}.")
+    if pair and len(bounds) != 2:
+        raise ValueError(f"bounds must hold two arrays, lower and upper bounds, got {bounds!r}.")
+
+
+def limits_from(bounds: object, names: Sequence) -> np.ndarray:
+    """The parameter `bounds` as an array.
+
+    Parameters
+    ----------
+    bounds : dict, pair of array-like or None
+        A pair ``(lower, upper)`` by name or position of a column, None for no bound; or arrays
+        of lower and upper bounds of all columns.
+
+    names : sequence of str or int of length n_features
+        Names of the columns, or their positions if they have none.
+
+    Returns
+    -------
+    limits : ndarray of shape (2, n_features)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column is unknown, or a bound is no number or not below the other.
+    """
+    limits = np.tile([[-np.inf], [np.inf]], len(names))
+    if isinstance(bounds, Mapping):
+        for key, pair in bounds.items():
+            limits[:, _position(key, names)] = _checked_pair(key, pair)
+    elif bounds is not None:
+        for side in (0, 1):
+            limits[side] = _checked_array(bounds[side], side, len(names))
+    crossed = np.flatnonzero(limits[0] >= limits[1])
+    if len(crossed):
+        j = crossed[0]
+        raise ValueError(
+            f"bounds: of column {names[j]!r} the lower one, {limits[0, j]:g}, is not below the "
+            f"upper one, {limits[1, j]:g}."
+        )
+    return limits
+
+
+def _position(key: object, names: Sequence) -> int:
+    if isinstance(key, Integral) and not isinstance(key, bool):
+        if 0 <= key < len(names):
+            return int(key)
+    elif isinstance(key, str):
+        if key in names:
+            return names.index(key)
+    else:
+        raise TypeError(f"bounds: a column is named by a string or a position, got {key!r}.")
+    raise ValueError(f"bounds: there is no column {key!r} among {list(names)}.")
+
+
+def _checked_pair(key: object, pair: object) -> tuple[float, float]:
+    if not isinstance(pair, list | tuple | np.ndarray):
+        raise TypeError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
+    if len(pair) != 2:
+        raise ValueError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
+    return tuple(float(_checked_array(bound, side, 1)[0]) for side, bound in enumerate(pair))
+
+
+def _checked_array(bounds: object, side: int, n_features: int) -> np.ndarray:
+    """Bounds of one side in float64, one for each of the columns, infinite for None."""
+    none = (-np.inf, np.inf)[side]
+    try:
+        array = np.array(bounds, dtype=object)
+        array = np.where(array == None, none, array).astype(np.float64)  # noqa: E711
+    except (TypeError, ValueError) as e:
+        raise TypeError(f"bounds must be numbers or None, got {bounds!r}.") from e
+    if np.isnan(array).any() or (array == -none).any():
+        raise ValueError(f"bounds must be numbers, {none} or None, got {bounds!r}.")
+    if array.shape not in ((), (n_features,)):
+        raise ValueError(f"bounds must hold one for each of {n_features} features, got {bounds!r}.")
+    return np.broadcast_to(array, n_features)
+
+
+def bounds_to_plain(bounds: object) -> object:
+    """The parameter `bounds` as JSON knows it: infinity becomes None, keys keep their type."""
+    if isinstance(bounds, Mapping):
+        pairs = [[_plain(key), [_plain(bound) for bound in pair]] for key, pair in bounds.items()]
+        return {"by_column": pairs}
+    return None if bounds is None else [_plain(side) for side in bounds]
+
+
+def bounds_from_plain(plain: object) -> object:
+    """Inverse of :func:`bounds_to_plain`."""
+    if isinstance(plain, Mapping):
+        return {key: tuple(pair) for key, pair in plain["by_column"]}
+    return None if plain is None else tuple(plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and np.isinf(value) else value

@@ -1,0 +1,140 @@
+"""Tables as they came: the library, the names and the types of their columns, given back.
+
+pandas and polars are imported only where a frame of theirs is made.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib import import_module
+
+import numpy as np
+
+CONTAINERS = ("numpy", "pandas", "polars")
+"""Libraries that tables come from; all but frames count as arrays."""
+
+_KNOWN = {
+    "numpy": re.compile(r"u?int\d+|float\d+|bool"),
+    "pandas": re.compile(
+        r"u?int\d+|float\d+|bool|U?Int\d+|Float\d+|boolean"
+        r"|(u?int\d+|halffloat|float|double|bool)\[pyarrow\]"
+    ),
+    "polars": re.compile(r"U?Int\d+|Float\d+|Boolean"),
+}
+_INTEGER = re.compile(r"(u?int)(\d+)")
+_LARGEST_BITS = 64
+_TOLERANCE = 1e-6
+
+
+def describe_table(X, n_features: int) -> tuple[str, list[str]]:
+    """Library that a table is of, and the types of its columns by name.
+
+    Returns
+    -------
+    container : {"numpy", "pandas", "polars"}
+
+    dtypes : list of str of length n_features
+        "float64" where the type is none that can be given back.
+    """
+    origins = {base.__module__.partition(".")[0] for base in type(X).__mro__}
+    container = next((name for name in CONTAINERS[1:] if name in origins), CONTAINERS[0])
+    if container == CONTAINERS[0]:
+        dtypes = [str(getattr(X, "dtype", np.dtype(np.float64)))] * n_features
+    else:
+        dtypes = [str(dtype) for dtype in X.dtypes]
+    default = "Float64" if container == "polars" else "float64"
+    return container, [d if _KNOWN[container].fullmatch(d) else default for d in dtypes]
+
+
+def check_description(container: object, dtypes: object, n_features: int) -> None:
+    """Raise ValueError unless a file's description of a table is one that can be given back."""
+    if container not in CONTAINERS:
+        raise ValueError(f"it names an unknown kind of table: {container!r}")
+    known = isinstance(dtypes, list) and all(
+        isinstance(dtype, str) and _KNOWN[container].fullmatch(dtype) for dtype in dtypes
+    )
+    if not known or len(dtypes) != n_features:
+        raise ValueError(f"its types of columns are not known: {dtypes!r}")
+
+
+def snap(
+    rows: np.ndarray, origins: np.ndarray, steps: np.ndarray, limits: np.ndarray
+) -> np.ndarray:
+    """Rows with the columns that lie on a grid moved to its nearest value within the bounds.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+
+    origins : ndarray of shape (n_features,)
+        A value of the grid of each column, NaN where there is none.
+
+    steps : ndarray of shape (n_features,)
+
+    limits : ndarray of shape (2, n_features)
+        Lower and upper bounds.
+    """
+    rows = rows.copy()
+    on_grid = np.isfinite(origins) & (steps > 0)
+    origins, steps = origins[on_grid], steps[on_grid]
+    lowest, highest = (limits[:, on_grid] - origins) / steps
+    n_steps = np.round((rows[:, on_grid] - origins) / steps)
+    n_steps = n_steps.clip(np.ceil(lowest - _TOLERANCE), np.floor(highest + _TOLERANCE))
+    rows[:, on_grid] = origins + n_steps * steps
+    return rows
+
+
+def make_frame(rows: np.ndarray, container: str, dtypes: Sequence[str], names: Sequence | None):
+    """A frame of rows, each column in its type; integers and booleans are rounded to.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+
+    container : {"numpy", "pandas", "polars"}
+        For arrays the frame is one of pandas.
+
+    dtypes : sequence of str
+
+    names : sequence of str or None
+        None for numbers, or "x0", "x1" and so on for arrays and where a frame must have names.
+
+    Returns
+    -------
+    frame : pandas.DataFrame or polars.DataFrame
+
+    Raises
+    ------
+    ImportError
+        If the library is not installed.
+    """
+    columns = [_column(values, dtype) for values, dtype in zip(rows.T, dtypes, strict=True)]
+    if names is None and container != "pandas":
+        names = [f"x{j}" for j in range(len(columns))]
+    if container == "polars":
+        pl = _library("polars")
+        pairs = zip(names, columns, dtypes, strict=True)
+        return pl.DataFrame([pl.Series(n, c).cast(getattr(pl, d)) for n, c, d in pairs])
+    pd = _library("pandas")
+    frame = pd.DataFrame(dict(enumerate(columns))).astype(dict(enumerate(dtypes)))
+    return frame if names is None else frame.set_axis(names, axis=1)
+
+
+def _column(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Values rounded to integers or booleans where the type is one, within its range."""
+    if "bool" in dtype.lower():
+        return values > 0.5
+    integer = _INTEGER.match(dtype.lower())
+    if not integer:
+        return values
+    kind = np.dtype(integer[1] + str(min(int(integer[2]), _LARGEST_BITS)))
+    limits = np.iinfo(kind)
+    # Not every integer is a float64: the largest would be rounded up, beyond the range.
+    largest = limits.max if kind.itemsize < 8 else np.nextafter(float(limits.max), 0)
+    return np.clip(np.round(values), limits.min, largest).astype(kind)
+
+
+def _library(name: str):
+    try:
+        return import_module(name)
+    except ImportError as e:
+        raise ImportError(f"sample_frame needs {name}: pip install 'skgbnf[{name}]'.") from e

@@ -1,0 +1,363 @@
+"""Columns that cannot leave an interval: the maps alone, and densities behind them."""
+
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import degenerate_data_allowed
+from scipy import stats
+from sklearn.base import clone
+
+import skgbnf
+from skgbnf.bounds import Bounds, bounds_from_plain, bounds_to_plain, limits_from
+
+SIDES = {
+    "lower": (2.0, math.inf),
+    "upper": (-math.inf, 7.0),
+    "both": (2.0, 7.0),
+    "none": (-math.inf, math.inf),
+}
+
+
+def one_column(pair, margin=0.01):
+    limits = np.array(pair)[:, None]
+    return Bounds(limits, np.where(np.isfinite(limits), margin, 0.0))
+
+
+# The maps
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_inverse_undoes_the_map(side):
+    bounds = one_column(SIDES[side])
+    X = np.linspace(2.0, 7.0, 1001)[:, None]
+    Y, log_det = bounds.transform(X)
+    assert np.isfinite(Y).all()
+    assert np.isfinite(log_det).all()
+    np.testing.assert_allclose(bounds.inverse_transform(Y), X, atol=1e-12)
+    assert (np.diff(Y[:, 0]) > 0).all()
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_log_determinant_is_that_of_finite_differences(side):
+    bounds, step = one_column(SIDES[side]), 1e-6
+    X = np.linspace(2.1, 6.9, 50)[:, None]
+    slope = (bounds.transform(X + step)[0] - bounds.transform(X - step)[0])[:, 0] / (2 * step)
+    np.testing.assert_allclose(bounds.transform(X)[1], np.log(slope), atol=1e-7)
+
+
+def test_each_column_has_a_map_of_its_own():
+    limits = np.array(list(SIDES.values())).T
+    bounds = Bounds(limits, np.where(np.isfinite(limits), 0.01, 0.0))
+    X = np.random.default_rng(0).uniform(2, 7, size=(20, 4))
+    Y, log_det = bounds.transform(X)
+    alone = [one_column(pair).transform(X[:, [j]]) for j, pair in enumerate(SIDES.values())]
+    assert np.array_equal(Y, np.column_stack([column[:, 0] for column, _ in alone]))
+    np.testing.assert_allclose(log_det, np.sum([own for _, own in alone], axis=0))
+    assert np.array_equal(Y[:, 3], X[:, 3])
+
+
+def test_the_ends_of_the_map_are_inside_after_it_is_undone():
+    far = np.array([-1e300, -800.0, -50.0, 50.0, 800.0, 1e300])[:, None]
+    for lower, upper in SIDES.values():
+        X = one_column((lower, upper)).inverse_transform(far)
+        assert np.isfinite(X).all()
+        assert ((lower <= X) & (upper >= X)).all()
+
+
+def test_rows_outside_have_no_density():
+    _, log_det = one_column((2.0, 7.0)).transform(np.array([[1.999], [2.0], [7.0], [7.001]]))
+    assert np.isneginf(log_det).tolist() == [True, False, False, True]
+
+
+def test_single_precision_is_compared_in_single_precision():
+    bounds = one_column((0.1, 0.3))
+    X = np.array([[0.1], [0.3]], dtype=np.float32)
+    assert (X.astype(np.float64)[1] > 0.3).all()
+    assert np.isfinite(bounds.transform(X)[1]).all()
+
+
+# The parameter
+
+NAMES = ["age", "share", "other"]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"age": (0, None), "share": (0, 1)},
+        {0: [0.0, math.inf], 1: np.array([0, 1])},
+        {np.int64(1): (np.float32(0), 1), "age": (0, None), "other": (None, None)},
+        ([0, 0, -math.inf], [math.inf, 1, math.inf]),
+        ([0, 0, None], [None, 1, None]),
+        np.array([[0, 0, -math.inf], [math.inf, 1, math.inf]]),
+    ],
+)
+def test_all_ways_to_say_it_are_the_same(bounds):
+    expected = [[0, 0, -math.inf], [math.inf, 1, math.inf]]
+    assert limits_from(bounds, NAMES).tolist() == expected
+    assert limits_from(bounds_from_plain(bounds_to_plain(bounds)), NAMES).tolist() == expected
+
+
+def test_one_pair_may_stand_for_all_columns():
+    assert limits_from((0, None), NAMES).tolist() == [[0.0] * 3, [math.inf] * 3]
+    assert limits_from(None, NAMES).tolist() == [[-math.inf] * 3, [math.inf] * 3]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind", "message"),
+    [
+        ("age", TypeError, "bounds must be a dictionary"),
+        (3, TypeError, "bounds must be a dictionary"),
+        (([0],), ValueError, "bounds must hold two arrays"),
+        ({"agee": (0, 1)}, ValueError, "no column 'agee'"),
+        ({2: (0, 1)}, ValueError, "no column 2"),
+        ({-1: (0, 1)}, ValueError, "no column -1"),
+        ({True: (0, 1)}, TypeError, "got True"),
+        ({"age": 0}, TypeError, "column 'age' needs a pair"),
+        ({"age": (0, 1, 2)}, ValueError, "column 'age' needs a pair"),
+        ({"age": (1, 1)}, ValueError, "column 'age' the lower one, 1, is not below"),
+        ({"age": (None, -math.inf)}, ValueError, "bounds must be numbers"),
+        ({"age": (math.nan, 1)}, ValueError, "bounds must be numbers"),
+        ({"age": ("low", 1)}, TypeError, "bounds must be numbers"),
+        (([0, 0, 0], [1, 1, 1]), ValueError, "each of 2 features"),
+    ],
+)
+def test_bad_bounds_are_named(quick, table2, bounds, kind, message):
+    frame = pd.DataFrame(table2, columns=["age", "share"])
+    with pytest.raises(kind, match=message):
+        quick(flow="affine", bounds=bounds).fit(frame)
+
+
+# Rows of fit
+
+
+@pytest.fixture(scope="module")
+def amounts():
+    """A positive column, a share and one without bounds, dependent, as a frame of 400 rows."""
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(400, 3))
+    columns = {
+        "amount": np.exp(z[:, 0]),
+        "share": 1 / (1 + np.exp(-z[:, 0] - z[:, 1])),
+        "other": z[:, 2] + z[:, 1],
+    }
+    return pd.DataFrame(columns)
+
+
+BY_NAME = {"amount": (0, None), "share": (0, 1)}
+
+
+def test_a_row_outside_is_named(quick, amounts):
+    bad = amounts.copy()
+    bad.loc[7, "share"] = 1.25
+    model = quick(flow="affine", bounds=BY_NAME)
+    with pytest.raises(ValueError, match=r"^X: column 'share' holds 1.25.*\(0, 1\)"):
+        model.fit(bad)
+    with pytest.raises(ValueError, match="^X_val: column 'share' holds 1.25"):
+        model.fit(amounts, X_val=bad)
+    with pytest.raises(ValueError, match=r"^X: column 1 holds 1.25"):
+        model.set_params(bounds={1: (0, 1)}).fit(bad.to_numpy())
+    weights = np.ones(400)
+    weights[7] = 0
+    assert np.isfinite(model.fit(bad, sample_weight=weights).score(amounts))
+
+
+@pytest.mark.parametrize("objective", ["tempered", "geometric"])
+@pytest.mark.parametrize("flow", ["nsf", "maf", "student_t"])
+def test_samples_never_lie_outside(quick, amounts, flow, objective):
+    model = quick(flow=flow, objective=objective, bounds=BY_NAME, max_iter=1).fit(amounts)
+    rows = model.sample(5000, random_state=0)
+    assert (rows[:, 0] >= 0).all()
+    assert ((rows[:, 1] >= 0) & (rows[:, 1] <= 1)).all()
+    assert np.isfinite(rows).all()
+    assert np.isfinite(model.score_samples(pd.DataFrame(rows, columns=amounts.columns))).all()
+
+
+def test_scores_are_finite_inside_and_minus_infinity_outside(quick, amounts):
+    model = quick(bounds=BY_NAME, init="student_t", flow="nsf").fit(amounts)
+    for dtype in (np.float32, np.float64):
+        far = np.finfo(dtype).max
+        inside = np.array([[0, 0, 0], [far, 1, far], [1, 0.5, -far], [1e-30, 1e-30, 0]], dtype)
+        outside = np.array([[-1e-30, 0.5, 0], [1, 1.0001, 0], [1, -far, 0], [-far, 0, far]], dtype)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            assert np.isfinite(model.score_samples(inside)).all()
+            assert np.isneginf(model.score_samples(outside)).all()
+            # No reward without bound for rows that happen to lie on a bound.
+            assert (model.score_samples(inside) < 30).all()
+
+
+# Densities behind the maps
+
+
+ORACLES = {
+    "exponential": (stats.expon(scale=30.0), (0, None)),
+    "beta": (stats.beta(2.0, 5.0), (0, 1)),
+    "negative": (stats.weibull_max(1.5, loc=4.0), (None, 4.0)),
+}
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_known_densities_are_recovered_and_integrate_to_one(quick, name):
+    truth, pair = ORACLES[name]
+    X = truth.rvs(size=(1500, 1), random_state=0)
+    model = quick(bounds={0: pair}, n_estimators=1, max_iter=10, dequantize=False)
+    model.fit(X)
+    test = truth.rvs(size=(4000, 1), random_state=1)
+    # 1,500 rows and a short training leave a few hundredths of a nat.
+    assert model.score(test) == pytest.approx(truth.logpdf(test).mean(), abs=0.04)
+    low, high = truth.support()
+    low, high = max(low, truth.ppf(1e-9) - 5), min(high, truth.ppf(1 - 1e-9) + 200)
+    edges = low + (high - low) * np.linspace(0, 1, 40_001)
+    middles = (edges[1:] + edges[:-1])[:, None] / 2
+    mass = np.exp(model.score_samples(middles)) @ np.diff(edges)
+    # The margins hold as much as about a tenth of a row.
+    assert mass == pytest.approx(1.0, abs=2e-3)
+
+
+def test_without_bounds_mass_lies_where_no_row_can_be(quick):
+    X = stats.expon().rvs(size=(2000, 1), random_state=0)
+    model = quick(flow="affine", n_estimators=1).fit(X)
+    assert (model.sample(5000, random_state=0) < 0).mean() > 0.01
+
+
+@pytest.mark.parametrize("objective", ["tempered", "geometric"])
+def test_integrates_to_one_in_two_columns(quick, amounts, objective):
+    model = quick(objective=objective, bounds={0: (0, None), 1: (0, 1)})
+    model.fit(amounts[["amount", "share"]].to_numpy())
+    # Even steps in the mapped columns, with the areas that they have in the units of X.
+    a, b = np.linspace(-8, 8, 401), np.linspace(-14, 14, 401)
+    area = np.diff(np.exp(a))[:, None] * np.diff(1 / (1 + np.exp(-b)))
+    middles = np.meshgrid((a[1:] + a[:-1]) / 2, (b[1:] + b[:-1]) / 2, indexing="ij")
+    points = np.column_stack([np.exp(middles[0].ravel()), 1 / (1 + np.exp(-middles[1].ravel()))])
+    assert np.exp(model.score_samples(points)) @ area.ravel() == pytest.approx(1.0, abs=2e-2)
+
+
+def test_training_and_held_out_scores_are_means_over_their_rows(quick, amounts):
+    model = quick(bounds=BY_NAME, n_iter_no_change=5, tol=0.0)
+    weights = np.random.default_rng(0).uniform(0.1, 2, size=300)
+    model.fit(amounts[:300], sample_weight=weights, X_val=amounts[300:])
+    stages = list(model.staged_score_samples(amounts))
+    np.testing.assert_array_equal(stages[-1], model.score_samples(amounts))
+    train = [np.average(stage[:300], weights=weights) for stage in stages]
+    np.testing.assert_allclose(train, model.train_scores_, rtol=1e-6)
+    held_out = [stage[300:].mean() for stage in stages]
+    np.testing.assert_allclose(held_out, model.validation_scores_, rtol=1e-6)
+
+
+def test_scores_follow_the_units_of_x(quick, amounts):
+    X, factor = amounts.to_numpy(), np.array([2.0**10, 2.0**-3, 2.0])
+    ours = quick(bounds=([0, 0, None], [None, 1, None])).fit(X)
+    theirs = quick(bounds=([0, 0, None], [None, 2.0**-3, None])).fit(X * factor)
+    expected = ours.score_samples(X) - np.log(factor).sum()
+    np.testing.assert_allclose(theirs.score_samples(X * factor), expected, rtol=1e-9, atol=1e-9)
+
+
+# Values on a bound
+
+
+@pytest.fixture(scope="module")
+def visits():
+    """Counts with many zeros, and shares with many zeros and ones, 1,500 rows."""
+    rng = np.random.default_rng(6)
+    visits = rng.poisson(0.7, size=1500).astype(float)
+    share = np.clip(rng.normal(0.5, 0.5, size=1500), 0, 1)
+    return np.column_stack([visits, share])
+
+
+def test_counts_that_pile_up_on_a_bound(quick, visits):
+    k = visits[:, :1]
+    model = quick(bounds=(0, None), dequantize=True, n_estimators=1, max_iter=40).fit(k)
+    assert model.bound_margins_.tolist() == [[0.5], [0.0]]
+    values = np.arange(3.0)
+    shares = (k == values).mean(axis=0)
+    # At a value, the density is its probability over the step, on the bound too; splines round
+    # the steps off.
+    found = np.exp(model.score_samples(values[:, None]))
+    np.testing.assert_allclose(found, shares, atol=0.1)
+    rows = model.sample(20_000, random_state=0)
+    assert (rows >= 0).all()
+    drawn = (np.round(rows) == values).mean(axis=0)
+    np.testing.assert_allclose(drawn, shares, atol=0.05)
+
+
+def test_shares_that_pile_up_on_both_bounds(quick, visits):
+    share = visits[:, 1:]
+    with degenerate_data_allowed():
+        model = quick(bounds=(0, 1), n_estimators=1, max_iter=20).fit(share)
+    width = model.dequantize_widths_[0]
+    assert model.bound_margins_.tolist() == [[width / 2], [width / 2]]
+    rows = model.sample(20_000, random_state=0)
+    assert ((rows >= 0) & (rows <= 1)).all()
+    for on_bound, near in ((share == 0, rows < width / 2), (share == 1, rows > 1 - width / 2)):
+        assert near.mean() == pytest.approx(on_bound.mean(), abs=0.05)
+    assert np.isfinite(model.score_samples(share)).all()
+
+
+def test_a_few_rows_on_a_bound_need_no_noise(quick, amounts):
+    X = amounts.to_numpy().copy()
+    X[:5, 0], X[5:8, 1] = 0.0, 1.0
+    model = quick(bounds=([0, 0, None], [None, 1, None]), dequantize=False).fit(X)
+    scores = model.score_samples(X)
+    assert np.isfinite(scores).all()
+    assert np.abs(scores).max() < 30
+    smallest = X[:, 0][X[:, 0] > 0].min()
+    assert model.bound_margins_[0, 0] == pytest.approx(0.1 * smallest)
+
+
+def test_a_constant_column_on_its_bound(quick):
+    X = np.column_stack([np.zeros(50), np.random.default_rng(0).normal(size=50)])
+    with degenerate_data_allowed():
+        model = quick(flow="affine", bounds={0: (0, None)}).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+    assert (model.sample(100, random_state=0)[:, 0] >= 0).all()
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("bounds", [BY_NAME, {0: (0, None), 1: (0, 1)}, ([0, 0, None],
+                                    [math.inf, 1, None])])  # fmt: skip
+def test_files_pickles_and_copies(quick, amounts, tmp_path, bounds):
+    model = quick(flow="affine", bounds=bounds).fit(amounts)
+    skgbnf.save(model, tmp_path / "model")
+    loaded = skgbnf.load(tmp_path / "model")
+    for again in (loaded, pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(again.score_samples(amounts), model.score_samples(amounts))
+        assert np.array_equal(again.sample(9, random_state=1), model.sample(9, random_state=1))
+        refitted = clone(again).fit(amounts)
+        assert np.array_equal(refitted.score_samples(amounts), model.score_samples(amounts))
+    if isinstance(bounds, dict):
+        assert loaded.bounds == bounds
+
+
+def test_a_fit_goes_on_from_its_checkpoint(quick, amounts, tmp_path):
+    settings = {"flow": "affine", "bounds": BY_NAME, "tol": 0.0, "n_iter_no_change": 5}
+    whole = quick(n_estimators=3, **settings).fit(amounts)
+    quick(n_estimators=1, checkpoint=tmp_path / "rounds", **settings).fit(amounts)
+    resumed = quick(n_estimators=3, **settings).fit(amounts, resume_from=tmp_path / "rounds")
+    assert np.array_equal(resumed.score_samples(amounts), whole.score_samples(amounts))
+    others = {**settings, "bounds": {"amount": (-1, None)}}
+    with pytest.raises(ValueError, match=r"other \['bounds'\]"):
+        quick(n_estimators=3, **others).fit(amounts, resume_from=tmp_path / "rounds")
+
+
+def test_a_warm_start_keeps_its_bounds(quick, amounts):
+    settings = {"flow": "affine", "bounds": BY_NAME, "tol": 0.0, "n_iter_no_change": 5}
+    model = quick(n_estimators=1, warm_start=True, **settings).fit(amounts)
+    model.set_params(n_estimators=2).fit(amounts)
+    whole = quick(n_estimators=2, **settings).fit(amounts)
+    assert np.array_equal(model.score_samples(amounts), whole.score_samples(amounts))
+    with pytest.raises(ValueError, match="bounds must be those"):
+        model.set_params(n_estimators=3, bounds=None).fit(amounts)
+
+
+def test_margins_of_a_file_are_checked(quick, amounts):
+    model = quick(flow="affine", bounds=BY_NAME).fit(amounts)
+    model.bound_margins_[0, 0] = 0.0
+    with pytest.raises(ValueError, match="margins"):
+        model._check_state()

@@ -1,0 +1,181 @@
+"""Data frames in, and samples as data frames of the same kind."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+
+import skgbnf
+from skgbnf.frames import check_description, describe_table, make_frame, snap
+
+LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
+
+
+@pytest.fixture(scope="module")
+def columns():
+    """Columns of five types, 200 rows."""
+    rng = np.random.default_rng(0)
+    return {
+        "count": rng.poisson(3, size=200),
+        "flag": rng.random(200) < 0.4,
+        "single": rng.normal(size=200).astype(np.float32),
+        "half steps": rng.integers(0, 9, size=200) / 2,
+        "double": rng.normal(size=200),
+    }
+
+
+@pytest.fixture(scope="module")
+def affine(quick):
+    def make(**parameters):
+        return quick(**{"flow": "affine", "n_estimators": 1, "dequantize": True, **parameters})
+
+    return make
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_frame_comes_back_in_its_library_names_and_types(affine, columns, library):
+    table = LIBRARIES[library](columns)
+    model = affine().fit(table)
+    frame = model.sample_frame(50, random_state=1)
+    assert type(frame) is type(table)
+    assert list(frame.columns) == list(columns)
+    assert list(frame.dtypes) == list(table.dtypes)
+    rows = model.sample(50, random_state=1)
+    assert np.array_equal(frame["count"], np.round(rows[:, 0]))
+    assert np.array_equal(frame["flag"], rows[:, 1] > 0.5)
+    assert np.array_equal(frame["single"], rows[:, 2].astype(np.float32))
+    assert np.array_equal(frame["half steps"], np.round(2 * rows[:, 3]) / 2)
+    assert np.array_equal(frame["double"], rows[:, 4])
+    assert np.isfinite(model.score_samples(frame)).all()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_names_are_kept_and_checked(affine, columns, library):
+    table = LIBRARIES[library](columns)
+    model = affine().fit(table)
+    assert model.feature_names_in_.tolist() == list(columns)
+    with pytest.raises(ValueError, match="feature names"):
+        model.score_samples(table[list(columns)[::-1]])
+    assert model.set_params(bounds={"count": (0, None)}).fit(table).bounds_[0, 0] == 0
+
+
+def test_both_libraries_give_the_density_of_the_array(affine, columns):
+    array = np.column_stack([column.astype(float) for column in columns.values()])
+    expected = affine().fit(array).score_samples(array)
+    for make in LIBRARIES.values():
+        table = make(columns)
+        assert np.array_equal(affine().fit(table).score_samples(table), expected)
+
+
+def test_nullable_types_of_pandas_come_back(affine, columns):
+    types = {"count": "Int16", "flag": "boolean", "double": "Float64"}
+    table = pd.DataFrame(columns).astype(types)
+    frame = affine().fit(table).sample_frame(5, random_state=0)
+    assert list(frame.dtypes) == list(table.dtypes)
+
+
+def test_a_table_of_booleans_alone(affine, columns):
+    for make in LIBRARIES.values():
+        table = make({"flag": columns["flag"], "other": columns["count"] > 2})
+        frame = affine().fit(table).sample_frame(2000, random_state=0)
+        assert list(frame.dtypes) == list(table.dtypes)
+        assert frame["flag"].mean() == pytest.approx(columns["flag"].mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_an_array_gives_a_frame_of_pandas(affine, dtype):
+    X = np.random.default_rng(0).integers(0, 9, size=(100, 2)).astype(dtype)
+    frame = affine().fit(X).sample_frame(4, random_state=0)
+    assert list(frame.columns) == ["x0", "x1"]
+    assert (frame.dtypes == dtype).all()
+
+
+def test_a_frame_of_pandas_without_names_has_none_afterwards(affine, columns):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)))
+    assert list(affine().fit(table).sample_frame().columns) == [0, 1]
+
+
+def test_draws_are_those_of_sample(affine, columns):
+    model = affine().fit(pd.DataFrame(columns))
+    assert model.sample_frame().shape == (1, 5)
+    first, second = (model.sample_frame(9, random_state=seed) for seed in (0, 1))
+    assert first.equals(model.sample_frame(9, random_state=0))
+    assert not first.equals(second)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_files_pickles_and_refits(affine, columns, tmp_path, library):
+    table = LIBRARIES[library](columns)
+    model = affine().fit(table)
+    frame = model.sample_frame(9, random_state=0)
+    skgbnf.save(model, tmp_path / "model")
+    for again in (skgbnf.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
+        assert again.sample_frame(9, random_state=0).equals(frame)
+    array = np.column_stack([column.astype(float) for column in columns.values()])
+    again = clone(model).fit(array)
+    assert (again.container_, again.dtypes_) == ("numpy", ["float64"] * 5)
+
+
+def test_a_missing_library_is_named(affine, columns, monkeypatch):
+    model = affine().fit(pl.DataFrame(columns))
+
+    def missing(name):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr("skgbnf.frames.import_module", missing)
+    with pytest.raises(ImportError, match=r"needs polars: pip install 'skgbnf\[polars\]'"):
+        model.sample_frame()
+
+
+# The pieces
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("uint8", [-3.0, 2.5, 3.5, 300.0]),
+        ("int64", [-1e300, -0.4, 0.6, 1e300]),
+        ("uint64", [-1.0, 0.0, 7.2, 1e300]),
+    ],
+)
+def test_integers_stay_within_their_range(dtype, values):
+    (column,) = (make_frame(np.array(values)[:, None], "numpy", [dtype], None)["x0"],)
+    limits = np.iinfo(dtype)
+    expected = [min(max(round(value), limits.min), limits.max) for value in values]
+    assert column.dtype == dtype
+    # The largest of 64 bits is no float64; the one below it is 1,024 or 2,048 less.
+    assert all(abs(int(a) - b) <= 2048 * (b > 2**60) for a, b in zip(column, expected, strict=True))
+
+
+def test_values_are_moved_to_the_nearest_of_their_grid():
+    rows = np.array([[0.9, 0.9, 0.9, 0.9], [-7.7, -7.7, -7.7, -7.7]])
+    limits = np.array([[-np.inf, -8.0, -np.inf, -7.6], [np.inf, np.inf, 0.0, 0.8]])
+    origins, steps = np.array([0.25, np.nan, 0.0, 0.0]), np.array([0.5, 0.5, 0.0, 0.1])
+    snapped = snap(rows, origins, steps, limits)
+    np.testing.assert_allclose(snapped, [[0.75, 0.9, 0.9, 0.8], [-7.75, -7.7, -7.7, -7.6]])
+
+
+def test_types_that_cannot_be_given_back_are_float64():
+    table = pd.DataFrame({"a": pd.Categorical([1, 2]), "b": [1, 2]})
+    assert describe_table(table, 2) == ("pandas", ["float64", "int64"])
+    table = pl.DataFrame({"a": pl.Series([1, 2], dtype=pl.Decimal(10, 2)), "b": [1, 2]})
+    assert describe_table(table, 2) == ("polars", ["Float64", "Int64"])
+    assert describe_table([[1, 2]], 2) == ("numpy", ["float64", "float64"])
+
+
+@pytest.mark.parametrize(
+    ("container", "dtypes"),
+    [
+        ("os", ["float64"]),
+        ("polars", ["DataFrame"]),
+        ("pandas", ["float64", "float64"]),
+        ("pandas", "float64"),
+        ("pandas", [3]),
+    ],
+)
+def test_foreign_descriptions_in_a_file_are_refused(container, dtypes):
+    with pytest.raises(ValueError, match="it names an unknown kind|its types of columns"):
+        check_description(container, dtypes, 1)

@@ -1,0 +1,112 @@
+"""What a fit prints: nothing, lines, or bars."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from skgbnf import progress
+
+
+@pytest.fixture
+def small(quick):
+    def make(**parameters):
+        settings = {"flow": "realnvp", "n_transforms": 1, "hidden_layer_sizes": (4,), "tol": 0.0}
+        return quick(**{**settings, "n_iter_no_change": 9, **parameters})
+
+    return make
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_nothing_is_printed_at_0(small, table2, capfd):
+    small(verbose=0, fine_tune=1).fit(table2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_line_for_each_round_at_1(small, table2, capfd):
+    model = small(verbose=1, n_estimators=3).fit(table2)
+    out, err = capfd.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert len(lines) == 3
+    for i, line in enumerate(lines[: model.n_estimators_]):
+        assert line.startswith(f"[skgbnf] round {i + 1}/3: train {model.train_scores_[i]:.4f}")
+        assert f"held-out {model.validation_scores_[i]:.4f} nats" in line
+    assert all("s left" in line for line in lines[:2])
+    assert "left" not in lines[2]
+
+
+def test_a_line_for_each_epoch_too_at_2(small, table2, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    model = small(verbose=2, n_estimators=1, max_iter=3).fit(table2)
+    lines = capfd.readouterr().out.splitlines()
+    # The trials of both architectures, and the training of the better one.
+    epochs = [line for line in lines if "epoch" in line]
+    assert [line.split("epoch ")[1].split(",")[0] for line in epochs[-3:]] == ["1/3", "2/3", "3/3"]
+    assert f"{model.validation_scores_[0]:.4f} nats" in epochs[-1]
+
+
+def test_bars_on_a_terminal(small, table2, capfd, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    model = small(verbose=1, n_estimators=2).fit(table2)
+    assert capfd.readouterr().out == ""
+    shown = terminal.getvalue()
+    assert "rounds: 100%" in shown
+    assert f"held-out {model.validation_scores_[-1]:.4f} nats" in shown
+    assert "epochs:" in shown
+
+
+def test_lines_where_there_is_no_tqdm(small, table2, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    small(verbose=1, n_estimators=1).fit(table2)
+    assert capfd.readouterr().out.startswith("[skgbnf] round 1/1")
+    assert terminal.getvalue() == ""
+
+
+def test_bars_are_closed_when_a_fit_fails(small, table2, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    closed = []
+    monkeypatch.setattr(progress.Bars, "close", lambda self: closed.append(self))
+
+    def failing(n_features):
+        raise RuntimeError("no flow")
+
+    with pytest.raises(RuntimeError, match="no flow"):
+        small(verbose=1, flow=failing).fit(table2)
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_what_is_printed_does_not_change_the_model(small, table2, verbose):
+    expected = small().fit(table2).score_samples(table2)
+    assert np.array_equal(small(verbose=verbose).fit(table2).score_samples(table2), expected)
+
+
+def test_workers_of_a_search_print_lines(small, table2, capfd):
+    search = GridSearchCV(small(verbose=1, n_estimators=1), {"max_iter": [1, 2]}, cv=2, n_jobs=2)
+    search.fit(table2)
+    out = capfd.readouterr().out
+    assert out.count("[skgbnf] round 1/1") == 5
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_time_left_is_that_of_the_rounds_to_come(capfd, monkeypatch):
+    now = iter([0.0, 4.0, 12.0])
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(now))
+    lines = progress.Lines(5, 1, 0.0, seconds=20.0, every_epoch=False)
+    lines.round(2, 7, -1.0, None)  # 4 s for one round, three to come
+    lines.round(3, 7, -1.0, None)  # 12 s for two rounds, two to come, 8 s to the limit
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == "[skgbnf] round 2/5: train -1.0000 nats, 7 iterations, 4.0 s, " + (
+        "at most about 12 s left"
+    )
+    assert second.endswith("8.0 s, at most about 8 s left")
