@@ -164,25 +164,25 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     estimators_ : list of FittedComponent
         The components, their parameters as NumPy arrays.
 
-    estimator_weights_ : ndarray of shape (n_estimators_,)
+    estimator_weights_ : ndarray of shape (`n_estimators_`,)
         Weights of the components (with ``objective="geometric"`` their powers), which sum to 1.
 
-    staged_weights_ : ndarray of shape (n_estimators_, n_estimators_)
+    staged_weights_ : ndarray of shape (`n_estimators_`, `n_estimators_`)
         Row c holds the weights after round c.
 
     n_estimators_ : int
         Number of rounds kept.
 
-    train_scores_ : ndarray of shape (n_estimators_,)
+    train_scores_ : ndarray of shape (`n_estimators_`,)
         Mean log-likelihood of the training rows after each round, in nats.
 
-    validation_scores_ : ndarray of shape (n_estimators_,) or None
+    validation_scores_ : ndarray of shape (`n_estimators_`,) or None
         The same for the held-out rows; None without any.
 
-    n_iter_ : ndarray of shape (n_estimators_,)
+    n_iter_ : ndarray of shape (`n_estimators_`,)
         Epochs (for Gaussians, EM iterations) each component was trained for.
 
-    gains_ : ndarray of shape (n_estimators_,)
+    gains_ : ndarray of shape (`n_estimators_`,)
         What each component promised to gain on held-out rows per unit of weight, in nats: the
         mean of its density over that of the mixture before it, less 1; inf for the first. No
         weight gains more, and boosting stops where it is `tol` or less. With
@@ -196,19 +196,19 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     log_normalizer_error_ : float or None
         Its standard error, in nats.
 
-    staged_log_normalizers_ : ndarray of shape (n_estimators_,) or None
+    staged_log_normalizers_ : ndarray of shape (`n_estimators_`,) or None
         The same logarithm after each round.
 
-    dequantize_widths_ : ndarray of shape (n_features_in_,)
+    dequantize_widths_ : ndarray of shape (`n_features_in_`,)
         Widths of the noise that was added, in units of X; 0 where there was none.
 
-    location_, scale_ : ndarrays of shape (n_features_in_,)
+    location_, scale_ : ndarrays of shape (`n_features_in_`,)
         Mean and standard deviation by which rows are standardised, in units of X.
 
     n_features_in_ : int
         Number of columns seen in fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also
