@@ -1,4 +1,4 @@
-"""Check that the documents hold: examples run, commands exist, the module map is true.
+"""Check that the documents hold: examples run, commands and tests exist, the map is true.
 
 Run ``make docs``. It prints what is wrong, one line each, and exits with 1 if anything is. That
 links lead somewhere is checked where the site is built.
@@ -22,6 +22,7 @@ DOCUMENTS = [
 ]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TEST = re.compile(r"\]\((\S+\.py) \"(test_\w+)\"\)")
 COMMAND = re.compile(r"`make ([a-z-]+)")
 ROOM = re.compile(r"\b(\w+)(?:\.py|/)(?=\s|$)")
 
@@ -30,7 +31,7 @@ def main() -> int:
     problems = []
     for path in DOCUMENTS:
         text = path.read_text()
-        checks = (broken_examples, unknown_commands)
+        checks = (broken_examples, unknown_commands, missing_tests)
         for problem in (found for check in checks for found in check(path, text)):
             problems.append(f"{path.relative_to(ROOT)}: {problem}")
     problems += [
@@ -61,6 +62,13 @@ def unknown_commands(path: Path, text: str) -> Iterator[str]:
     """Commands ``make NAME`` that the Makefile does not have."""
     known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     yield from (f"there is no `make {n}`" for n in COMMAND.findall(text) if n not in known)
+
+
+def missing_tests(path: Path, text: str) -> Iterator[str]:
+    """Tests that a link names in its title and whose file does not have them."""
+    for file, test in TEST.findall(text):
+        if f"def {test}(" not in (path.parent / file).read_text():
+            yield f"{file} has no test {test}"
 
 
 def map_errors(text: str) -> Iterator[str]:
