@@ -57,6 +57,6 @@ axes[1].set_title("density")
 axes[2].scatter(*samples.T, s=4, color="C1", alpha=0.5, linewidths=0)
 axes[2].set_title("samples")
 for ax in axes:
-    ax.set(aspect="equal", xlabel="first column")
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="first column")
 axes[0].set_ylabel("second column")
 plt.show()
