@@ -40,15 +40,15 @@ table = pd.DataFrame(search.cv_results_)
 print(table[["param_flow", "param_learning_rate_init", "mean_test_score", "std_test_score"]])
 
 # %%
-# "affine" is a Gaussian, fitted by EM: it has no learning rate, and its two lines agree. The
-# spread is that between the splits, most of which all candidates share: compare the candidates
-# within a split, not the lengths of the bars.
+# "affine" is a Gaussian, fitted by EM: it has no learning rate, and its two lines agree. Compare the
+# candidates within a split: how much one split differs from another is chance that all share.
 
 labels = table["param_flow"] + ", " + table["param_learning_rate_init"].astype(str)
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for i in range(search.n_splits_):
-    ax.plot(table[f"split{i}_test_score"], labels, "o--", color=f"C{i}", label=f"split {i}")
+    ax.plot(table[f"split{i}_test_score"], labels, "o", color=f"C{i}", label=f"split {i}")
 ax.set_xlabel("mean log-likelihood of a row left out, nats")
+ax.grid(axis="y", color="0.9")
 ax.invert_yaxis()
 ax.legend()
 plt.show()

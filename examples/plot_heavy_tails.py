@@ -74,5 +74,5 @@ for name, model in models.items():
     ax.plot(distances, model.score_samples(ray), label=name)
 ax.axvline(reach, color="0.5", linestyle=":")
 ax.set(xscale="log", ylim=(-250, 0), xlabel="distance from the centre", ylabel="log-density, nats")
-ax.legend()
+ax.legend(loc="lower left")
 plt.show()
