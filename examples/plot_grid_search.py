@@ -40,8 +40,8 @@ table = pd.DataFrame(search.cv_results_)
 print(table[["param_flow", "param_learning_rate_init", "mean_test_score", "std_test_score"]])
 
 # %%
-# "affine" is a Gaussian, fitted by EM: it has no learning rate, and its two lines agree. Compare the
-# candidates within a split: how much one split differs from another is chance that all share.
+# "affine" is a Gaussian, fitted by EM: it has no learning rate, and its two lines agree. Compare
+# the candidates within a split: how one split differs from another is chance that all share.
 
 labels = table["param_flow"] + ", " + table["param_learning_rate_init"].astype(str)
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
