@@ -64,7 +64,9 @@ for ax, name, model in zip(
     scores = model.score_samples(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     ax.scatter(*X_test[~is_outlier].T, s=6, color="C0", label="ordinary")
     ax.scatter(*X_test[is_outlier].T, s=14, color="C3", marker="x", label="outlier")
-    ax.contour(grid[..., 0], grid[..., 1], scores, levels=[threshold], colors="k")
+    ax.contour(
+        grid[..., 0], grid[..., 1], scores, levels=[threshold], colors="k", linestyles="solid"
+    )
     ax.set_title(name)
 axes[1].legend(loc="upper right")
 plt.show()
