@@ -22,6 +22,7 @@ extensions = [
 exclude_patterns = ["_build", "templates"]
 templates_path = ["templates"]
 smartquotes = False  # they would bend the quotes of default="auto"
+toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 4
 autodoc_typehints = "none"  # docstrings give shapes and units as well
 numpydoc_show_class_members = False
