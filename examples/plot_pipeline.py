@@ -50,7 +50,8 @@ images = {
 
 def montage(rows):
     """Twenty images in two lines of ten."""
-    return rows.reshape(2, 10, 8, 8).transpose(0, 2, 1, 3).reshape(16, 80)
+    images = np.pad(rows.reshape(2, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return images.transpose(0, 2, 1, 3).reshape(20, 100)
 
 
 figure, axes = plt.subplots(4, 1, figsize=(8, 7), layout="constrained")
