@@ -30,7 +30,7 @@ X_train, X_test = train_test_split(X, random_state=0)
 # Rounds times layers
 # -------------------
 #
-# Along a diagonal from the lower left to the upper right the product of rounds and layers, and with
+# Along a diagonal from the upper left to the lower right the product of rounds and layers, and with
 # it the number of parameters, stays about the same. ``n_iter_no_change`` keeps boosting from
 # stopping early; rounds that do not help held-out rows are dropped all the same.
 

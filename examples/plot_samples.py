@@ -65,8 +65,8 @@ for name, drawn in samples.items():
 # The rows and the samples
 # ------------------------
 #
-# One pair of columns, on common axes. The Gaussian also draws below zero, where no measurement can
-# be; it cannot bend.
+# One pair of columns, on common axes. Neither density knows that no measurement is below zero; the
+# Gaussian cannot bend at all.
 
 i, j = 3, 4
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained", sharex=True, sharey=True)
