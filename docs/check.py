@@ -1,6 +1,7 @@
-"""Check that the documents hold: examples run, links lead somewhere, the module map is true.
+"""Check that the documents hold: examples run, commands and tests exist, the map is true.
 
-Run ``make docs``. It prints what is wrong, one line each, and exits with 1 if anything is.
+Run ``make docs``. It prints what is wrong, one line each, and exits with 1 if anything is. That
+links lead somewhere is checked where the site is built.
 """
 
 import ast
@@ -14,11 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "skgbnf"
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "guide").glob("*.md")),
+]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+TEST = re.compile(r"\]\((\S+\.py) \"(test_\w+)\"\)")
 COMMAND = re.compile(r"`make ([a-z-]+)")
 ROOM = re.compile(r"\b(\w+)(?:\.py|/)(?=\s|$)")
 
@@ -27,7 +31,7 @@ def main() -> int:
     problems = []
     for path in DOCUMENTS:
         text = path.read_text()
-        checks = (broken_examples, broken_links, unknown_commands)
+        checks = (broken_examples, unknown_commands, missing_tests)
         for problem in (found for check in checks for found in check(path, text)):
             problems.append(f"{path.relative_to(ROOT)}: {problem}")
     problems += [
@@ -54,29 +58,17 @@ def broken_examples(path: Path, text: str) -> Iterator[str]:
             os.chdir(before)
 
 
-def broken_links(path: Path, text: str) -> Iterator[str]:
-    """Links to files and headings of this repository that are not there."""
-    for target in LINK.findall(FENCE.sub("", text)):
-        if re.match(r"[a-z]+:", target):
-            continue
-        name, _, anchor = target.partition("#")
-        file = (path.parent / name).resolve() if name else path
-        if not file.exists():
-            yield f"link to {target}: there is no such file"
-        elif anchor and anchor not in anchors(file.read_text()):
-            yield f"link to {target}: there is no such heading"
-
-
-def anchors(text: str) -> set[str]:
-    """Names by which the headings of a document are linked to."""
-    headings = HEADING.findall(FENCE.sub("", text))
-    return {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
-
-
 def unknown_commands(path: Path, text: str) -> Iterator[str]:
     """Commands ``make NAME`` that the Makefile does not have."""
     known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     yield from (f"there is no `make {n}`" for n in COMMAND.findall(text) if n not in known)
+
+
+def missing_tests(path: Path, text: str) -> Iterator[str]:
+    """Tests that a link names in its title and whose file does not have them."""
+    for file, test in TEST.findall(text):
+        if f"def {test}(" not in (path.parent / file).read_text():
+            yield f"{file} has no test {test}"
 
 
 def map_errors(text: str) -> Iterator[str]:

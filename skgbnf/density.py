@@ -160,25 +160,25 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     estimators_ : list of FittedComponent
         The components, their parameters as NumPy arrays.
 
-    estimator_weights_ : ndarray of shape (n_estimators_,)
+    estimator_weights_ : ndarray of shape (`n_estimators_`,)
         Weights of the components (with ``objective="geometric"`` their powers), which sum to 1.
 
-    staged_weights_ : ndarray of shape (n_estimators_, n_estimators_)
+    staged_weights_ : ndarray of shape (`n_estimators_`, `n_estimators_`)
         Row c holds the weights after round c.
 
     n_estimators_ : int
         Number of rounds kept.
 
-    train_scores_ : ndarray of shape (n_estimators_,)
+    train_scores_ : ndarray of shape (`n_estimators_`,)
         Mean log-likelihood of the training rows after each round, in nats.
 
-    validation_scores_ : ndarray of shape (n_estimators_,) or None
+    validation_scores_ : ndarray of shape (`n_estimators_`,) or None
         The same for the held-out rows; None without any.
 
-    n_iter_ : ndarray of shape (n_estimators_,)
+    n_iter_ : ndarray of shape (`n_estimators_`,)
         Epochs (for Gaussians, EM iterations) each component was trained for.
 
-    gains_ : ndarray of shape (n_estimators_,)
+    gains_ : ndarray of shape (`n_estimators_`,)
         What each component promised to gain on held-out rows per unit of weight, in nats: the
         mean of its density over that of the mixture before it, less 1; inf for the first. No
         weight gains more, and boosting stops where it is `tol` or less. With
@@ -192,20 +192,20 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     log_normalizer_error_ : float or None
         Its standard error, in nats.
 
-    staged_log_normalizers_ : ndarray of shape (n_estimators_,) or None
+    staged_log_normalizers_ : ndarray of shape (`n_estimators_`,) or None
         The same logarithm after each round.
 
-    dequantize_widths_ : ndarray of shape (n_features_in_,)
+    dequantize_widths_ : ndarray of shape (`n_features_in_`,)
         Widths of the noise that was added, in units of X; 0 where there was none.
 
-    bounds_ : ndarray of shape (2, n_features_in_)
+    bounds_ : ndarray of shape (2, `n_features_in_`)
         Lower and upper bounds of the columns, -inf and inf for none.
 
-    bound_margins_ : ndarray of shape (2, n_features_in_)
+    bound_margins_ : ndarray of shape (2, `n_features_in_`)
         How far outside of them their maps go to infinity: half the width of the noise, or else a
         tenth of the smallest distance of a training row from the bound.
 
-    dequantize_origins_ : ndarray of shape (n_features_in_,)
+    dequantize_origins_ : ndarray of shape (`n_features_in_`,)
         A value of the grid of each column that was spread over its step; NaN for other columns.
 
     container_ : {"numpy", "pandas", "polars"}
@@ -214,14 +214,14 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     dtypes_ : list of str
         Types of its columns.
 
-    location_, scale_ : ndarrays of shape (n_features_in_,)
+    location_, scale_ : ndarrays of shape (`n_features_in_`,)
         Mean and standard deviation by which rows are standardised, in units of X; of columns
         with bounds after their map.
 
     n_features_in_ : int
         Number of columns seen in fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also

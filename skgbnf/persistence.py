@@ -5,7 +5,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,21 @@ from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, NETWORK_FAMILIES, Archite
 
 FORMAT_VERSION = 1
 _FORMAT = "skgbnf"
-_PERSISTENT: dict[str, type] = {}
+
+
+class Persistent(Protocol):
+    """What :func:`save` and :func:`load` need of a class of estimators."""
+
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """JSON data and arrays."""
+
+    @classmethod
+    def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """The estimator again; what is given is validated."""
+
+
+_Class = TypeVar("_Class", bound=type[Persistent])
+_PERSISTENT: dict[str, type[Persistent]] = {}
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class FittedComponent:
     arrays: dict[str, np.ndarray]
 
     @classmethod
-    def from_module(cls, architecture: Architecture, module: LazyDistribution):
+    def from_module(cls, architecture: Architecture, module: LazyDistribution) -> Self:
         """Copy a module's state into arrays."""
         state = module.state_dict().items()
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state}
@@ -69,17 +83,13 @@ class FittedComponent:
         return module.to(device, dtype).eval()
 
 
-def persistent(cls: type) -> type:
-    """Class decorator: let :func:`save` and :func:`load` handle an estimator.
-
-    The class has ``_get_state() -> (json_data, arrays)`` and a classmethod
-    ``_from_state(json_data, arrays)`` that validates what it is given.
-    """
+def persistent(cls: _Class) -> _Class:
+    """Class decorator: let :func:`save` and :func:`load` handle an estimator."""
     _PERSISTENT[cls.__name__] = cls
     return cls
 
 
-def save(estimator: Any, path: str | os.PathLike) -> None:
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to one safetensors file.
 
     Parameters
@@ -134,7 +144,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     os.replace(partial, path)
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Read an estimator that :func:`save` wrote. No code from the file is run.
 
     Parameters
@@ -196,7 +206,9 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def component_to_state(component: FittedComponent, prefix: str) -> tuple[dict, dict]:
+def component_to_state(
+    component: FittedComponent, prefix: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """JSON data and prefixed arrays of a fitted component.
 
     Raises
@@ -213,7 +225,9 @@ def component_to_state(component: FittedComponent, prefix: str) -> tuple[dict, d
     return asdict(component.architecture), arrays
 
 
-def component_from_state(data: dict, arrays: dict, prefix: str) -> FittedComponent:
+def component_from_state(
+    data: dict[str, Any], arrays: dict[str, np.ndarray], prefix: str
+) -> FittedComponent:
     """Inverse of :func:`component_to_state`, checking that data and arrays fit together."""
     data = dict(data, hidden_layer_sizes=tuple(data["hidden_layer_sizes"]))
     architecture = Architecture(**data)
