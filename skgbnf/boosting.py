@@ -265,16 +265,17 @@ class Boosting:
             self.components, self._log_probs, self.stages[-1] = components, log_probs, stage
 
     def _climb(self, ladder: Ladder, settings: Settings) -> _Fitted:
-        """The best component of a ladder, climbed while the judging rows gain."""
-        best, deadline = None, time.perf_counter() + settings.seconds
+        """The best component of a ladder, climbed until two rungs in a row bring no gain."""
+        best, n_stale, deadline = None, 0, time.perf_counter() + settings.seconds
         for architecture in ladder:
             left = deadline - time.perf_counter()
-            if best is not None and left <= 0:
+            if best is not None and (left <= 0 or n_stale == 2):
                 break
             fitted = self._fit(architecture, replace(settings, seconds=left))
-            if best is not None and fitted.score <= best.score:
-                break
-            best = fitted
+            if best is None or fitted.score > best.score:
+                best, n_stale = fitted, 0
+            else:
+                n_stale += 1
         return best
 
     def _fit(self, architecture: Architecture, settings: Settings) -> _Fitted:

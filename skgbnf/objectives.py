@@ -70,7 +70,7 @@ class Greedy:
     ) -> None:
         self.train_rows, self.judge_rows = train, judge
         self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
-        self._rho, self._smallest = rho, min(rho, 1 - rho)
+        self._rho, self._smallest = rho, min(rho, 1 - rho) / 2
         self._tempered = tempered
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
@@ -85,7 +85,7 @@ class Greedy:
         weights = corrective_weights(log_probs, self.judge_rows.weights, start)
         # A component that is still poor must not be starved before it has learned, and that it
         # gets less poor must show.
-        self._rho = min(max(float(weights[1]), self._smallest / 2), 1 - self._smallest / 2)
+        self._rho = max(float(weights[1]), self._smallest)
         weights = log_g.new_tensor([1 - self._rho, self._rho])
         return self.judge_rows.mean(mixture_log_prob(log_probs, weights.log()))
 

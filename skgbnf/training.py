@@ -29,6 +29,7 @@ _MAX_FAILED_STEPS = 10
 _EM_TRIAL_STEPS = 5
 _EM_TRIAL_ROWS = 5000
 _EM_STEPS = 200
+_EM_PATIENCE = 10
 _EM_TOL = 1e-4
 
 
@@ -185,11 +186,11 @@ def _fit_by_em(component, objective: Objective, settings: Settings, seed: int) -
     _try_starts(component, objective, best, clock, seed)
     best.restore()
     log_g = component_log_prob(component, train.x)
-    n_iter = 0
-    while n_iter < _EM_STEPS and clock.share() < 1:
+    n_iter = n_stale = 0
+    while n_iter < _EM_STEPS and n_stale < _EM_PATIENCE and clock.share() < 1:
         n_iter += 1
         before, log_g = log_g, _em_step(component, objective, train.x, log_g, slice(None))
-        best.update()
+        n_stale = 0 if best.update() else n_stale + 1
         settings.on_epoch(n_iter, _EM_STEPS, best.score)
         if train.mean((log_g - before).abs()) < _EM_TOL:
             break

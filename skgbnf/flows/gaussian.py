@@ -1,7 +1,11 @@
 """Components whose weighted maximum likelihood has a closed form, fitted by EM."""
 
+import math
+
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
+from zuko.distributions import Mixture
 from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
@@ -9,8 +13,9 @@ from zuko.mixtures import GMM
 from skgbnf.flows.covariance import RIDGE, weighted_gaussian
 from skgbnf.flows.linear import LULinear
 
-_ROWS_PER_CHUNK = 2000
+_CELLS_PER_CHUNK = 100_000
 _FEWEST_ROWS = 5
+_CLUSTERING_STEPS = 10
 
 
 class AffineFlow(Flow):
@@ -41,6 +46,30 @@ class AffineFlow(Flow):
         self.transform.transforms[0].initialise(x, weights, RIDGE)
 
 
+class _Gaussians(Mixture):
+    """A mixture of Gaussians that whitens rows for all of them by one matrix product."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.joint_log_prob(x).logsumexp(-1)
+
+    def joint_log_prob(self, x: Tensor) -> Tensor:
+        """Log-density of each row with each Gaussian, shape (n_samples, n_components)."""
+        n_components, n_features = self.base.loc.shape
+        factors = self.base.scale_tril
+        identity = torch.eye(n_features, dtype=x.dtype, device=x.device)
+        whitening = torch.linalg.solve_triangular(factors, identity, upper=False)
+        centres = (whitening @ self.base.loc.unsqueeze(-1)).flatten()
+        log_det = whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        constant = self.logits.log_softmax(-1) + log_det - n_features / 2 * math.log(2 * math.pi)
+        whitening = whitening.flatten(0, 1).T
+        squares = []
+        # In chunks, which stay in the cache.
+        for chunk in x.split(max(1, _CELLS_PER_CHUNK // len(centres))):
+            z = (chunk @ whitening - centres).square()
+            squares.append(z.unflatten(-1, (n_components, n_features)).sum(-1))
+        return constant - torch.cat(squares) / 2
+
+
 class GaussianMixture(GMM):
     """A mixture of full-covariance Gaussians that is one component of the boosted mixture.
 
@@ -63,22 +92,26 @@ class GaussianMixture(GMM):
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__(n_features, components=n_components)
 
+    def forward(self, c: None = None) -> Distribution:
+        mixture = super().forward(c)
+        return _Gaussians(mixture.base, mixture.logits)
+
     @torch.no_grad()
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int) -> None:
-        """Place the Gaussians on rows spread as k-means++ does, and assign rows to the nearest."""
+        """Place the Gaussians on the clusters that k-means finds from one start."""
         centres = x[_spread_rows(x, weights, self.components)]
-        nearest = torch.cdist(x, centres).argmin(dim=1)
-        self._maximise(x, weights, torch.nn.functional.one_hot(nearest, self.components).to(x))
+        for _ in range(_CLUSTERING_STEPS):
+            nearest = torch.cdist(x, centres).argmin(dim=1)
+            assigned = torch.nn.functional.one_hot(nearest, self.components).to(x)
+            shares = weights.unsqueeze(-1) * assigned
+            total = shares.sum(0).unsqueeze(-1)
+            centres = torch.where(total > 0, shares.T @ x / total, centres)
+        self._maximise(x, weights, assigned)
 
     @torch.no_grad()
     def em_step(self, x: Tensor, weights: Tensor) -> None:
         """One iteration of EM on the weighted rows."""
-        mixture = self()
-        log_weights = self.phi[0].log_softmax(-1)
-        # In chunks, which stay in the cache.
-        chunks = x.unsqueeze(-2).split(_ROWS_PER_CHUNK)
-        responsibilities = [(mixture.base.log_prob(c) + log_weights).softmax(-1) for c in chunks]
-        self._maximise(x, weights, torch.cat(responsibilities))
+        self._maximise(x, weights, self().joint_log_prob(x).softmax(-1))
 
     def _maximise(self, x: Tensor, weights: Tensor, responsibilities: Tensor) -> None:
         rows, columns = torch.tril_indices(x.shape[1], x.shape[1], offset=-1)
@@ -96,19 +129,31 @@ class GaussianMixture(GMM):
             below[k] = factor[rows, columns]
 
 
-def _draw_row(odds: Tensor) -> Tensor:
-    """Index, shape (1,), of one row drawn in proportion to `odds`."""
+def _draw_row(odds: Tensor, n_draws: int = 1) -> Tensor:
+    """Indices, shape (n_draws,), of rows drawn in proportion to `odds`."""
     mass = odds.cumsum(0)
-    target = mass[-1] * torch.rand(1, dtype=odds.dtype, device=odds.device)
+    target = mass[-1] * torch.rand(n_draws, dtype=odds.dtype, device=odds.device)
     return torch.searchsorted(mass, target).clamp(max=len(odds) - 1)
 
 
 def _spread_rows(x: Tensor, weights: Tensor, n_rows: int) -> Tensor:
-    """Indices of `n_rows` rows, each drawn with its squared distance from those before."""
+    """Indices of rows far from each other, by greedy k-means++.
+
+    Each is drawn by its squared distance from those before, as the best of a few.
+
+    References
+    ----------
+    k-means++: The Advantages of Careful Seeding. D. Arthur, S. Vassilvitskii, 2007.
+    https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf
+    """
+    n_draws = 2 + int(math.log(n_rows))
     chosen = [_draw_row(weights)]
     distance = torch.cdist(x, x[chosen[0]]).square().flatten()
     while len(chosen) < n_rows:
         odds = weights * distance
-        chosen.append(_draw_row(odds if odds.sum() > 0 else weights))
-        distance = distance.minimum(torch.cdist(x, x[chosen[-1]]).square().flatten())
+        drawn = _draw_row(odds if odds.sum() > 0 else weights, n_draws)
+        left = distance.unsqueeze(1).minimum(torch.cdist(x, x[drawn]).square())
+        best = (weights @ left).argmin()
+        chosen.append(drawn[best : best + 1])
+        distance = left[:, best]
     return torch.cat(chosen)
