@@ -59,11 +59,11 @@ class FittedComponent:
         return cls(architecture, arrays)
 
     @classmethod
-    def from_plain(cls, state: dict) -> "FittedComponent":
+    def from_plain(cls, state: dict[str, Any]) -> "FittedComponent":
         """Inverse of :meth:`plain`."""
         return cls(Architecture(**state["architecture"]), state["arrays"])
 
-    def plain(self) -> dict:
+    def plain(self) -> dict[str, Any]:
         """The component as dicts of plain values and arrays."""
         return {"architecture": asdict(self.architecture), "arrays": self.arrays}
 
