@@ -183,7 +183,8 @@ def _raw_gradient(
     """
     n_bins, index, shape = bins.n_bins, at.index, bins.raw_slopes.shape[1:]
     smallest, size_range = 2 * BOUND * _MIN_SIZE, _size_range(n_bins)
-    mean = grad_sizes * (at.sizes - smallest) + grad_starts * (at.starts - smallest * index)
+    shared = at.starts - smallest * index.to(at.starts)
+    mean = grad_sizes * (at.sizes - smallest) + grad_starts * shared
     number = torch.arange(n_bins, device=index.device).view(-1, *[1] * (index.dim() - 1))
     before, after = (grad_starts * size_range - mean).unsqueeze(1), -mean.unsqueeze(1)
     pulls = torch.where(number < index, before, after)
