@@ -705,7 +705,8 @@ def test_flows_add_to_a_gaussian_mixture_and_never_take_from_it(quick):
     mixture = quick(flow="gaussian_mixture", n_estimators=1).fit(X[:1200], X_val=X[1200:1800])
     # A round adds what 600 held-out rows gain from, within their noise on 600 others.
     assert model.score(X[1800:]) > mixture.score(X[1800:]) - 0.02
-    assert model.validation_scores_[-1] >= mixture.validation_scores_[0] - 1e-9
+    # The prior on weights, worth one row, keeps a little for what is of no use.
+    assert model.validation_scores_[-1] >= mixture.validation_scores_[0] - 1 / 600
 
 
 def test_a_list_may_hold_networks_and_callables(quick, table3):
