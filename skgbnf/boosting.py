@@ -286,21 +286,24 @@ class Boosting:
         initialise(component, self.train.x, self.train.weights)
         if not fits_by_em(component):
             component = component.float()
-        objective = self._new_objective(component)
+        objective = self._new_objective(architecture, component)
         n_iter = fit_component(component, objective, settings, derive_seed(seed, 1))
         mixture = self._mixture_objective()
         score = mixture.judge(component_log_prob(component, mixture.judge_rows.x))
         return _Fitted(architecture, component, n_iter, score)
 
-    def _new_objective(self, component: LazyDistribution) -> Objective:
-        """What a component added now is trained for.
+    def _new_objective(self, architecture: Architecture, component: LazyDistribution) -> Objective:
+        """What a component added now is trained for; EM needs no tempering.
 
-        EM needs no tempering; the first network, no component to leave rows to.
+        While EM fitted all components so far, one of another family learns as if it were alone:
+        it leaves no rows to those that cannot explain them as well.
         """
-        exact = fits_by_em(component)
-        if self._objective == "tempered" and not exact and all(map(fits_by_em, self.components)):
+        if self._objective != "tempered":
+            return self._mixture_objective(OBJECTIVES[self._objective])
+        known = any(architecture.kind == other.kind for other in self.architectures)
+        if not known and all(map(fits_by_em, self.components)):
             return MaximumLikelihood(self.train, self.judge)
-        name = "greedy" if exact and self._objective == "tempered" else self._objective
+        name = "greedy" if fits_by_em(component) else "tempered"
         return self._mixture_objective(OBJECTIVES[name])
 
     def _mixture_objective(self, make: Callable[..., Objective] = Greedy) -> Objective:

@@ -23,6 +23,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Stage
+from skgbnf.flows import Architecture
 from skgbnf.mixture import FlowMixture, component_log_prob, mixture_log_prob, sample_component
 from skgbnf.objectives import WEIGHT_CLIP, MaximumLikelihood
 from skgbnf.training import Objective, Rows, fits_by_em
@@ -163,7 +164,7 @@ class GeometricBoosting(Boosting):
             draws.truncate(n_rounds)
         self._drawn = []
 
-    def _new_objective(self, component: LazyDistribution) -> Objective:
+    def _new_objective(self, architecture: Architecture, component: LazyDistribution) -> Objective:
         """EM knows no rows of negative weight: what it fits has its own likelihood."""
         if fits_by_em(component):
             return MaximumLikelihood(self.train, self.judge)

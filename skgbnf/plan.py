@@ -11,7 +11,7 @@ from skgbnf.validation import check_hidden_layer_sizes
 _FEW_ROWS = 2000
 _FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
-_MIXTURE_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+_MIXTURE_SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 _FIRST_SHARE = 0.1
 _BATCH_SIZE = 256
 _MIN_BATCH_SIZE = 32

@@ -87,7 +87,7 @@ class GaussianMixture(GMM):
     D. B. Rubin, 1977. https://www.jstor.org/stable/2984875
     """
 
-    n_em_starts = 8
+    n_em_starts = 4
 
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__(n_features, components=n_components)

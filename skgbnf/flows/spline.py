@@ -141,8 +141,8 @@ class _Spline(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, Tensor]:
         inside, t, bump, bend, denominator, rise, steepness = ctx.saved_tensors
         at = ctx.at
-        gy = grad_y * inside
-        gl = grad_ladj * inside
+        gy = torch.where(inside, grad_y, 0.0)
+        gl = torch.where(inside, grad_ladj, 0.0)
         # Partial derivatives of the value and of the log-derivative, by position within the bin
         # (t), by the bin's mean slope and by the slopes at its ends.
         scaled = gy * at.height / denominator
