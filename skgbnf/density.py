@@ -448,11 +448,14 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Returns
         -------
         score : float
-            In nats per row; higher is better.
+            In nats per row; higher is better. -inf if a row of positive weight lies outside
+            `bounds`.
         """
-        scores = np.asarray(self.score_samples(X))
+        scores = np.asarray(self.score_samples(X), dtype=np.float64)
         weights = check_weights(sample_weight, len(scores))
-        return float(np.average(scores.astype(np.float64), weights=weights))
+        # A row of weight 0 counts as absent, also where it has no density.
+        counted = weights > 0
+        return float(np.average(scores[counted], weights=weights[counted]))
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows from the fitted density.

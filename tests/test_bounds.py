@@ -191,6 +191,16 @@ def test_scores_are_finite_inside_and_minus_infinity_outside(quick, amounts):
             assert (model.score_samples(inside) < 30).all()
 
 
+def test_the_score_is_that_of_rows_that_count(quick, amounts):
+    model = quick(bounds=BY_NAME, flow="affine").fit(amounts)
+    rows = amounts.iloc[:3].copy()
+    rows.iloc[0, 0] = -1.0
+    assert model.score(rows) == -np.inf
+    assert model.score(rows, sample_weight=[0, 1, 3]) == pytest.approx(
+        np.average(model.score_samples(rows)[1:], weights=[1, 3])
+    )
+
+
 # Densities behind the maps
 
 
