@@ -14,12 +14,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skgbnf.delegation import as_rows, chosen, fit_clone, inherit_tags, take
+from skgbnf.delegation import as_rows, can_sample, fit_clone, inherit_tags, take
 from skgbnf.validation import check_weights, seed_from
-
-
-def _density_can_sample(classifier) -> bool:
-    return hasattr(chosen(classifier.estimator), "sample")
 
 
 class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
@@ -197,7 +193,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         """
         return logsumexp(self._joint(X), axis=1)
 
-    @available_if(_density_can_sample)
+    @available_if(lambda classifier: can_sample(classifier.estimator))
     def sample(self, y, random_state=None):
         """Draw a row for each label.
 

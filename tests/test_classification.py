@@ -148,7 +148,10 @@ def test_labels_that_cannot_be_drawn():
         classifier.sample(["red"])
     with pytest.raises(ValueError, match=r"not seen: \['pink'\]"):
         classifier.fit(X, y).sample(["red", "pink"])
-    assert not hasattr(FlowBayesClassifier(_ScoresOnly()), "sample")
+    for density in (_ScoresOnly(), GaussianMixture()):  # the latter's takes no seed
+        assert not hasattr(FlowBayesClassifier(density), "sample")
+    for density in (None, KernelDensity()):
+        assert hasattr(FlowBayesClassifier(density), "sample")
 
 
 class _ScoresOnly:

@@ -222,6 +222,8 @@ def test_bad_parameters_are_named():
             FlowOutlierDetector(GaussianDensity(), **{name: "auto"}).fit(X)
     with pytest.raises(TypeError, match="estimator must have a method score_samples"):
         FlowOutlierDetector(LinearRegression()).fit(X)
+    with pytest.raises(TypeError, match="'nsf'.*does not seem to be a scikit-learn estimator"):
+        FlowOutlierDetector("nsf").fit(X)
     with pytest.raises(ValueError, match=r"sample_weight: GaussianMixture.fit takes no weights"):
         FlowOutlierDetector(GaussianMixture()).fit(X, sample_weight=np.ones(60))
     with pytest.raises(ValueError, match="calibration_fraction is None"):
