@@ -166,6 +166,22 @@ def test_a_row_outside_is_named(quick, amounts):
     assert np.isfinite(model.fit(bad, sample_weight=weights).score(amounts))
 
 
+@pytest.mark.parametrize(
+    "bounds", [(-1e15, 1e15), (-1e15, None), (None, 1e15), (-1e308, 1e308), (0, 1e308)]
+)
+def test_bounds_too_far_to_be_told_from_each_other_are_refused(quick, amounts, bounds):
+    X = amounts.to_numpy()[:, :2]
+    model = quick(flow="affine", bounds=bounds)
+    if bounds[0] == 0:  # the distances from one bound suffice
+        assert np.isfinite(model.fit(X).score(X))
+        return
+    with pytest.raises(ValueError, match="bounds: column 0 lies so far from its bounds"):
+        model.fit(X)
+    free = quick(flow="affine").fit(X)
+    near = model.set_params(bounds=(-1e7, None)).fit(X)
+    assert near.score(X) == pytest.approx(free.score(X), abs=1e-3)
+
+
 @pytest.mark.parametrize("objective", ["tempered", "geometric"])
 @pytest.mark.parametrize("flow", ["nsf", "maf", "student_t"])
 def test_samples_never_lie_outside(quick, amounts, flow, objective):
