@@ -159,6 +159,20 @@ class _ScoresOnly:
         raise NotImplementedError
 
 
+def test_a_fit_that_fails_leaves_no_half_fitted_classes():
+    X, y = three_gaussians(30, 0)
+    bad = np.where(np.arange(30) < 29, "red", "blue")
+    classifier = FlowBayesClassifier(AFFINE, random_state=0)
+    with pytest.raises(ValueError, match="class blue"):
+        classifier.fit(X, bad)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    expected = classifier.fit(X, y).predict_proba(X)
+    with pytest.raises(ValueError, match="class blue"):
+        classifier.fit(X, bad)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+
 def test_a_class_of_one_row_is_named():
     X, y = three_gaussians(30, 0)
     y[0] = "pink"

@@ -232,6 +232,16 @@ def test_bad_parameters_are_named():
         FlowOutlierDetector(GaussianDensity()).pvalues(X)
 
 
+def test_a_fit_that_fails_leaves_no_half_fitted_detector():
+    X = normal(60, 0)
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=0)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.fit(np.full((60, 2), np.nan))
+    for ask in (detector.predict, detector.pvalues):
+        with pytest.raises(NotFittedError):
+            ask(X)
+
+
 def test_names_of_columns_reach_the_density():
     X = pd.DataFrame(normal(60, 0), columns=["a", "b"])
     detector = FlowOutlierDetector(GaussianDensity(), random_state=0).fit(X)
