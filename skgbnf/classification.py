@@ -14,12 +14,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skgbnf.delegation import as_rows, chosen, fit_clone, inherit_tags, take
+from skgbnf.delegation import as_rows, can_sample, fit_clone, inherit_tags, take
 from skgbnf.validation import check_weights, seed_from
-
-
-def _density_can_sample(classifier) -> bool:
-    return hasattr(chosen(classifier.estimator), "sample")
 
 
 class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
@@ -127,15 +123,17 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         weights = check_weights(sample_weight, len(y))
         present = np.flatnonzero(weights)
-        self.classes_, labels = np.unique(y[present], return_inverse=True)
+        classes, labels = np.unique(y[present], return_inverse=True)
         shares = np.bincount(labels, weights=weights[present])
-        self.class_prior_ = self._check_priors(shares / shares.sum())
+        prior = self._check_priors(shares / shares.sum())
         rng = None if self.random_state is None else check_random_state(self.random_state)
-        self.estimators_ = []
-        for k, name in enumerate(self.classes_):
+        densities = []
+        for k, name in enumerate(classes):
             rows = present[labels == k]
             given = None if sample_weight is None else weights[rows]
-            self.estimators_.append(self._fit_class(name, take(X, rows), given, rng))
+            densities.append(self._fit_class(name, take(X, rows), given, rng))
+        # Together, lest an interrupt leave classes without a density.
+        self.classes_, self.class_prior_, self.estimators_ = classes, prior, densities
         return self
 
     def predict(self, X):
@@ -197,7 +195,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         """
         return logsumexp(self._joint(X), axis=1)
 
-    @available_if(_density_can_sample)
+    @available_if(lambda classifier: can_sample(classifier.estimator))
     def sample(self, y, random_state=None):
         """Draw a row for each label.
 
@@ -221,7 +219,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a label was not seen in fit.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "estimators_")
         y = column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
@@ -260,7 +258,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
 
     def _joint(self, X) -> np.ndarray:
         """Logarithm of prior times density, of shape (n_samples, n_classes)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "estimators_")
         scores = [density.score_samples(X) for density in self.estimators_]
         return np.column_stack(scores).astype(np.float64) + self._log_prior()
 

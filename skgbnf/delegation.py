@@ -1,5 +1,7 @@
 """A density that another estimator holds: cloned, seeded and fitted for it."""
 
+from inspect import signature
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Tags, get_tags, indexable
@@ -53,6 +55,12 @@ def fit_clone(estimator, X, sample_weight, rng: np.random.RandomState | None):
     return density.fit(X, sample_weight=sample_weight)
 
 
+def can_sample(estimator) -> bool:
+    """Whether a density draws rows from a seed, as ``sample(n_samples, random_state)``."""
+    sample = getattr(chosen(estimator), "sample", None)
+    return sample is not None and "random_state" in signature(sample).parameters
+
+
 def as_rows(X):
     """X as something :func:`take` can take rows of; frames stay frames, with their names."""
     (X,) = indexable(X)
@@ -66,6 +74,8 @@ def take(X, rows: np.ndarray):
 
 def inherit_tags(tags: Tags, estimator) -> Tags:
     """Let a wrapper accept what its density accepts; it validates nothing of X by itself."""
-    inner = get_tags(chosen(estimator)).input_tags
-    tags.input_tags.sparse, tags.input_tags.allow_nan = inner.sparse, inner.allow_nan
+    density = chosen(estimator)
+    if hasattr(density, "__sklearn_tags__"):  # otherwise none, which fit refuses
+        inner = get_tags(density).input_tags
+        tags.input_tags.sparse, tags.input_tags.allow_nan = inner.sparse, inner.allow_nan
     return tags

@@ -131,10 +131,12 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Intervals that columns cannot leave: ``{"age": (0, None), 3: (0, 1)}`` by name or position
         of a column, None for no bound, or two arrays of the lower and the upper bounds of all
         columns, -inf and inf for none. Flows are trained on the logarithm of the distance from
-        the bound, or on that of the ratio of both distances. `fit` refuses rows outside, their
-        score is -inf, and no sample lies there. Rows on a bound are inside. Where noise is added
-        to a column, a value on the bound keeps the whole of its step, half of which lies outside;
-        samples from there are folded inwards.
+        the bound, or on that of the ratio of both distances. `fit` refuses rows outside, and
+        bounds 1e9 times as far from all rows as these are from each other; the score of a row
+        outside is -inf, and no sample lies there. Rows on a bound are inside. Where noise is
+        added to a column, a value on the bound keeps the whole of its step, half of which lies
+        outside: the density inside integrates to less than 1 by the mass there, and samples from
+        there are folded inwards.
 
     warm_start : bool, default=False
         Whether `fit` adds rounds to those already fitted, up to `n_estimators`, and leaves the
@@ -448,11 +450,14 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Returns
         -------
         score : float
-            In nats per row; higher is better.
+            In nats per row; higher is better. -inf if a row of positive weight lies outside
+            `bounds`.
         """
-        scores = np.asarray(self.score_samples(X))
+        scores = np.asarray(self.score_samples(X), dtype=np.float64)
         weights = check_weights(sample_weight, len(scores))
-        return float(np.average(scores.astype(np.float64), weights=weights))
+        # A row of weight 0 counts as absent, also where it has no density.
+        counted = weights > 0
+        return float(np.average(scores[counted], weights=weights[counted]))
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows from the fitted density.

@@ -147,14 +147,14 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         weights = check_weights(sample_weight, X.shape[0])
         learned, judged = self._split(np.flatnonzero(weights), seed_from(rng))
         given = None if sample_weight is None else weights[learned]
-        self.estimator_ = fit_clone(self.estimator, take(X, learned), given, rng)
-        scores = np.asarray(self.estimator_.score_samples(take(X, judged)), dtype=np.float64)
+        density = fit_clone(self.estimator, take(X, learned), given, rng)
+        scores = np.asarray(density.score_samples(take(X, judged)), dtype=np.float64)
         order = np.argsort(scores, kind="stable")
         scores, weights = scores[order], weights[judged][order]
+        self.estimator_, self.offset_ = density, self._threshold(scores, weights)
         self.calibration_scores_ = self.calibration_weights_ = None
         if self.calibration_fraction is not None:
             self.calibration_scores_, self.calibration_weights_ = scores, weights
-        self.offset_ = self._threshold(scores, weights)
         return self
 
     def score_samples(self, X):
@@ -174,7 +174,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             If the detector is not fitted.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "offset_")
         return self.estimator_.score_samples(X)
 
     def decision_function(self, X):
@@ -245,7 +245,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         With `sample_weight`, a row counts by its weight and the one tested as an average row; the
         guarantee is for equal weights.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "offset_")
         if self.calibration_scores_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
         n_below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")

@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.validation import check_array, validate_data
 
 from skgbnf._random import derive_seed
-from skgbnf.bounds import Bounds, check_within, limits_from
+from skgbnf.bounds import Bounds, check_near, check_within, limits_from
 from skgbnf.dequantisation import Dequantisation
 from skgbnf.frames import describe_table
 from skgbnf.standardisation import Standardisation
@@ -123,6 +123,7 @@ def prepare(estimator, X, sample_weight, X_val, sample_weight_val, proceed: bool
     names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
+    check_near(limits, X, names)
     noise = _choose_noise(estimator, X, names)
     bounds = _choose_bounds(estimator, limits, X, proceed)
     X = noise.apply(X, derive_seed(estimator._seed, _NOISE_KEY))

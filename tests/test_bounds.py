@@ -166,6 +166,22 @@ def test_a_row_outside_is_named(quick, amounts):
     assert np.isfinite(model.fit(bad, sample_weight=weights).score(amounts))
 
 
+@pytest.mark.parametrize(
+    "bounds", [(-1e15, 1e15), (-1e15, None), (None, 1e15), (-1e308, 1e308), (0, 1e308)]
+)
+def test_bounds_too_far_to_be_told_from_each_other_are_refused(quick, amounts, bounds):
+    X = amounts.to_numpy()[:, :2]
+    model = quick(flow="affine", bounds=bounds)
+    if bounds[0] == 0:  # the distances from one bound suffice
+        assert np.isfinite(model.fit(X).score(X))
+        return
+    with pytest.raises(ValueError, match="bounds: column 0 lies so far from its bounds"):
+        model.fit(X)
+    free = quick(flow="affine").fit(X)
+    near = model.set_params(bounds=(-1e7, None)).fit(X)
+    assert near.score(X) == pytest.approx(free.score(X), abs=1e-3)
+
+
 @pytest.mark.parametrize("objective", ["tempered", "geometric"])
 @pytest.mark.parametrize("flow", ["nsf", "maf", "student_t"])
 def test_samples_never_lie_outside(quick, amounts, flow, objective):
@@ -189,6 +205,16 @@ def test_scores_are_finite_inside_and_minus_infinity_outside(quick, amounts):
             assert np.isneginf(model.score_samples(outside)).all()
             # No reward without bound for rows that happen to lie on a bound.
             assert (model.score_samples(inside) < 30).all()
+
+
+def test_the_score_is_that_of_rows_that_count(quick, amounts):
+    model = quick(bounds=BY_NAME, flow="affine").fit(amounts)
+    rows = amounts.iloc[:3].copy()
+    rows.iloc[0, 0] = -1.0
+    assert model.score(rows) == -np.inf
+    assert model.score(rows, sample_weight=[0, 1, 3]) == pytest.approx(
+        np.average(model.score_samples(rows)[1:], weights=[1, 3])
+    )
 
 
 # Densities behind the maps

@@ -148,12 +148,29 @@ def test_labels_that_cannot_be_drawn():
         classifier.sample(["red"])
     with pytest.raises(ValueError, match=r"not seen: \['pink'\]"):
         classifier.fit(X, y).sample(["red", "pink"])
-    assert not hasattr(FlowBayesClassifier(_ScoresOnly()), "sample")
+    for density in (_ScoresOnly(), GaussianMixture()):  # the latter's takes no seed
+        assert not hasattr(FlowBayesClassifier(density), "sample")
+    for density in (None, KernelDensity()):
+        assert hasattr(FlowBayesClassifier(density), "sample")
 
 
 class _ScoresOnly:
     def score_samples(self, X):
         raise NotImplementedError
+
+
+def test_a_fit_that_fails_leaves_no_half_fitted_classes():
+    X, y = three_gaussians(30, 0)
+    bad = np.where(np.arange(30) < 29, "red", "blue")
+    classifier = FlowBayesClassifier(AFFINE, random_state=0)
+    with pytest.raises(ValueError, match="class blue"):
+        classifier.fit(X, bad)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    expected = classifier.fit(X, y).predict_proba(X)
+    with pytest.raises(ValueError, match="class blue"):
+        classifier.fit(X, bad)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
 
 
 def test_a_class_of_one_row_is_named():

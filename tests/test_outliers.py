@@ -222,12 +222,24 @@ def test_bad_parameters_are_named():
             FlowOutlierDetector(GaussianDensity(), **{name: "auto"}).fit(X)
     with pytest.raises(TypeError, match="estimator must have a method score_samples"):
         FlowOutlierDetector(LinearRegression()).fit(X)
+    with pytest.raises(TypeError, match="'nsf'.*does not seem to be a scikit-learn estimator"):
+        FlowOutlierDetector("nsf").fit(X)
     with pytest.raises(ValueError, match=r"sample_weight: GaussianMixture.fit takes no weights"):
         FlowOutlierDetector(GaussianMixture()).fit(X, sample_weight=np.ones(60))
     with pytest.raises(ValueError, match="calibration_fraction is None"):
         FlowOutlierDetector(GaussianDensity(), calibration_fraction=None).fit(X).pvalues(X)
     with pytest.raises(NotFittedError):
         FlowOutlierDetector(GaussianDensity()).pvalues(X)
+
+
+def test_a_fit_that_fails_leaves_no_half_fitted_detector():
+    X = normal(60, 0)
+    detector = FlowOutlierDetector(GaussianDensity(), random_state=0)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.fit(np.full((60, 2), np.nan))
+    for ask in (detector.predict, detector.pvalues):
+        with pytest.raises(NotFittedError):
+            ask(X)
 
 
 def test_names_of_columns_reach_the_density():

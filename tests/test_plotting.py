@@ -466,6 +466,24 @@ def test_the_threshold_of_a_detector_is_its_offset(table2, gaussian):
     rejected = display.scores < display.threshold
     np.testing.assert_array_equal(rejected, forest.predict(table2) == -1)
     assert OutlierDisplay.from_estimator(*gaussian).line_ is None
+    piped = make_pipeline(StandardScaler(), IsolationForest(n_estimators=10)).fit(table2)
+    assert OutlierDisplay.from_estimator(piped, table2).threshold == piped[-1].offset_
+
+
+@pytest.mark.parametrize("bandwidth", [0.1, 2.0])  # with the latter all scores are equal
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_rows_of_no_density_are_counted_in_the_first_bin(share, bandwidth):
+    model = KernelDensity(bandwidth=bandwidth, kernel="tophat")
+    model.fit(np.linspace(0, 1, 200)[:, None])
+    X = np.linspace(0, 1, 200)[:, None]
+    X[: round(share * 200)] = 99.0
+    for contamination in (None, 0.01, 0.2):
+        display = OutlierDisplay.from_estimator(model, X, contamination=contamination)
+        heights = [bar.get_height() for bar in display.ax_.containers[0]]
+        assert sum(heights) == pytest.approx(1.0)
+        assert heights[0] == pytest.approx(share)
+        if contamination is not None:
+            assert np.mean(display.scores < display.threshold) <= contamination
 
 
 def test_a_contamination_out_of_range_is_named(gaussian):

@@ -1,6 +1,7 @@
 """Log-densities of rows beside those of other rows."""
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from skgbnf.plotting.axes import (
     MODEL,
@@ -18,8 +19,9 @@ from skgbnf.validation import check_real
 class OutlierDisplay:
     """Picture of the log-densities of rows, of other rows, and of a threshold between them.
 
-    Low log-densities may reach very far down. What lies below the range that is drawn is counted
-    in the first bin, so that each histogram adds up to all of its rows.
+    Low log-densities may reach very far down, to -inf for rows that have no density. What lies
+    below the range that is drawn is counted in the first bin, so that each histogram adds up to
+    all of its rows.
 
     It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
 
@@ -41,7 +43,7 @@ class OutlierDisplay:
     figure_ : matplotlib Figure
 
     line_ : matplotlib Line2D or None
-        The threshold.
+        The threshold, if there is one that is finite.
 
     Examples
     --------
@@ -81,7 +83,8 @@ class OutlierDisplay:
 
         contamination : float, default=None
             Share of X below the threshold. By default the threshold is `offset_` of an outlier
-            detector; there is none for other estimators.
+            detector, also of one at the end of a :class:`~sklearn.pipeline.Pipeline`; there is
+            none for other estimators.
 
         ax : matplotlib Axes, default=None
             Axes to draw on; by default those of a new figure.
@@ -108,9 +111,11 @@ class OutlierDisplay:
         if contamination is not None:
             check_real("contamination", contamination, 0.0, 1.0, open_low=True)
         scores = score_rows(estimator, X)
-        threshold = getattr(estimator, "offset_", None)
+        last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        threshold = getattr(last, "offset_", None)
         if contamination is not None:
-            threshold = np.quantile(scores, contamination)
+            # No quantile between two rows: one may have no density, and a log-density of -inf.
+            threshold = np.sort(scores)[int(contamination * len(scores))]
         display = cls(
             scores=scores,
             other_scores=None if X_other is None else score_rows(estimator, X_other),
@@ -155,7 +160,7 @@ class OutlierDisplay:
             defaults["label"] = label
             self.ax_.hist(np.maximum(scores, low), bins, weights=shares, **style(defaults, given))
         self.line_ = None
-        if self.threshold is not None:
+        if self._has_threshold:
             defaults = {"color": REFERENCE, "linestyle": "--", "label": "threshold"}
             self.line_ = self.ax_.axvline(self.threshold, **style(defaults, line_kw))
         clipped = any(scores.min() < low for scores, *_ in groups)
@@ -164,9 +169,15 @@ class OutlierDisplay:
         self.ax_.legend()
         return self
 
+    @property
+    def _has_threshold(self) -> bool:
+        return self.threshold is not None and bool(np.isfinite(self.threshold))
+
     def _lowest_drawn(self) -> float:
         """Twice as far below the median as the 1 % quantile, or as the threshold, if lower."""
-        middle, low = np.quantile(self.scores, [0.5, 0.01])
-        if self.threshold is not None:
+        finite = self.scores[np.isfinite(self.scores)]
+        middle, low = np.quantile(finite if len(finite) else [0.0], [0.5, 0.01])
+        if self._has_threshold:
             low = min(low, self.threshold)
-        return middle - 2.0 * (middle - low)
+        # Equal scores leave room below them, too.
+        return middle - (2.0 * (middle - low) or 1.0)
