@@ -63,7 +63,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns seen in fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also

@@ -66,7 +66,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns seen in fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also
@@ -79,12 +79,6 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     .. [1] Do Deep Generative Models Know What They Don't Know? E. Nalisnick, A. Matsukawa,
        Y. W. Teh, D. Gorur, B. Lakshminarayanan, 2019. https://arxiv.org/abs/1810.09136
-
-    .. [2] Testing for Outliers with Conformal p-values. S. Bates, E. Candès, L. Lei, Y. Romano,
-       M. Sesia, 2023. https://arxiv.org/abs/2104.08279
-
-    .. [3] Algorithmic Learning in a Random World. V. Vovk, A. Gammerman, G. Shafer, 2005.
-       https://doi.org/10.1007/b106715
 
     Examples
     --------
@@ -213,7 +207,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
         with the log-density :math:`s(x)` of the row and those :math:`s_i` of the n rows set aside.
         If the row is exchangeable with these, whatever their distribution and however poor the
-        density, then :math:`P(p \le t) \le t` for every t [2]_, [3]_. ``predict(X) == -1`` is
+        density, then :math:`P(p \le t) \le t` for every t [1]_, [2]_. ``predict(X) == -1`` is
         ``pvalues(X) <= contamination``, unless fit warned of too few rows.
 
         Parameters
@@ -238,12 +232,20 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
         It is for one row. Of many inliers, a share t has :math:`p \le t`: test m rows by the
         procedure of Benjamini and Hochberg to bound the expected share of false alarms among the
-        flagged, which holds, again marginally, though these p-values depend on one another [2]_.
+        flagged, which holds, again marginally, though these p-values depend on one another [1]_.
 
         Outliers among the rows of fit make the test one of being like these rows, outliers
         included; the p-values of inliers are then usually too large, and outliers harder to find.
         With `sample_weight`, a row counts by its weight and the one tested as an average row; the
         guarantee is for equal weights.
+
+        References
+        ----------
+        .. [1] Testing for Outliers with Conformal p-values. S. Bates, E. Candès, L. Lei,
+           Y. Romano, M. Sesia, 2023. https://arxiv.org/abs/2104.08279
+
+        .. [2] Algorithmic Learning in a Random World. V. Vovk, A. Gammerman, G. Shafer, 2005.
+           https://doi.org/10.1007/b106715
         """
         check_is_fitted(self)
         if self.calibration_scores_ is None:
