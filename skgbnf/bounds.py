@@ -71,18 +71,20 @@ class Bounds:
         Y : ndarray of shape (n_samples, n_features)
 
         log_det : ndarray of shape (n_samples,)
-            Log-determinant of the map at each row; -inf for rows outside the bounds, where there
-            is no density.
+            Log-determinant of the map at each row, in the margins too, where noise may put rows.
         """
         log_det = np.zeros(len(X))
         if not self._bounded.any():
             return X, log_det
-        log_det[_outside(self.limits, X).any(axis=1)] = -np.inf
         Y = X.astype(np.float64)
         for j in np.flatnonzero(self._bounded):
             Y[:, j], log_derivative = self._column(Y[:, j], j)
             log_det += log_derivative
         return Y, log_det
+
+    def excludes(self, X: np.ndarray) -> np.ndarray:
+        """Whether rows lie outside the bounds, of shape (n_samples,)."""
+        return _outside(self.limits, X).any(axis=1)
 
     def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
         """Rows in the units of X, never outside the bounds: margins are folded inwards."""
