@@ -20,12 +20,12 @@ import pandas as pd
 from skgbnf import GradientBoostedFlowDensity
 
 rng = np.random.default_rng(0)
-orders = 1 + rng.poisson(2, size=3000)
+orders = 1 + rng.poisson(2, size=2000)
 table = pd.DataFrame(
     {
         "orders": orders,
         "amount": rng.gamma(0.9 * orders, 20).astype(np.float32),
-        "returned": rng.beta(0.8, 2.5, size=3000),
+        "returned": rng.beta(0.8, 2.5, size=2000),
     }
 )
 
@@ -37,9 +37,7 @@ table = pd.DataFrame(
 # The noise that ``dequantize=True`` adds to the counts spreads each over its step.
 
 bounds = {"orders": (1, None), "amount": (0, None), "returned": (0, 1)}
-free = GradientBoostedFlowDensity(
-    2, flow="nsf", n_transforms=2, max_iter=30, dequantize=True, random_state=0
-)
+free = GradientBoostedFlowDensity(1, flow="nsf", max_iter=30, dequantize=True, random_state=0)
 bounded = GradientBoostedFlowDensity(**{**free.get_params(), "bounds": bounds})
 for name, model in {"free": free, "bounded": bounded}.items():
     drawn = model.fit(table).sample(10_000, random_state=0)
