@@ -19,6 +19,7 @@ step, and otherwise a tenth of the smallest distance of a row from the bound.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -78,13 +79,13 @@ class Bounds:
             return X, log_det
         Y = X.astype(np.float64)
         for j in np.flatnonzero(self._bounded):
-            Y[:, j], log_derivative = self._column(Y[:, j], j)
+            Y[:, j], log_derivative = self._column(Y[:, j], int(j))
             log_det += log_derivative
         return Y, log_det
 
     def excludes(self, X: np.ndarray) -> np.ndarray:
         """Whether rows lie outside the bounds, of shape (n_samples,)."""
-        return _outside(self.limits, X).any(axis=1)
+        return np.any(_outside(self.limits, X), axis=1)
 
     def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
         """Rows in the units of X, never outside the bounds: margins are folded inwards."""
@@ -141,7 +142,9 @@ def _outside(limits: np.ndarray, X: np.ndarray) -> np.ndarray:
     return (lower > X) | (upper < X)
 
 
-def check_within(limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence) -> None:
+def check_within(
+    limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence[str | int]
+) -> None:
     """Raise ValueError, naming column and value, if a row lies outside the bounds."""
     outside = np.argwhere(_outside(limits, X))
     if len(outside):
@@ -152,7 +155,7 @@ def check_within(limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequ
         )
 
 
-def check_bounds(bounds: object) -> None:
+def check_bounds(bounds: Any) -> None:
     """Raise unless `bounds` is None, a dictionary or a pair; what they hold is checked in fit."""
     pair = isinstance(bounds, list | tuple | np.ndarray)
     if not (bounds is None or isinstance(bounds, Mapping) or pair):
@@ -161,7 +164,7 @@ def check_bounds(bounds: object) -> None:
         raise ValueError(f"bounds must hold two arrays, lower and upper bounds, got {bounds!r}.")
 
 
-def limits_from(bounds: object, names: Sequence) -> np.ndarray:
+def limits_from(bounds: Any, names: Sequence[str | int]) -> np.ndarray:
     """The parameter `bounds` as an array.
 
     Parameters
@@ -199,9 +202,9 @@ def limits_from(bounds: object, names: Sequence) -> np.ndarray:
     return limits
 
 
-def _position(key: object, names: Sequence) -> int:
+def _position(key: object, names: Sequence[str | int]) -> int:
     if isinstance(key, Integral) and not isinstance(key, bool):
-        if 0 <= key < len(names):
+        if 0 <= int(key) < len(names):
             return int(key)
     elif isinstance(key, str):
         if key in names:
@@ -216,7 +219,8 @@ def _checked_pair(key: object, pair: object) -> tuple[float, float]:
         raise TypeError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
     if len(pair) != 2:
         raise ValueError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
-    return tuple(float(_checked_array(bound, side, 1)[0]) for side, bound in enumerate(pair))
+    lower, upper = (float(_checked_array(bound, i, 1)[0]) for i, bound in enumerate(pair))
+    return lower, upper
 
 
 def _checked_array(bounds: object, side: int, n_features: int) -> np.ndarray:
@@ -234,7 +238,7 @@ def _checked_array(bounds: object, side: int, n_features: int) -> np.ndarray:
     return np.broadcast_to(array, n_features)
 
 
-def bounds_to_plain(bounds: object) -> object:
+def bounds_to_plain(bounds: Any) -> Any:
     """The parameter `bounds` as JSON knows it: infinity becomes None, keys keep their type."""
     if isinstance(bounds, Mapping):
         pairs = [[_plain(key), [_plain(bound) for bound in pair]] for key, pair in bounds.items()]
@@ -242,7 +246,7 @@ def bounds_to_plain(bounds: object) -> object:
     return None if bounds is None else [_plain(side) for side in bounds]
 
 
-def bounds_from_plain(plain: object) -> object:
+def bounds_from_plain(plain: Any) -> Any:
     """Inverse of :func:`bounds_to_plain`."""
     if isinstance(plain, Mapping):
         return {key: tuple(pair) for key, pair in plain["by_column"]}

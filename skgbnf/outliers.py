@@ -2,12 +2,15 @@
 
 import math
 import warnings
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgbnf._random import RandomState
 from skgbnf.delegation import as_rows, fit_clone, inherit_tags, take
 from skgbnf.validation import check_real, check_weights, seed_from
 
@@ -94,14 +97,19 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, estimator=None, *, contamination=0.1, calibration_fraction=0.2, random_state=None
-    ):
+        self,
+        estimator: Any = None,
+        *,
+        contamination: float = 0.1,
+        calibration_fraction: float | None = 0.2,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.contamination = contamination
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density to a part of the rows and calibrate on the others.
 
         Parameters
@@ -136,22 +144,23 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         if self.calibration_fraction is not None:
             check_real("calibration_fraction", self.calibration_fraction, 0, 1, open_low=True)
         validate_data(self, X, skip_check_array=True)
-        X = as_rows(X)
+        table = as_rows(X)
         rng = None if self.random_state is None else check_random_state(self.random_state)
-        weights = check_weights(sample_weight, X.shape[0])
+        weights = check_weights(sample_weight, table.shape[0])
         learned, judged = self._split(np.flatnonzero(weights), seed_from(rng))
         given = None if sample_weight is None else weights[learned]
-        self.estimator_ = fit_clone(self.estimator, take(X, learned), given, rng)
-        scores = np.asarray(self.estimator_.score_samples(take(X, judged)), dtype=np.float64)
+        self.estimator_ = fit_clone(self.estimator, take(table, learned), given, rng)
+        scores = np.asarray(self.estimator_.score_samples(take(table, judged)), dtype=np.float64)
         order = np.argsort(scores, kind="stable")
         scores, weights = scores[order], weights[judged][order]
-        self.calibration_scores_ = self.calibration_weights_ = None
+        self.calibration_scores_: np.ndarray | None = None
+        self.calibration_weights_: np.ndarray | None = None
         if self.calibration_fraction is not None:
             self.calibration_scores_, self.calibration_weights_ = scores, weights
         self.offset_ = self._threshold(scores, weights)
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each row.
 
         Parameters
@@ -171,7 +180,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.estimator_.score_samples(X)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each row above the threshold.
 
         Parameters
@@ -185,7 +194,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Say of each row whether it is an outlier.
 
         Parameters
@@ -200,7 +209,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         # Not by the decision, which is not a number where a density of zero meets one as offset.
         return np.where(self.score_samples(X) < self.offset_, -1, 1)
 
-    def pvalues(self, X):
+    def pvalues(self, X: ArrayLike) -> np.ndarray:
         r"""Conformal p-value of each row, against "it is of the kind seen in fit".
 
         .. math:: p(x) = \frac{1 + \#\{i : s_i \le s(x)\}}{n + 1}
@@ -248,7 +257,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
            https://doi.org/10.1007/b106715
         """
         check_is_fitted(self)
-        if self.calibration_scores_ is None:
+        if self.calibration_scores_ is None or self.calibration_weights_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
         n_below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")
         weights = self.calibration_weights_
@@ -280,7 +289,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         new = 0.0 if self.calibration_fraction is None else weights.mean()
         return float(scores[np.argmax(_tail(weights, new)[1:] > self.contamination)])
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
 
 

@@ -1,11 +1,15 @@
 """Log-densities of rows beside those of other rows."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skgbnf.plotting.axes import (
     MODEL,
     REFERENCE,
     ROWS,
+    Keywords,
     axes_or_new,
     bin_edges,
     import_pyplot,
@@ -13,6 +17,9 @@ from skgbnf.plotting.axes import (
 )
 from skgbnf.plotting.tables import score_rows
 from skgbnf.validation import check_real
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class OutlierDisplay:
@@ -59,13 +66,28 @@ class OutlierDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, scores, other_scores=None, threshold=None):
+    def __init__(
+        self,
+        *,
+        scores: np.ndarray,
+        other_scores: np.ndarray | None = None,
+        threshold: float | None = None,
+    ) -> None:
         self.scores = scores
         self.other_scores = other_scores
         self.threshold = threshold
 
     @classmethod
-    def from_estimator(cls, estimator, X, X_other=None, *, contamination=None, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        X_other: ArrayLike | None = None,
+        *,
+        contamination: float | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the log-densities of rows under a fitted estimator.
 
         Parameters
@@ -118,7 +140,14 @@ class OutlierDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, labels=("rows", "other rows"), hist_kw=None, line_kw=None):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        labels: tuple[str, str] = ("rows", "other rows"),
+        hist_kw: Keywords | None = None,
+        line_kw: Keywords | None = None,
+    ) -> Self:
         """Draw the display.
 
         Parameters
@@ -151,9 +180,8 @@ class OutlierDisplay:
         bins = bin_edges(drawn, given.pop("bins", None))
         for scores, colour, label in groups:
             shares = np.full(len(scores), 1.0 / len(scores))
-            defaults = {"color": colour, "alpha": 0.5}
-            defaults["label"] = label
-            self.ax_.hist(np.maximum(scores, low), bins, weights=shares, **style(defaults, given))
+            styled = style({"color": colour, "alpha": 0.5, "label": label}, given)
+            self.ax_.hist(np.maximum(scores, low), bins.tolist(), weights=shares, **styled)
         self.line_ = None
         if self.threshold is not None:
             defaults = {"color": REFERENCE, "linestyle": "--", "label": "threshold"}
@@ -169,4 +197,4 @@ class OutlierDisplay:
         middle, low = np.quantile(self.scores, [0.5, 0.01])
         if self.threshold is not None:
             low = min(low, self.threshold)
-        return middle - 2.0 * (middle - low)
+        return float(middle - 2.0 * (middle - low))
