@@ -38,7 +38,8 @@ model = GradientBoostedFlowDensity(
 # draws them all. The held-out rows chose the number of rounds and the weights; the test rows did
 # not.
 
-BoostingPathDisplay.from_estimator(model, X_test)
+_, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+BoostingPathDisplay.from_estimator(model, X_test, ax=ax)
 plt.show()
 
 # %%

@@ -16,18 +16,23 @@ be told, and its samples can come back as a table of the same kind.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from skgbnf import GradientBoostedFlowDensity
 
-rng = np.random.default_rng(0)
-orders = 1 + rng.poisson(2, size=2000)
-table = pd.DataFrame(
-    {
+
+def draw_table(n_rows, seed):
+    rng = np.random.default_rng(seed)
+    orders = 1 + rng.poisson(2, size=n_rows)
+    columns = {
         "orders": orders,
         "amount": rng.gamma(0.9 * orders, 20).astype(np.float32),
-        "returned": rng.beta(0.8, 2.5, size=2000),
+        "returned": rng.beta(0.8, 2.5, size=n_rows),
     }
-)
+    return pd.DataFrame(columns)
+
+
+table, new_rows = draw_table(2000, seed=0), draw_table(2000, seed=1)
 
 # %%
 # With bounds and without
@@ -36,19 +41,21 @@ table = pd.DataFrame(
 # ``bounds`` names columns and the intervals they cannot leave, ``None`` for no bound on that side.
 # The noise that ``dequantize=True`` adds to the counts spreads each over its step.
 
-bounds = {"orders": (1, None), "amount": (0, None), "returned": (0, 1)}
 free = GradientBoostedFlowDensity(1, flow="nsf", max_iter=30, dequantize=True, random_state=0)
-bounded = GradientBoostedFlowDensity(**{**free.get_params(), "bounds": bounds})
+bounds = {"orders": (1, None), "amount": (0, None), "returned": (0, 1)}
+bounded = clone(free).set_params(bounds=bounds)
+
 for name, model in {"free": free, "bounded": bounded}.items():
     drawn = model.fit(table).sample(10_000, random_state=0)
-    outside = (drawn < [0.5, 0, 0]).any(axis=1) | (drawn[:, 2] > 1)
+    outside = (drawn[:, 1:] < 0).any(axis=1) | (drawn[:, 2] > 1)
     print(
-        f"{name:<8} held-out mean {model.validation_scores_[-1]:.3f} nats, "
-        f"{outside.mean():.1%} of samples outside"
+        f"{name:<8} {model.score(new_rows):.3f} nats on new rows, "
+        f"{outside.mean():.1%} of samples with an amount or a share out of bounds"
     )
 
 # %%
-# Both are densities of the same columns in the same units, so their scores compare.
+# Both are densities of the same columns in the same units, so their scores compare. Bounds are
+# there for the samples; whether they also help the score depends on the rows near them.
 #
 # The samples as a table
 # ----------------------
@@ -56,32 +63,33 @@ for name, model in {"free": free, "bounded": bounded}.items():
 # ``sample_frame`` gives back names and types: counts are whole numbers, and the amount is in single
 # precision.
 
-samples = {
-    "free": free.sample_frame(len(table), random_state=0),
-    "bounded": bounded.sample_frame(len(table), random_state=0),
-}
-print(samples["bounded"].dtypes)
-print(samples["bounded"].head())
+frame = bounded.sample_frame(20_000, random_state=0)
+print(frame.dtypes)
+print(frame.head())
 
 # %%
 # Near the bounds
 # ---------------
 #
-# The mass that lies below zero without bounds is missing above it.
+# Rows, and samples of both models. Without bounds some of the mass lies below zero.
 
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
-edges = {
-    "orders": np.arange(-1.5, 11),
-    "amount": np.arange(-10, 101, 2.5),
-    "returned": np.arange(-0.1, 1.01, 0.025),
+edges = {"amount": np.arange(-10, 41, 2.5), "returned": np.arange(-0.1, 0.41, 0.025)}
+drawn = {
+    "rows": draw_table(20_000, seed=2),
+    "free": free.sample_frame(20_000, random_state=0),
+    "bounded": frame,
 }
-for ax, column in zip(axes, table.columns, strict=True):
-    ax.hist(table[column], edges[column], color="0.8", label="rows")
-    for (name, drawn), colour in zip(samples.items(), ("C3", "C0"), strict=True):
-        ax.hist(
-            drawn[column], edges[column], histtype="step", color=colour, linewidth=1.3, label=name
-        )
+styles = {
+    "rows": {"color": "0.8"},
+    "free": {"color": "C3", "histtype": "step"},
+    "bounded": {"color": "C0", "histtype": "step"},
+}
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+for ax, column in zip(axes, edges, strict=True):
+    for name, rows in drawn.items():
+        shares = np.full(len(rows), 1 / len(rows))
+        ax.hist(rows[column], edges[column], weights=shares, label=name, **styles[name])
     ax.set_xlabel(column)
-axes[0].set_ylabel("rows")
+axes[0].set_ylabel("share of the rows")
 axes[1].legend()
 plt.show()
