@@ -33,7 +33,9 @@ html_title = f"skgbnf {release}"
 html_show_sourcelink = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_sidebars = {page: [] for page in ("getting_started", "[b-d]*", "method", "reliability")}
+html_sidebars = {
+    page: [] for page in ("getting_started", "[b-d]*", "method", "outliers", "reliability")
+}
 html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],

@@ -14,12 +14,12 @@ where boosting stopped, can be read from the fitted estimator.
 # the default, a Student t and a Gaussian mixture, so that all rounds are flows of one small family.
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from skgbnf import GradientBoostedFlowDensity
+from skgbnf.plotting import BoostingPathDisplay
 
 X = PCA(8, random_state=0).fit_transform(load_digits().data)
 X_train, X_test = train_test_split(X, random_state=0)
@@ -33,25 +33,13 @@ model = GradientBoostedFlowDensity(
 # -----------------------
 #
 # ``train_scores_`` and ``validation_scores_`` hold the means of the training and of the held-out
-# rows after each round, ``staged_score_samples`` gives those of any other rows. The held-out rows
-# chose the number of rounds and the weights; the test rows did not.
+# rows after each round, ``staged_score_samples`` gives those of any other rows, and
+# ``staged_weights_`` the weights of the components. :class:`~skgbnf.plotting.BoostingPathDisplay`
+# draws them all. The held-out rows chose the number of rounds and the weights; the test rows did
+# not.
 
-test_scores = [scores.mean() for scores in model.staged_score_samples(X_test)]
-rounds = np.arange(1, model.n_estimators_ + 1)
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-left.plot(rounds, model.train_scores_, "o-", label="training")
-left.plot(rounds, model.validation_scores_, "o-", label="held out")
-left.plot(rounds, test_scores, "o-", label="test")
-left.set(xlabel="round", ylabel="mean log-likelihood, nats", xticks=rounds)
-left.legend()
-
-bottom = np.zeros(len(rounds))
-for component, weights in enumerate(model.staged_weights_.T, start=1):
-    right.bar(rounds, weights, bottom=bottom, width=0.7, label=f"component {component}")
-    bottom += weights
-right.set(xlabel="round", ylabel="weight", xticks=rounds)
-right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+_, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+BoostingPathDisplay.from_estimator(model, X_test, ax=ax)
 plt.show()
 
 # %%

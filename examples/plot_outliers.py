@@ -2,8 +2,9 @@
 Outliers
 ========
 
-Rows in places of low density are candidates for outliers: the log-density is their score, and a
-quantile of it a threshold. Here it stands beside :class:`~sklearn.ensemble.IsolationForest`.
+Rows in places of low density are candidates for outliers. :class:`~skgbnf.FlowOutlierDetector`
+flags them, and has a p-value for each; here it stands beside
+:class:`~sklearn.ensemble.IsolationForest`.
 """
 
 # %%
@@ -19,7 +20,8 @@ from sklearn.datasets import make_moons
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from skgbnf import GradientBoostedFlowDensity
+from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
+from skgbnf.plotting import OutlierDisplay
 
 rng = np.random.default_rng(0)
 
@@ -39,37 +41,64 @@ X_test, is_outlier = rows_and_outliers(1000, 50, seed=1)
 #
 # Both are fitted to rows that hold outliers too, without being told which they are.
 
-density = GradientBoostedFlowDensity(3, flow="nsf", max_iter=30, random_state=0).fit(X_train)
-forest = IsolationForest(random_state=0).fit(X_train)
+density = GradientBoostedFlowDensity(3, flow="nsf", max_iter=30)
+detectors = {
+    "low density": FlowOutlierDetector(density, contamination=0.05, random_state=0),
+    "isolation forest": IsolationForest(contamination=0.05, random_state=0),
+}
 
-print(f"{'':<18}{'ROC AUC':>10}{'average precision':>20}")
-for name, model in {"log-density": density, "isolation forest": forest}.items():
-    strangeness = -model.score_samples(X_test)
+print(f"{'':<18}{'ROC AUC':>10}{'average precision':>20}{'flagged':>10}")
+for name, detector in detectors.items():
+    strangeness = -detector.fit(X_train).score_samples(X_test)
     auc = roc_auc_score(is_outlier, strangeness)
     precision = average_precision_score(is_outlier, strangeness)
-    print(f"{name:<18}{auc:>10.3f}{precision:>20.3f}")
+    flagged = np.mean(detector.predict(X_test) == -1)
+    print(f"{name:<18}{auc:>10.3f}{precision:>20.3f}{flagged:>10.1%}")
 
 # %%
 # Thresholds
 # ----------
 #
-# A threshold is a quantile of the scores of the training rows: the lines enclose the rows above it.
+# The lines enclose the rows that are not flagged. The forest takes its threshold from the rows it
+# was fitted to, the density from rows set aside: on those it was fitted to it is higher than on new
+# ones.
 
 grid = np.stack(np.meshgrid(np.linspace(-1.7, 2.7, 200), np.linspace(-1.2, 1.7, 150)), axis=-1)
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
-for ax, name, model in zip(
-    axes, ("log-density", "isolation forest"), (density, forest), strict=True
-):
-    threshold = np.quantile(model.score_samples(X_train), 0.05)
-    scores = model.score_samples(grid.reshape(-1, 2)).reshape(grid.shape[:2])
+for ax, (name, detector) in zip(axes, detectors.items(), strict=True):
+    decision = detector.decision_function(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     ax.scatter(*X_test[~is_outlier].T, s=6, color="C0", label="ordinary")
     ax.scatter(*X_test[is_outlier].T, s=14, color="C3", marker="x", label="outlier")
-    ax.contour(
-        grid[..., 0], grid[..., 1], scores, levels=[threshold], colors="k", linestyles="solid"
-    )
+    ax.contour(grid[..., 0], grid[..., 1], decision, levels=[0], colors="k", linestyles="solid")
     ax.set_title(name)
 axes[1].legend(loc="upper right")
 plt.show()
+
+# %%
+# :class:`~skgbnf.plotting.OutlierDisplay` shows the log-densities of both kinds of rows, and the
+# threshold between them.
+
+detector = detectors["low density"]
+OutlierDisplay.from_estimator(
+    detector, X_test[~is_outlier], X_test[is_outlier], labels=("ordinary", "outliers")
+)
+plt.show()
+
+# %%
+# P-values
+# --------
+#
+# The p-value of a row is the share of the rows set aside, itself counted in, that are no denser
+# than it. For a row like those of the fit it is at most t with a probability of at most t, however
+# poor the density is. Outliers were among the rows of this fit, so p-values of ordinary rows are
+# too large rather than too small.
+
+p = detector.pvalues(X_test)
+for t in (0.01, 0.05, 0.2):
+    print(
+        f"at most {t:g}: {np.mean(p[~is_outlier] <= t):.1%} of the ordinary rows, "
+        f"{np.mean(p[is_outlier] <= t):.1%} of the outliers"
+    )
 
 # %%
 # A caution

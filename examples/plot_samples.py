@@ -31,9 +31,11 @@ X_train, X_test = train_test_split(data.data[:, columns], test_size=0.4, random_
 # Two ways to draw rows
 # ---------------------
 #
-# The boosted density, and a single Gaussian, which knows nothing but means and covariances.
+# The boosted density, which is told that no measurement is below zero, and a single Gaussian, which
+# knows nothing but means and covariances.
 
-boosted = GradientBoostedFlowDensity(3, max_iter=30, random_state=0).fit(X_train)
+boosted = GradientBoostedFlowDensity(3, max_iter=30, bounds=(0, None), random_state=0)
+boosted.fit(X_train)
 gaussian = GaussianMixture(1, reg_covar=1e-9, random_state=0).fit(X_train)
 samples = {
     "boosted flows": boosted.sample(len(X_test), random_state=0),
@@ -65,8 +67,7 @@ for name, drawn in samples.items():
 # The rows and the samples
 # ------------------------
 #
-# One pair of columns, on common axes. Neither density knows that no measurement is below zero; the
-# Gaussian cannot bend at all.
+# One pair of columns, on common axes. The Gaussian cannot bend, and it goes below zero.
 
 i, j = 3, 4
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained", sharex=True, sharey=True)

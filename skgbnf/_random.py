@@ -1,4 +1,4 @@
-"""Seeded sections that leave the caller's random state alone."""
+"""Seeds, and seeded sections that leave the caller's random state alone."""
 
 import threading
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+RandomState = int | np.random.RandomState | None
+"""What the parameter `random_state` may be."""
 
 _GLOBAL_GENERATOR = threading.RLock()
 

@@ -21,6 +21,7 @@ case, in the second little, since no row lies near.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -74,18 +75,20 @@ class Bounds:
         Y : ndarray of shape (n_samples, n_features)
 
         log_det : ndarray of shape (n_samples,)
-            Log-determinant of the map at each row; -inf for rows outside the bounds, where there
-            is no density.
+            Log-determinant of the map at each row, in the margins too, where noise may put rows.
         """
         log_det = np.zeros(len(X))
         if not self._bounded.any():
             return X, log_det
-        log_det[_outside(self.limits, X).any(axis=1)] = -np.inf
         Y = X.astype(np.float64)
         for j in np.flatnonzero(self._bounded):
-            Y[:, j], log_derivative = self._column(Y[:, j], j)
+            Y[:, j], log_derivative = self._column(Y[:, j], int(j))
             log_det += log_derivative
         return Y, log_det
+
+    def excludes(self, X: np.ndarray) -> np.ndarray:
+        """Whether rows lie outside the bounds, of shape (n_samples,)."""
+        return np.any(_outside(self.limits, X), axis=1)
 
     def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
         """Rows in the units of X, never outside the bounds: margins are folded inwards."""
@@ -142,7 +145,9 @@ def _outside(limits: np.ndarray, X: np.ndarray) -> np.ndarray:
     return (lower > X) | (upper < X)
 
 
-def check_within(limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence) -> None:
+def check_within(
+    limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence[str | int]
+) -> None:
     """Raise ValueError, naming column and value, if a row lies outside the bounds."""
     outside = np.argwhere(_outside(limits, X))
     if len(outside):
@@ -153,7 +158,7 @@ def check_within(limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequ
         )
 
 
-def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence) -> None:
+def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence[str | int]) -> None:
     """Raise ValueError if bounds are so far from rows that their distances differ by rounding."""
     X = X.astype(np.float64)
     low, high = X.min(axis=0), X.max(axis=0)
@@ -161,7 +166,7 @@ def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence) -> None:
         spread, nearest = high - low, np.minimum(low - limits[0], limits[1] - high)
         far = np.isfinite(nearest) & (spread > 0) & (nearest > _FARTHEST_BOUND * spread)
         overflows = np.isfinite(limits).all(axis=0) & np.isinf(limits[1] - limits[0])
-    for j in np.flatnonzero(far | overflows):
+    for j in np.flatnonzero(far | overflows).tolist():
         raise ValueError(
             f"bounds: column {names[j]!r} lies so far from its bounds ({limits[0, j]:g}, "
             f"{limits[1, j]:g}) that float64 cannot tell the distances of its rows apart; "
@@ -169,7 +174,7 @@ def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence) -> None:
         )
 
 
-def check_bounds(bounds: object) -> None:
+def check_bounds(bounds: Any) -> None:
     """Raise unless `bounds` is None, a dictionary or a pair; what they hold is checked in fit."""
     pair = isinstance(bounds, list | tuple | np.ndarray)
     if not (bounds is None or isinstance(bounds, Mapping) or pair):
@@ -178,7 +183,7 @@ def check_bounds(bounds: object) -> None:
         raise ValueError(f"bounds must hold two arrays, lower and upper bounds, got {bounds!r}.")
 
 
-def limits_from(bounds: object, names: Sequence) -> np.ndarray:
+def limits_from(bounds: Any, names: Sequence[str | int]) -> np.ndarray:
     """The parameter `bounds` as an array.
 
     Parameters
@@ -216,9 +221,9 @@ def limits_from(bounds: object, names: Sequence) -> np.ndarray:
     return limits
 
 
-def _position(key: object, names: Sequence) -> int:
+def _position(key: object, names: Sequence[str | int]) -> int:
     if isinstance(key, Integral) and not isinstance(key, bool):
-        if 0 <= key < len(names):
+        if 0 <= int(key) < len(names):
             return int(key)
     elif isinstance(key, str):
         if key in names:
@@ -233,7 +238,8 @@ def _checked_pair(key: object, pair: object) -> tuple[float, float]:
         raise TypeError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
     if len(pair) != 2:
         raise ValueError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
-    return tuple(float(_checked_array(bound, side, 1)[0]) for side, bound in enumerate(pair))
+    lower, upper = (float(_checked_array(bound, i, 1)[0]) for i, bound in enumerate(pair))
+    return lower, upper
 
 
 def _checked_array(bounds: object, side: int, n_features: int) -> np.ndarray:
@@ -251,7 +257,7 @@ def _checked_array(bounds: object, side: int, n_features: int) -> np.ndarray:
     return np.broadcast_to(array, n_features)
 
 
-def bounds_to_plain(bounds: object) -> object:
+def bounds_to_plain(bounds: Any) -> Any:
     """The parameter `bounds` as JSON knows it: infinity becomes None, keys keep their type."""
     if isinstance(bounds, Mapping):
         pairs = [[_plain(key), [_plain(bound) for bound in pair]] for key, pair in bounds.items()]
@@ -259,7 +265,7 @@ def bounds_to_plain(bounds: object) -> object:
     return None if bounds is None else [_plain(side) for side in bounds]
 
 
-def bounds_from_plain(plain: object) -> object:
+def bounds_from_plain(plain: Any) -> Any:
     """Inverse of :func:`bounds_to_plain`."""
     if isinstance(plain, Mapping):
         return {key: tuple(pair) for key, pair in plain["by_column"]}

@@ -1,9 +1,12 @@
 """Classification by Bayes' rule from a density for each class."""
 
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -14,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skgbnf._random import RandomState
 from skgbnf.delegation import as_rows, can_sample, fit_clone, inherit_tags, take
 from skgbnf.validation import check_weights, seed_from
 
@@ -59,7 +63,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns seen in fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also
@@ -87,12 +91,18 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
     (2, 13)
     """
 
-    def __init__(self, estimator=None, *, priors=None, random_state=None):
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        priors: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.priors = priors
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit a density to the rows of each class.
 
         Parameters
@@ -117,13 +127,13 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             rows of its class or their weights.
         """
         validate_data(self, X, y, skip_check_array=True)
-        X, y = as_rows(X), check_array(y, ensure_2d=False, dtype=None, input_name="y")
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, len(y))
+        table, target = as_rows(X), check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        target = column_or_1d(target, warn=True)
+        check_consistent_length(table, target)
+        check_classification_targets(target)
+        weights = check_weights(sample_weight, len(target))
         present = np.flatnonzero(weights)
-        classes, labels = np.unique(y[present], return_inverse=True)
+        classes, labels = np.unique(target[present], return_inverse=True)
         shares = np.bincount(labels, weights=weights[present])
         prior = self._check_priors(shares / shares.sum())
         rng = None if self.random_state is None else check_random_state(self.random_state)
@@ -131,12 +141,12 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         for k, name in enumerate(classes):
             rows = present[labels == k]
             given = None if sample_weight is None else weights[rows]
-            densities.append(self._fit_class(name, take(X, rows), given, rng))
+            densities.append(self._fit_class(name, take(table, rows), given, rng))
         # Together, lest an interrupt leave classes without a density.
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, densities
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable class of each row.
 
         Parameters
@@ -150,7 +160,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         log_proba = self.predict_log_proba(X)
         return self.classes_[np.argmax(log_proba, axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probability of each class for each row.
 
         Parameters
@@ -164,7 +174,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Logarithm of the probability of each class for each row.
 
         Parameters
@@ -181,7 +191,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         joint[np.isneginf(joint).all(axis=1)] = self._log_prior()
         return joint - logsumexp(joint, axis=1, keepdims=True)
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         r"""Log-density of each row, whatever its class.
 
         Parameters
@@ -196,7 +206,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         return logsumexp(self._joint(X), axis=1)
 
     @available_if(lambda classifier: can_sample(classifier.estimator))
-    def sample(self, y, random_state=None):
+    def sample(self, y: ArrayLike, random_state: RandomState = None) -> np.ndarray:
         """Draw a row for each label.
 
         There if `estimator` has ``sample(n_samples, random_state)``. For rows whose classes are
@@ -220,13 +230,13 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             If a label was not seen in fit.
         """
         check_is_fitted(self, "estimators_")
-        y = column_or_1d(y)
-        unknown = np.setdiff1d(y, self.classes_)
+        target = column_or_1d(y)
+        unknown = np.setdiff1d(target, self.classes_)
         if len(unknown):
             raise ValueError(f"y holds labels that fit has not seen: {unknown.tolist()}.")
-        labels = np.searchsorted(self.classes_, y)
+        labels = np.searchsorted(self.classes_, target)
         rng = np.random.RandomState(seed_from(random_state))
-        X = np.empty((len(y), self.n_features_in_))
+        X = np.empty((len(labels), self.n_features_in_))
         for k in np.unique(labels):
             rows = np.flatnonzero(labels == k)
             X[rows] = self.estimators_[k].sample(len(rows), random_state=seed_from(rng))
@@ -248,7 +258,13 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"priors must not be negative and must sum to 1, got {priors}.")
         return priors / priors.sum()
 
-    def _fit_class(self, name, X, sample_weight, rng):
+    def _fit_class(
+        self,
+        name: object,
+        X: Any,
+        sample_weight: np.ndarray | None,
+        rng: np.random.RandomState | None,
+    ) -> Any:
         """A density of the rows of one class."""
         try:
             return fit_clone(self.estimator, X, sample_weight, rng)
@@ -256,7 +272,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             text = f"The density of class {name}, of {X.shape[0]} rows, cannot be fitted: {error}"
             raise ValueError(text) from error
 
-    def _joint(self, X) -> np.ndarray:
+    def _joint(self, X: ArrayLike) -> np.ndarray:
         """Logarithm of prior times density, of shape (n_samples, n_classes)."""
         check_is_fitted(self, "estimators_")
         scores = [density.score_samples(X) for density in self.estimators_]
@@ -266,5 +282,5 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)

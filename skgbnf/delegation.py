@@ -1,6 +1,7 @@
 """A density that another estimator holds: cloned, seeded and fitted for it."""
 
 from inspect import signature
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -12,12 +13,14 @@ from skgbnf.density import GradientBoostedFlowDensity
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
-def chosen(estimator):
+def chosen(estimator: Any) -> Any:
     """The user's density, or the default one for None."""
     return GradientBoostedFlowDensity() if estimator is None else estimator
 
 
-def fit_clone(estimator, X, sample_weight, rng: np.random.RandomState | None):
+def fit_clone(
+    estimator: Any, X: Any, sample_weight: np.ndarray | None, rng: np.random.RandomState | None
+) -> Any:
     """Clone a density and fit it to some rows.
 
     Parameters
@@ -55,24 +58,24 @@ def fit_clone(estimator, X, sample_weight, rng: np.random.RandomState | None):
     return density.fit(X, sample_weight=sample_weight)
 
 
-def can_sample(estimator) -> bool:
+def can_sample(estimator: Any) -> bool:
     """Whether a density draws rows from a seed, as ``sample(n_samples, random_state)``."""
     sample = getattr(chosen(estimator), "sample", None)
     return sample is not None and "random_state" in signature(sample).parameters
 
 
-def as_rows(X):
+def as_rows(X: Any) -> Any:
     """X as something :func:`take` can take rows of; frames stay frames, with their names."""
     (X,) = indexable(X)
     return X if hasattr(X, "shape") else np.asarray(X)
 
 
-def take(X, rows: np.ndarray):
+def take(X: Any, rows: np.ndarray) -> Any:
     """The rows of these integers, as an array or a frame like X."""
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def inherit_tags(tags: Tags, estimator) -> Tags:
+def inherit_tags(tags: Tags, estimator: Any) -> Tags:
     """Let a wrapper accept what its density accepts; it validates nothing of X by itself."""
     density = chosen(estimator)
     if hasattr(density, "__sklearn_tags__"):  # otherwise none, which fit refuses

@@ -1,15 +1,21 @@
 """The density estimator: validate, standardise, boost, answer."""
 
 import math
+import os
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
+from zuko.lazy import LazyDistribution
 
+from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
 from skgbnf.frames import make_frame, snap
 from skgbnf.geometric import GeometricBoosting
@@ -21,6 +27,9 @@ from skgbnf.progress import Progress, make_progress
 from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
 from skgbnf.validation import check_density_parameters, check_integer, check_weights, seed_from
+
+Family = str | Callable[[int], LazyDistribution]
+Bounded = Mapping[Any, Any] | Sequence[Any] | np.ndarray | None
 
 
 @persistent
@@ -253,31 +262,31 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_estimators=6,
+        n_estimators: int = 6,
         *,
-        flow="auto",
-        init="auto",
-        base="normal",
-        objective="tempered",
-        n_transforms=3,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
-        learning_rate_init=6e-3,
-        batch_size="auto",
-        max_iter="auto",
-        fine_tune=0,
-        max_time=None,
-        validation_fraction=0.1,
-        n_iter_no_change=2,
-        tol=1e-4,
-        dequantize="auto",
-        bounds=None,
-        warm_start=False,
-        checkpoint=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
+        flow: Family | Sequence[Family] = "auto",
+        init: str | Sequence[str] | None = "auto",
+        base: str = "normal",
+        objective: str = "tempered",
+        n_transforms: int = 3,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        activation: str = "relu",
+        learning_rate_init: float = 6e-3,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        fine_tune: int = 0,
+        max_time: float | None = None,
+        validation_fraction: float | None = 0.1,
+        n_iter_no_change: int = 2,
+        tol: float = 1e-4,
+        dequantize: ArrayLike = "auto",
+        bounds: Bounded = None,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_estimators = n_estimators
         self.flow = flow
         self.init = init
@@ -304,13 +313,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     def fit(
         self,
-        X,
-        y=None,
-        sample_weight=None,
-        X_val=None,
-        sample_weight_val=None,
-        resume_from=None,
-    ):
+        X: ArrayLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Fit the mixture round by round.
 
         Parameters
@@ -360,7 +369,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         try:
             check_density_parameters(self)
             resumed = resume_from is not None
-            if resumed:
+            if resume_from is not None:
                 self._adopt(load(resume_from))
             if self.checkpoint is not None:
                 self._check_savable()
@@ -387,7 +396,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             raise
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> np.ndarray | Any:
         """Log-density of each row.
 
         Parameters
@@ -414,7 +423,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             return score_lazily(self, X)
         return log_densities(self, X, lambda mixture, Z: mixture.log_prob(Z)[None])[0]
 
-    def staged_score_samples(self, X):
+    def staged_score_samples(self, X: ArrayLike) -> Iterator[np.ndarray]:
         """Log-density of each row after each round.
 
         Parameters
@@ -432,7 +441,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             self, X, lambda mixture, Z: torch.stack([*mixture.staged_log_prob(Z)])
         )
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Weighted mean log-density of the rows.
 
         :class:`~sklearn.mixture.GaussianMixture` also returns the mean;
@@ -459,7 +470,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         counted = weights > 0
         return float(np.average(scores[counted], weights=weights[counted]))
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
         """Draw rows from the fitted density.
 
         Parameters
@@ -480,7 +491,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Z = mixture.sample(int(n_samples), seed_from(random_state))
         return fitted_coordinates(self).inverse_transform(Z.cpu().numpy())
 
-    def sample_frame(self, n_samples=1, random_state=None):
+    def sample_frame(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
         """Draw rows as a data frame like the one seen in fit.
 
         Columns of integers and booleans are rounded, columns that noise was added to are moved
@@ -583,10 +594,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         error: BaseException,
         boosting: Boosting | None,
         table: Table | None,
-        before: dict,
+        before: dict[str, Any],
     ) -> None:
         """After Ctrl-C keep the finished rounds; otherwise go back to the state before `fit`."""
-        if isinstance(error, KeyboardInterrupt) and boosting is not None and boosting.stages:
+        if isinstance(error, KeyboardInterrupt) and boosting and table and boosting.stages:
             try:
                 if self.fine_tune:
                     boosting.refit_stages()

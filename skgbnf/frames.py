@@ -6,6 +6,8 @@ pandas and polars are imported only where a frame of theirs is made.
 import re
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,7 @@ _LARGEST_BITS = 64
 _TOLERANCE = 1e-6
 
 
-def describe_table(X, n_features: int) -> tuple[str, list[str]]:
+def describe_table(X: Any, n_features: int) -> tuple[str, list[str]]:
     """Library that a table is of, and the types of its columns by name.
 
     Returns
@@ -45,7 +47,7 @@ def describe_table(X, n_features: int) -> tuple[str, list[str]]:
     return container, [d if _KNOWN[container].fullmatch(d) else default for d in dtypes]
 
 
-def check_description(container: object, dtypes: object, n_features: int) -> None:
+def check_description(container: Any, dtypes: Any, n_features: int) -> None:
     """Raise ValueError unless a file's description of a table is one that can be given back."""
     if container not in CONTAINERS:
         raise ValueError(f"it names an unknown kind of table: {container!r}")
@@ -83,7 +85,9 @@ def snap(
     return rows
 
 
-def make_frame(rows: np.ndarray, container: str, dtypes: Sequence[str], names: Sequence | None):
+def make_frame(
+    rows: np.ndarray, container: str, dtypes: Sequence[str], names: Sequence[Any] | None
+) -> Any:
     """A frame of rows, each column in its type; integers and booleans are rounded to.
 
     Parameters
@@ -108,15 +112,16 @@ def make_frame(rows: np.ndarray, container: str, dtypes: Sequence[str], names: S
         If the library is not installed.
     """
     columns = [_column(values, dtype) for values, dtype in zip(rows.T, dtypes, strict=True)]
-    if names is None and container != "pandas":
-        names = [f"x{j}" for j in range(len(columns))]
+    numbered = [f"x{j}" for j in range(len(columns))]
     if container == "polars":
         pl = _library("polars")
-        pairs = zip(names, columns, dtypes, strict=True)
+        pairs = zip(numbered if names is None else names, columns, dtypes, strict=True)
         return pl.DataFrame([pl.Series(n, c).cast(getattr(pl, d)) for n, c, d in pairs])
     pd = _library("pandas")
     frame = pd.DataFrame(dict(enumerate(columns))).astype(dict(enumerate(dtypes)))
-    return frame if names is None else frame.set_axis(names, axis=1)
+    if names is None and container == "pandas":
+        return frame
+    return frame.set_axis(numbered if names is None else names, axis=1)
 
 
 def _column(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -133,7 +138,7 @@ def _column(values: np.ndarray, dtype: str) -> np.ndarray:
     return np.clip(np.round(values), limits.min, largest).astype(kind)
 
 
-def _library(name: str):
+def _library(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as e:

@@ -2,12 +2,15 @@
 
 import math
 import warnings
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgbnf._random import RandomState
 from skgbnf.delegation import as_rows, fit_clone, inherit_tags, take
 from skgbnf.validation import check_real, check_weights, seed_from
 
@@ -66,7 +69,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns seen in fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also
@@ -79,12 +82,6 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     .. [1] Do Deep Generative Models Know What They Don't Know? E. Nalisnick, A. Matsukawa,
        Y. W. Teh, D. Gorur, B. Lakshminarayanan, 2019. https://arxiv.org/abs/1810.09136
-
-    .. [2] Testing for Outliers with Conformal p-values. S. Bates, E. Candès, L. Lei, Y. Romano,
-       M. Sesia, 2023. https://arxiv.org/abs/2104.08279
-
-    .. [3] Algorithmic Learning in a Random World. V. Vovk, A. Gammerman, G. Shafer, 2005.
-       https://doi.org/10.1007/b106715
 
     Examples
     --------
@@ -100,14 +97,19 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, estimator=None, *, contamination=0.1, calibration_fraction=0.2, random_state=None
-    ):
+        self,
+        estimator: Any = None,
+        *,
+        contamination: float = 0.1,
+        calibration_fraction: float | None = 0.2,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.contamination = contamination
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density to a part of the rows and calibrate on the others.
 
         Parameters
@@ -142,22 +144,23 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         if self.calibration_fraction is not None:
             check_real("calibration_fraction", self.calibration_fraction, 0, 1, open_low=True)
         validate_data(self, X, skip_check_array=True)
-        X = as_rows(X)
+        table = as_rows(X)
         rng = None if self.random_state is None else check_random_state(self.random_state)
-        weights = check_weights(sample_weight, X.shape[0])
+        weights = check_weights(sample_weight, table.shape[0])
         learned, judged = self._split(np.flatnonzero(weights), seed_from(rng))
         given = None if sample_weight is None else weights[learned]
-        density = fit_clone(self.estimator, take(X, learned), given, rng)
-        scores = np.asarray(density.score_samples(take(X, judged)), dtype=np.float64)
+        density = fit_clone(self.estimator, take(table, learned), given, rng)
+        scores = np.asarray(density.score_samples(take(table, judged)), dtype=np.float64)
         order = np.argsort(scores, kind="stable")
         scores, weights = scores[order], weights[judged][order]
         self.estimator_, self.offset_ = density, self._threshold(scores, weights)
-        self.calibration_scores_ = self.calibration_weights_ = None
+        self.calibration_scores_: np.ndarray | None = None
+        self.calibration_weights_: np.ndarray | None = None
         if self.calibration_fraction is not None:
             self.calibration_scores_, self.calibration_weights_ = scores, weights
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each row.
 
         Parameters
@@ -177,7 +180,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self, "offset_")
         return self.estimator_.score_samples(X)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each row above the threshold.
 
         Parameters
@@ -191,7 +194,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Say of each row whether it is an outlier.
 
         Parameters
@@ -206,14 +209,14 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         # Not by the decision, which is not a number where a density of zero meets one as offset.
         return np.where(self.score_samples(X) < self.offset_, -1, 1)
 
-    def pvalues(self, X):
+    def pvalues(self, X: ArrayLike) -> np.ndarray:
         r"""Conformal p-value of each row, against "it is of the kind seen in fit".
 
         .. math:: p(x) = \frac{1 + \#\{i : s_i \le s(x)\}}{n + 1}
 
         with the log-density :math:`s(x)` of the row and those :math:`s_i` of the n rows set aside.
         If the row is exchangeable with these, whatever their distribution and however poor the
-        density, then :math:`P(p \le t) \le t` for every t [2]_, [3]_. ``predict(X) == -1`` is
+        density, then :math:`P(p \le t) \le t` for every t [1]_, [2]_. ``predict(X) == -1`` is
         ``pvalues(X) <= contamination``, unless fit warned of too few rows.
 
         Parameters
@@ -238,15 +241,23 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
         It is for one row. Of many inliers, a share t has :math:`p \le t`: test m rows by the
         procedure of Benjamini and Hochberg to bound the expected share of false alarms among the
-        flagged, which holds, again marginally, though these p-values depend on one another [2]_.
+        flagged, which holds, again marginally, though these p-values depend on one another [1]_.
 
         Outliers among the rows of fit make the test one of being like these rows, outliers
         included; the p-values of inliers are then usually too large, and outliers harder to find.
         With `sample_weight`, a row counts by its weight and the one tested as an average row; the
         guarantee is for equal weights.
+
+        References
+        ----------
+        .. [1] Testing for Outliers with Conformal p-values. S. Bates, E. Candès, L. Lei,
+           Y. Romano, M. Sesia, 2023. https://arxiv.org/abs/2104.08279
+
+        .. [2] Algorithmic Learning in a Random World. V. Vovk, A. Gammerman, G. Shafer, 2005.
+           https://doi.org/10.1007/b106715
         """
         check_is_fitted(self, "offset_")
-        if self.calibration_scores_ is None:
+        if self.calibration_scores_ is None or self.calibration_weights_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
         n_below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")
         weights = self.calibration_weights_
@@ -278,7 +289,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         new = 0.0 if self.calibration_fraction is None else weights.mean()
         return float(scores[np.argmax(_tail(weights, new)[1:] > self.contamination)])
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
 
 

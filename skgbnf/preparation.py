@@ -37,8 +37,12 @@ class Coordinates:
     standardisation: Standardisation
 
     def transform(self, X: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
-        """Rows for flows, computed in float64, then cast; log-determinant of the map at each."""
+        """Rows for flows, computed in float64, then cast; log-determinant of the map at each.
+
+        It is -inf for rows outside the bounds, where there is no density.
+        """
         Y, log_det = self.bounds.transform(X)
+        log_det[self.bounds.excludes(X)] = -np.inf
         return self.standardisation.transform(Y, dtype), log_det + self.standardisation.log_det
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ dask is not imported here. What is one of its collections is told from the name 
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def is_lazy(X) -> bool:
     return type(X).__module__.partition(".")[0] == "dask"
 
 
-def score_lazily(estimator, X):
+def score_lazily(estimator: Any, X: Any) -> Any:
     """Log-densities of a dask array as a dask array, computed when they are asked for.
 
     Raises

@@ -68,16 +68,16 @@ def test_the_ends_of_the_map_are_inside_after_it_is_undone():
         assert ((lower <= X) & (upper >= X)).all()
 
 
-def test_rows_outside_have_no_density():
-    _, log_det = one_column((2.0, 7.0)).transform(np.array([[1.999], [2.0], [7.0], [7.001]]))
-    assert np.isneginf(log_det).tolist() == [True, False, False, True]
+def test_rows_outside_are_told_from_rows_on_a_bound():
+    excluded = one_column((2.0, 7.0)).excludes(np.array([[1.999], [2.0], [7.0], [7.001]]))
+    assert excluded.tolist() == [True, False, False, True]
 
 
 def test_single_precision_is_compared_in_single_precision():
     bounds = one_column((0.1, 0.3))
     X = np.array([[0.1], [0.3]], dtype=np.float32)
     assert (X.astype(np.float64)[1] > 0.3).all()
-    assert np.isfinite(bounds.transform(X)[1]).all()
+    assert not bounds.excludes(X).any()
 
 
 # The parameter
@@ -309,6 +309,18 @@ def test_counts_that_pile_up_on_a_bound(quick, visits):
     assert (rows >= 0).all()
     drawn = (np.round(rows) == values).mean(axis=0)
     np.testing.assert_allclose(drawn, shares, atol=0.05)
+
+
+def test_noise_beyond_a_bound_counts_in_the_scores_of_fit(quick, visits, tmp_path):
+    k, path = visits[:1000, :1], tmp_path / "visits.safetensors"
+    model = quick(bounds=(0, None), dequantize=True, max_iter=40, checkpoint=path)
+    model.fit(k, X_val=visits[1000:, :1])
+    # Of rows with noise and without it, the scores are nearly those of the same steps.
+    assert model.train_scores_[-1] == pytest.approx(model.score(k), abs=0.1)
+    held_out = model.score(visits[1000:, :1])
+    assert model.validation_scores_[-1] == pytest.approx(held_out, abs=0.1)
+    with pytest.raises(ValueError, match="fitted to other rows"):
+        model.fit(k + 1, X_val=visits[1000:, :1], resume_from=path)
 
 
 def test_shares_that_pile_up_on_both_bounds(quick, visits):

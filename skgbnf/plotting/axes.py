@@ -1,6 +1,16 @@
 """Matplotlib, imported when a display is drawn, and the colours that all displays share."""
 
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:  # it is imported when something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.gridspec import GridSpecFromSubplotSpec
+
+Keywords = dict[str, Any]
+"""Keywords for a method of matplotlib."""
 
 # Of the palette of M. Okabe and K. Ito, which colour-blind readers can tell apart.
 MODEL = "#0072B2"
@@ -10,7 +20,7 @@ REFERENCE = "#555555"
 _CYCLE = [MODEL, ROWS, OTHER, "#CC79A7", "#E69F00", "#56B4E9"]
 
 
-def import_pyplot(caller: str):
+def import_pyplot(caller: str) -> ModuleType:
     """The module ``matplotlib.pyplot``; without it, an error that says how to install it."""
     try:
         import matplotlib.pyplot as plt
@@ -21,12 +31,12 @@ def import_pyplot(caller: str):
     return plt
 
 
-def style(defaults: dict, given: dict | None) -> dict:
+def style(defaults: Keywords, given: Keywords | None) -> Keywords:
     """Keywords for matplotlib: those the caller gave, over ours."""
     return {**defaults, **(given or {})}
 
 
-def axes_or_new(plt, ax):
+def axes_or_new(plt: ModuleType, ax: "Axes | None") -> "Axes":
     """The axes that were given, or those of a new figure, with a cycle of our colours."""
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
@@ -34,7 +44,14 @@ def axes_or_new(plt, ax):
     return ax
 
 
-def split_axes(plt, ax, n_rows: int, n_columns: int, figsize, **grid_kw):
+def split_axes(
+    plt: ModuleType,
+    ax: "Axes | None",
+    n_rows: int,
+    n_columns: int,
+    figsize: tuple[float, float] | None,
+    **grid_kw: Any,
+) -> "tuple[Axes, GridSpecFromSubplotSpec]":
     """Turn one axes into a grid of them.
 
     Returns
@@ -56,7 +73,7 @@ def split_axes(plt, ax, n_rows: int, n_columns: int, figsize, **grid_kw):
     return ax, place.subgridspec(n_rows, n_columns, **grid_kw)
 
 
-def bin_edges(values: np.ndarray, bins=None) -> np.ndarray:
+def bin_edges(values: np.ndarray, bins: Any = None) -> np.ndarray:
     """Edges of as many bins of equal width as the root of the number of values, or of `bins`."""
     if bins is None:
         bins = int(np.clip(np.sqrt(len(values)), 10, 100))

@@ -1,9 +1,16 @@
 """What each round of boosting gained, and how it shared the weight."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from skgbnf.plotting.axes import MODEL, OTHER, ROWS, import_pyplot, split_axes, style
+from skgbnf.plotting.axes import MODEL, OTHER, ROWS, Keywords, import_pyplot, split_axes, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 _NEEDED = ("train_scores_", "validation_scores_", "staged_weights_")
 _SMALLEST_LABELLED = 0.05
@@ -58,14 +65,23 @@ class BoostingPathDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, train_scores, staged_weights, validation_scores=None, test_scores=None):
+    def __init__(
+        self,
+        *,
+        train_scores: np.ndarray,
+        staged_weights: np.ndarray,
+        validation_scores: np.ndarray | None = None,
+        test_scores: np.ndarray | None = None,
+    ) -> None:
         self.train_scores = train_scores
         self.staged_weights = staged_weights
         self.validation_scores = validation_scores
         self.test_scores = test_scores
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Any, X: ArrayLike | None = None, *, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
         """Draw the rounds of a fitted estimator.
 
         Parameters
@@ -118,7 +134,14 @@ class BoostingPathDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, cmap="cividis", line_kw=None, bar_kw=None):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        cmap: "str | Colormap" = "cividis",
+        line_kw: Keywords | None = None,
+        bar_kw: Keywords | None = None,
+    ) -> Self:
         """Draw the display.
 
         Parameters
@@ -149,12 +172,12 @@ class BoostingPathDisplay:
         self._plot_scores(upper, line_kw)
         self._plot_weights(lower, plt.get_cmap(cmap), bar_kw)
         upper.tick_params(labelbottom=False)
-        lower.xaxis.get_major_locator().set_params(integer=True)
+        lower.locator_params(axis="x", integer=True)
         lower.set_xlim(0.4, len(self.train_scores) + 0.6)
         self.figure_.align_ylabels(self.axes_.tolist())
         return self
 
-    def _plot_scores(self, ax, line_kw) -> None:
+    def _plot_scores(self, ax: "Axes", line_kw: Keywords | None) -> None:
         drawn = (
             ("training rows", self.train_scores, MODEL, "o"),
             ("held-out rows", self.validation_scores, ROWS, "s"),
@@ -169,7 +192,7 @@ class BoostingPathDisplay:
         ax.set_ylabel("log-likelihood (nats)")
         ax.legend()
 
-    def _plot_weights(self, ax, cmap, bar_kw) -> None:
+    def _plot_weights(self, ax: "Axes", cmap: "Colormap", bar_kw: Keywords | None) -> None:
         """Stacked weights, the number of its component on each in the last round."""
         n_rounds = len(self.staged_weights)
         rounds, bottom = np.arange(1, n_rounds + 1), np.zeros(n_rounds)

@@ -1,11 +1,18 @@
 """Whether regions of highest density hold the share of rows that they should."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binom
 
-from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot, style
+from skgbnf._random import RandomState
+from skgbnf.plotting.axes import REFERENCE, Keywords, axes_or_new, import_pyplot, style
 from skgbnf.plotting.tables import as_rows, as_table, sample_rows, score_rows
 from skgbnf.validation import check_integer, check_real
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _REFERENCE_LABEL = "calibrated"
 
@@ -82,7 +89,15 @@ class CoverageDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, levels, coverage, n_rows, n_samples, estimator_name=None):
+    def __init__(
+        self,
+        *,
+        levels: np.ndarray,
+        coverage: np.ndarray,
+        n_rows: int,
+        n_samples: int,
+        estimator_name: str | None = None,
+    ) -> None:
         self.levels = levels
         self.coverage = coverage
         self.n_rows = n_rows
@@ -92,16 +107,16 @@ class CoverageDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: ArrayLike,
         *,
-        levels=None,
-        n_samples=10_000,
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        levels: ArrayLike | None = None,
+        n_samples: int = 10_000,
+        random_state: RandomState = None,
+        name: str | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the coverage of a fitted estimator.
 
         Parameters
@@ -165,8 +180,15 @@ class CoverageDisplay:
         return display.plot(ax=ax, **kwargs)
 
     def plot(
-        self, ax=None, *, name=None, ref_line=True, confidence=0.95, line_kw=None, band_kw=None
-    ):
+        self,
+        ax: "Axes | None" = None,
+        *,
+        name: str | None = None,
+        ref_line: bool = True,
+        confidence: float = 0.95,
+        line_kw: Keywords | None = None,
+        band_kw: Keywords | None = None,
+    ) -> Self:
         """Draw the display.
 
         Parameters
@@ -219,7 +241,7 @@ class CoverageDisplay:
         return low / n, high / n
 
 
-def _coverage(levels, row_scores: np.ndarray, sample_scores: np.ndarray) -> np.ndarray:
+def _coverage(levels: np.ndarray, row_scores: np.ndarray, sample_scores: np.ndarray) -> np.ndarray:
     """Share of the rows that are at least as dense as the given shares of the samples."""
     n = len(sample_scores)
     ranks = np.clip(np.round(levels * (n + 1)).astype(int), 1, n)

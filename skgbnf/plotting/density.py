@@ -1,14 +1,20 @@
 """A density beside the rows it describes."""
 
 import textwrap
+from collections.abc import Sequence
 from numbers import Integral
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from skgbnf._random import RandomState
 from skgbnf.plotting.axes import (
     MODEL,
     ROWS,
+    Keywords,
     axes_or_new,
     bin_edges,
     import_pyplot,
@@ -17,6 +23,12 @@ from skgbnf.plotting.axes import (
 )
 from skgbnf.plotting.tables import as_rows, as_table, column_names, sample_rows, score_rows
 from skgbnf.validation import check_integer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.contour import QuadContourSet
+    from matplotlib.lines import Line2D
 
 _MARGIN = 0.05
 
@@ -93,38 +105,39 @@ class DensityDisplay:
     def __init__(
         self,
         *,
-        X,
-        feature_names,
-        limits,
-        log_density=None,
-        levels=None,
-        thresholds=None,
-        samples=None,
-    ):
+        X: np.ndarray,
+        feature_names: list[str],
+        limits: np.ndarray,
+        log_density: np.ndarray | None = None,
+        levels: np.ndarray | None = None,
+        thresholds: np.ndarray | None = None,
+        samples: np.ndarray | None = None,
+    ) -> None:
         self.X = X
         self.feature_names = feature_names
         self.limits = limits
-        self.log_density = log_density
-        self.levels = levels
-        self.thresholds = thresholds
-        self.samples = samples
+        # Each is None where its kind of picture has none.
+        self.log_density: np.ndarray | Any = log_density
+        self.levels: np.ndarray | Any = levels
+        self.thresholds: np.ndarray | Any = thresholds
+        self.samples: np.ndarray | Any = samples
 
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: ArrayLike,
         *,
-        features=None,
-        feature_names=None,
-        levels=(0.5, 0.8, 0.95),
-        percentiles=(0, 1),
-        grid_resolution=200,
-        subsample=5_000,
-        random_state=None,
-        ax=None,
-        **kwargs,
-    ):
+        features: Sequence[int | str] | None = None,
+        feature_names: ArrayLike | None = None,
+        levels: ArrayLike = (0.5, 0.8, 0.95),
+        percentiles: tuple[float, float] = (0, 1),
+        grid_resolution: int = 200,
+        subsample: int | None = 5_000,
+        random_state: RandomState = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the density of a fitted estimator.
 
         Parameters
@@ -211,8 +224,15 @@ class DensityDisplay:
         return display.plot(ax=ax, **kwargs)
 
     def plot(
-        self, ax=None, *, cmap="Blues", line_kw=None, hist_kw=None, contour_kw=None, scatter_kw=None
-    ):
+        self,
+        ax: "Axes | None" = None,
+        *,
+        cmap: "str | Colormap" = "Blues",
+        line_kw: Keywords | None = None,
+        hist_kw: Keywords | None = None,
+        contour_kw: Keywords | None = None,
+        scatter_kw: Keywords | None = None,
+    ) -> Self:
         """Draw the display.
 
         Parameters
@@ -241,7 +261,8 @@ class DensityDisplay:
         display : DensityDisplay
         """
         plt = import_pyplot(f"{type(self).__name__}.plot")
-        self.line_ = self.surface_ = None
+        self.line_: Line2D | None = None
+        self.surface_: QuadContourSet | None = None
         if self.samples is not None:
             self.ax_, self.axes_ = self._plot_grid(plt, ax, hist_kw, scatter_kw)
         else:
@@ -255,17 +276,18 @@ class DensityDisplay:
         self.figure_ = self.ax_.figure
         return self
 
-    def _plot_curve(self, line_kw, hist_kw) -> None:
+    def _plot_curve(self, line_kw: Keywords | None, hist_kw: Keywords | None) -> None:
         self._plot_histogram(self.ax_, self.X[:, 0], 0, "rows", hist_kw)
-        x = np.linspace(*self.limits[0], len(self.log_density))
+        (low, high), *_ = self.limits
+        x = np.linspace(low, high, len(self.log_density))
         line_kw = style({"color": MODEL, "label": "density"}, line_kw)
         (self.line_,) = self.ax_.plot(x, np.exp(self.log_density), **line_kw)
         self.ax_.set(xlim=self.limits[0], xlabel=self.feature_names[0], ylabel="density")
         self.ax_.legend()
 
-    def _plot_regions(self, contour_kw, scatter_kw) -> None:
+    def _plot_regions(self, contour_kw: Keywords, scatter_kw: Keywords | None) -> None:
         ax = self.ax_
-        x, y = (np.linspace(*limits, len(self.log_density)) for limits in self.limits)
+        x, y = (np.linspace(low, high, len(self.log_density)) for low, high in self.limits)
         # Regions whose thresholds are the same are drawn as one, the larger.
         edges, order = np.unique(self.thresholds, return_index=True)
         top = max(self.log_density.max(), edges[-1]) + 1.0
@@ -278,7 +300,13 @@ class DensityDisplay:
         ax.set(xlim=self.limits[0], ylim=self.limits[1])
         ax.set(xlabel=self.feature_names[0], ylabel=self.feature_names[1])
 
-    def _plot_grid(self, plt, ax, hist_kw, scatter_kw):
+    def _plot_grid(
+        self,
+        plt: ModuleType,
+        ax: "Axes | None",
+        hist_kw: Keywords | None,
+        scatter_kw: Keywords | None,
+    ) -> "tuple[Axes, np.ndarray]":
         n, size = len(self.feature_names), 1.2 + 1.5 * len(self.feature_names)
         ax, places = split_axes(plt, ax, n, n, (size, size))
         axes = np.full((n, n), None)
@@ -295,13 +323,13 @@ class DensityDisplay:
         ax.figure.align_labels(axes[np.tril_indices(n)].tolist())
         return ax, axes
 
-    def _plot_margin(self, panel, i, hist_kw) -> None:
+    def _plot_margin(self, panel: "Axes", i: int, hist_kw: Keywords | None) -> None:
         outline = {"histtype": "step", "color": MODEL, "linewidth": 1.5, "alpha": 1.0}
         self._plot_histogram(panel, self.X[:, i], i, "rows", hist_kw)
         self._plot_histogram(panel, self.samples[:, i], i, "samples", style(outline, hist_kw))
         panel.set_yticks([])
 
-    def _plot_pair(self, panel, i, j, scatter_kw) -> None:
+    def _plot_pair(self, panel: "Axes", i: int, j: int, scatter_kw: Keywords | None) -> None:
         points = np.concatenate([self.X, self.samples])[:, [j, i]]
         colours = np.repeat([ROWS, MODEL], [len(self.X), len(self.samples)])
         # In one order for both, lest those drawn last hide the others.
@@ -310,16 +338,18 @@ class DensityDisplay:
         panel.scatter(*points[order].T, **style(defaults, scatter_kw))
         panel.set_ylim(self.limits[i])
 
-    def _plot_histogram(self, panel, values, i, label, hist_kw) -> None:
+    def _plot_histogram(
+        self, panel: "Axes", values: np.ndarray, i: int, label: str, hist_kw: Keywords | None
+    ) -> None:
         """Of all values, so that it compares with the density, though it ends at the limits."""
         given = dict(hist_kw or {})
         edges = bin_edges(np.clip(self.X[:, i], *self.limits[i]), given.pop("bins", None))
         counts, _ = np.histogram(values, edges)
         heights = counts / (len(values) * np.diff(edges))
         defaults = {"color": ROWS, "alpha": 0.4, "label": label}
-        panel.hist(edges[:-1], edges, weights=heights, **style(defaults, given))
+        panel.hist(edges[:-1], edges.tolist(), weights=heights, **style(defaults, given))
 
-    def _label(self, panel, i, j) -> None:
+    def _label(self, panel: "Axes", i: int, j: int) -> None:
         n = len(self.feature_names)
         panel.set_xlim(self.limits[j])
         panel.locator_params(axis="x", nbins=3)
@@ -335,7 +365,7 @@ class DensityDisplay:
             panel.tick_params(labelleft=False)
 
 
-def _point_style(n_points: int) -> dict:
+def _point_style(n_points: int) -> Keywords:
     """Points that can be seen when few, and do not hide each other when many."""
     size = float(np.clip(6_000 / n_points, 3, 12))
     return {"s": size, "alpha": 0.5, "linewidths": 0, "rasterized": True}
@@ -346,7 +376,7 @@ def _wrapped(name: str) -> str:
     return textwrap.fill(name, 14, break_long_words=False, break_on_hyphens=False)
 
 
-def _limits(rows: np.ndarray, percentiles) -> np.ndarray:
+def _limits(rows: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
     """Smallest and largest value of each column to draw, with a margin."""
     try:
         low, high = percentiles
@@ -359,15 +389,17 @@ def _limits(rows: np.ndarray, percentiles) -> np.ndarray:
     return np.column_stack([low - margin, high + margin])
 
 
-def _on_grid(estimator, X, limits: np.ndarray, grid_resolution: int) -> np.ndarray:
+def _on_grid(estimator: Any, X: ArrayLike, limits: np.ndarray, grid_resolution: int) -> np.ndarray:
     """Log-density at all combinations of evenly spaced values."""
-    values = [np.linspace(*pair, grid_resolution) for pair in limits]
+    values = [np.linspace(low, high, grid_resolution) for low, high in limits]
     points = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
     rows = points.reshape(-1, len(values))
     return score_rows(estimator, as_table(rows, X)).reshape(points.shape[:-1])
 
 
-def _regions(estimator, X, rows: np.ndarray, levels) -> dict:
+def _regions(
+    estimator: Any, X: ArrayLike, rows: np.ndarray, levels: ArrayLike
+) -> dict[str, np.ndarray]:
     """Levels in ascending order, and the largest threshold that so many rows reach."""
     shares = np.sort(np.ravel(levels))
     if not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
@@ -378,7 +410,7 @@ def _regions(estimator, X, rows: np.ndarray, levels) -> dict:
     return {"levels": shares, "thresholds": scores[len(scores) - n_within]}
 
 
-def _positions(features, names: list[str]) -> list[int]:
+def _positions(features: Sequence[int | str] | None, names: list[str]) -> list[int]:
     """Positions of the columns that are named by number or by name."""
     if features is None:
         return list(range(len(names)))

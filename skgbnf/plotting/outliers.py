@@ -1,12 +1,16 @@
 """Log-densities of rows beside those of other rows."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from skgbnf.plotting.axes import (
     MODEL,
     REFERENCE,
     ROWS,
+    Keywords,
     axes_or_new,
     bin_edges,
     import_pyplot,
@@ -14,6 +18,9 @@ from skgbnf.plotting.axes import (
 )
 from skgbnf.plotting.tables import score_rows
 from skgbnf.validation import check_real
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class OutlierDisplay:
@@ -61,13 +68,28 @@ class OutlierDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, scores, other_scores=None, threshold=None):
+    def __init__(
+        self,
+        *,
+        scores: np.ndarray,
+        other_scores: np.ndarray | None = None,
+        threshold: float | None = None,
+    ) -> None:
         self.scores = scores
         self.other_scores = other_scores
         self.threshold = threshold
 
     @classmethod
-    def from_estimator(cls, estimator, X, X_other=None, *, contamination=None, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        X_other: ArrayLike | None = None,
+        *,
+        contamination: float | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the log-densities of rows under a fitted estimator.
 
         Parameters
@@ -123,7 +145,14 @@ class OutlierDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, labels=("rows", "other rows"), hist_kw=None, line_kw=None):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        labels: tuple[str, str] = ("rows", "other rows"),
+        hist_kw: Keywords | None = None,
+        line_kw: Keywords | None = None,
+    ) -> Self:
         """Draw the display.
 
         Parameters
@@ -156,28 +185,28 @@ class OutlierDisplay:
         bins = bin_edges(drawn, given.pop("bins", None))
         for scores, colour, label in groups:
             shares = np.full(len(scores), 1.0 / len(scores))
-            defaults = {"color": colour, "alpha": 0.5}
-            defaults["label"] = label
-            self.ax_.hist(np.maximum(scores, low), bins, weights=shares, **style(defaults, given))
+            styled = style({"color": colour, "alpha": 0.5, "label": label}, given)
+            self.ax_.hist(np.maximum(scores, low), bins.tolist(), weights=shares, **styled)
         self.line_ = None
-        if self._has_threshold:
+        if (threshold := self._drawn_threshold()) is not None:
             defaults = {"color": REFERENCE, "linestyle": "--", "label": "threshold"}
-            self.line_ = self.ax_.axvline(self.threshold, **style(defaults, line_kw))
+            self.line_ = self.ax_.axvline(threshold, **style(defaults, line_kw))
         clipped = any(scores.min() < low for scores, *_ in groups)
         beyond = f"; first bin: all below {bins[1]:.4g}" if clipped else ""
         self.ax_.set(xlabel=f"log-density (nats{beyond})", ylabel="share of the rows")
         self.ax_.legend()
         return self
 
-    @property
-    def _has_threshold(self) -> bool:
-        return self.threshold is not None and bool(np.isfinite(self.threshold))
+    def _drawn_threshold(self) -> float | None:
+        if self.threshold is None or not np.isfinite(self.threshold):
+            return None
+        return self.threshold
 
     def _lowest_drawn(self) -> float:
         """Twice as far below the median as the 1 % quantile, or as the threshold, if lower."""
         finite = self.scores[np.isfinite(self.scores)]
         middle, low = np.quantile(finite if len(finite) else [0.0], [0.5, 0.01])
-        if self._has_threshold:
-            low = min(low, self.threshold)
+        if (threshold := self._drawn_threshold()) is not None:
+            low = min(low, threshold)
         # Equal scores leave room below them, too.
-        return middle - (2.0 * (middle - low) or 1.0)
+        return float(middle - (2.0 * (middle - low) or 1.0))

@@ -2,18 +2,21 @@
 
 import copy
 import inspect
+from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
+from skgbnf._random import RandomState
 
-def as_rows(X, name: str = "X") -> np.ndarray:
+
+def as_rows(X: Any, name: str = "X") -> np.ndarray:
     """X as a float64 array of shape (n_samples, n_features)."""
     return check_array(X, dtype=np.float64, input_name=name)
 
 
-def as_table(rows: np.ndarray, X):
+def as_table(rows: np.ndarray, X: Any) -> Any:
     """Rows as a table like X: a data frame with its column names if it is one, else an array."""
     if not hasattr(X, "columns"):
         return rows
@@ -21,7 +24,7 @@ def as_table(rows: np.ndarray, X):
     return type(X)(dict(zip(X.columns, rows.T, strict=True)))
 
 
-def column_names(estimator, X, n_features: int, feature_names=None) -> list[str]:
+def column_names(estimator: Any, X: Any, n_features: int, feature_names: Any = None) -> list[str]:
     """Names given by the caller, those of a data frame, those seen in fit, or "x0", "x1", ..."""
     if feature_names is None:
         feature_names = getattr(X, "columns", None)
@@ -35,7 +38,7 @@ def column_names(estimator, X, n_features: int, feature_names=None) -> list[str]
     return names
 
 
-def score_rows(estimator, X) -> np.ndarray:
+def score_rows(estimator: Any, X: Any) -> np.ndarray:
     """Log-densities of the rows of X, in float64."""
     score_samples = getattr(estimator, "score_samples", None)
     if score_samples is None:
@@ -45,7 +48,7 @@ def score_rows(estimator, X) -> np.ndarray:
     return np.asarray(score_samples(X), dtype=np.float64)
 
 
-def sample_rows(estimator, n_samples: int, random_state) -> np.ndarray:
+def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np.ndarray:
     """Rows drawn from a density, in the space of its input.
 
     A pipeline is sampled at its last step, and the steps before are inverted.
@@ -71,7 +74,7 @@ def sample_rows(estimator, n_samples: int, random_state) -> np.ndarray:
     return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
 
 
-def _seeded(estimator, rng):
+def _seeded(estimator: Any, rng: np.random.RandomState) -> Any:
     """The estimator, or a shallow copy that draws from `rng` if its constructor governs that."""
     if "random_state" not in getattr(estimator, "get_params", dict)():
         return estimator
