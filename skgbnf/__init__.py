@@ -3,7 +3,16 @@
 from skgbnf.density import GradientBoostedFlowDensity
 from skgbnf.dequantisation import DegenerateDataWarning
 from skgbnf.persistence import load, save
+from skgbnf.vae import GradientBoostedFlowVAE
+from skgbnf.variational import fit_to_log_prob
 
 __version__ = "0.1.0"
 
-__all__ = ["DegenerateDataWarning", "GradientBoostedFlowDensity", "load", "save"]
+__all__ = [
+    "DegenerateDataWarning",
+    "GradientBoostedFlowDensity",
+    "GradientBoostedFlowVAE",
+    "fit_to_log_prob",
+    "load",
+    "save",
+]

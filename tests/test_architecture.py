@@ -12,13 +12,13 @@ PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
     {"_random", "flows"},
-    {"dequantisation", "mixture", "standardisation"},
+    {"bound", "dequantisation", "mixture", "standardisation"},
     {"training"},
     {"objectives", "persistence"},
     {"boosting"},
     {"geometric"},
     {"validation"},
-    {"plan", "state"},
+    {"plan", "state", "vae", "variational"},
     {"density"},
 ]
 """Rooms from the ground up; one imports only from floors below its own."""
