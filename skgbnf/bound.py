@@ -170,4 +170,4 @@ def _value_and_gradient(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> tu
         weights = weights.detach().requires_grad_()
         value = mixture_bound(log_p, log_probs, weights).mean()
         (gradient,) = torch.autograd.grad(value, weights)
-    return float(value), gradient
+    return float(value.detach()), gradient

@@ -124,7 +124,7 @@ def fit_to_log_prob(
     *,
     n_estimators=4,
     flow="realnvp",
-    n_transforms=6,
+    n_transforms=4,
     hidden_layer_sizes=(64,),
     activation="tanh",
     objective="greedy",
@@ -132,7 +132,7 @@ def fit_to_log_prob(
     max_iter=2000,
     fine_tune=1,
     batch_size=256,
-    learning_rate_init=2e-3,
+    learning_rate_init=5e-3,
     tol=1e-3,
     device="cpu",
     random_state=None,
@@ -163,7 +163,7 @@ def fit_to_log_prob(
     flow : {"realnvp", "nsf_coupling", "affine"}, default="realnvp"
         Family of the components: affine or spline coupling, or a full-covariance Gaussian.
 
-    n_transforms : int, default=6
+    n_transforms : int, default=4
         Layers of each flow.
 
     hidden_layer_sizes : tuple of int, default=(64,)
@@ -188,7 +188,7 @@ def fit_to_log_prob(
     batch_size : int, default=256
         Draws in a training step.
 
-    learning_rate_init : float, default=0.002
+    learning_rate_init : float, default=0.005
         Learning rate of Adam at the start of a round; it falls along half a cosine.
 
     tol : float, default=0.001

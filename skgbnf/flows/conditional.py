@@ -6,7 +6,8 @@ from torch.distributions import AffineTransform, Transform
 from zuko.lazy import LazyTransform
 
 _LOG_SCALE_BOUND = 7.0
-_SMALL_START = 0.1
+_START_GAIN = 3.0
+_START_LOG_SCALE = -2.0
 
 
 class ConditionalAffine(LazyTransform):
@@ -31,8 +32,11 @@ class ConditionalAffine(LazyTransform):
     def __init__(self, n_features: int, n_context: int) -> None:
         super().__init__()
         self.head = nn.Linear(n_context, 2 * n_features)
+        # Draws must tell contexts apart from the first step on: behind broader Gaussians a decoder
+        # learns to ignore them before the encoder has learned to place them.
         with torch.no_grad():
-            self.head.weight.mul_(_SMALL_START)
+            self.head.weight[:n_features].mul_(_START_GAIN)
+            self.head.bias[n_features:].add_(_START_LOG_SCALE)
 
     def forward(self, c: Tensor) -> Transform:
         mean, raw = self.head(c).chunk(2, dim=-1)

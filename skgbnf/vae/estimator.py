@@ -83,7 +83,7 @@ class GradientBoostedFlowVAE(
     flow_hidden_layer_sizes : tuple of int, default=(64,)
         Widths of the networks in each coupling layer.
 
-    activation : {"relu", "tanh", "elu", "silu"}, default="relu"
+    activation : {"relu", "tanh", "elu", "silu"}, default="elu"
         Non-linearity of all networks.
 
     objective : {"greedy", "gradient"}, default="greedy"
@@ -105,7 +105,7 @@ class GradientBoostedFlowVAE(
     batch_size : int, default=100
         Images per training step.
 
-    learning_rate_init : float, default=0.001
+    learning_rate_init : float, default=0.002
         Learning rate of Adam at the start of a round; it falls along half a cosine.
 
     validation_fraction : float or None, default=0.1
@@ -143,8 +143,8 @@ class GradientBoostedFlowVAE(
         Mean evidence lower bound of the held-out images after each round, in nats (of the
         training images if none were held out); the last one after fine-tuning.
 
-    n_iter_ : ndarray of shape (n_estimators_,)
-        Epochs of each round, the last with those of fine-tuning.
+    n_iter_ : int
+        Epochs of all rounds and of fine-tuning.
 
     location_, scale_ : ndarrays of shape (n_features_in_,)
         What the encoder sees is X less location over scale: mean and standard deviation of each
@@ -200,13 +200,13 @@ class GradientBoostedFlowVAE(
         network="mlp",
         hidden_layer_sizes=(300, 300),
         flow_hidden_layer_sizes=(64,),
-        activation="relu",
+        activation="elu",
         objective="greedy",
         entropy_weight=1.0,
         max_iter=200,
         fine_tune=1,
         batch_size=100,
-        learning_rate_init=1e-3,
+        learning_rate_init=2e-3,
         validation_fraction=0.1,
         n_iter_no_change=20,
         device="cpu",
@@ -549,7 +549,7 @@ class GradientBoostedFlowVAE(
         self.estimator_weights_ = rounds.weights.cpu().numpy()
         self.n_estimators_ = len(self.estimators_)
         self.scores_ = np.array(rounds.scores) + self._likelihood().log_det
-        self.n_iter_ = np.array(rounds.n_iter)
+        self.n_iter_ = sum(rounds.n_iter)
 
     def _model(self, dtype: torch.dtype) -> LatentModel:
         device = score_device(self.device)
@@ -600,7 +600,7 @@ class GradientBoostedFlowVAE(
         decoder, likelihood = self.decoder_.to_module(dtype, device), self._likelihood()
         chunks = []
         for rows in _chunks(Z, self.n_features_in_):
-            raw = decoder(torch.from_numpy(rows).to(device))
+            raw = decoder(torch.from_numpy(np.array(rows)).to(device))
             if generator is None:
                 targets = likelihood.mean(raw)
             else:

@@ -123,6 +123,8 @@ class Rounds:
     def fine_tune(self) -> None:
         """Train everything at once on the bound of the mixture."""
         self.model.requires_grad_(True)
+        # Alike, so that components which a later decoder left behind catch up.
+        self.weights = torch.full_like(self.weights, 1 / len(self.weights))
         rate = _FINE_TUNE_RATE * self._settings.learning_rate
         seed = derive_seed(self._seed, _FINE_TUNE_KEY, sum(self.n_iter))
         n_iter, score = self._train(self._joint_loss, rate, seed, warm_up=0.0)

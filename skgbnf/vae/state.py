@@ -27,7 +27,7 @@ from skgbnf.validation import (
     check_real,
 )
 
-_SAVED_ARRAYS = ("location_", "scale_", "estimator_weights_", "n_iter_", "scores_")
+_SAVED_ARRAYS = ("location_", "scale_", "estimator_weights_", "scores_")
 
 
 def check_parameters(estimator) -> None:
@@ -76,6 +76,7 @@ class AutoencoderState:
             "components": components,
             "networks": {role: asdict(net.architecture) for role, net in networks.items()},
             "image_shape": list(self.image_shape_),
+            "n_iter": self.n_iter_,
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
         }
         return data, arrays
@@ -92,6 +93,7 @@ class AutoencoderState:
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays[name])
         self.image_shape_ = tuple(data["image_shape"])
+        self.n_iter_ = int(data["n_iter"])
         self.n_features_in_ = len(self.location_)
         self.n_estimators_ = len(data["components"])
         if data["feature_names"]:
@@ -115,7 +117,7 @@ class AutoencoderState:
         """Raise ValueError unless the fitted arrays fit together."""
         n, d = self.n_estimators_, self.n_features_in_
         shapes = {
-            "location_": (d,), "scale_": (d,), "estimator_weights_": (n,), "n_iter_": (n,),
+            "location_": (d,), "scale_": (d,), "estimator_weights_": (n,),
             "scores_": (n,),
         }  # fmt: skip
         for name, shape in shapes.items():
