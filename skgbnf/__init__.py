@@ -5,6 +5,8 @@ from skgbnf.density import GradientBoostedFlowDensity
 from skgbnf.dequantisation import DegenerateDataWarning
 from skgbnf.outliers import FlowOutlierDetector
 from skgbnf.persistence import load, save
+from skgbnf.vae import GradientBoostedFlowVAE
+from skgbnf.variational import fit_to_log_prob
 
 __version__ = "0.1.0"
 
@@ -13,6 +15,8 @@ __all__ = [
     "FlowBayesClassifier",
     "FlowOutlierDetector",
     "GradientBoostedFlowDensity",
+    "GradientBoostedFlowVAE",
+    "fit_to_log_prob",
     "load",
     "save",
 ]

@@ -38,11 +38,12 @@ _PERSISTENT: dict[str, type[Persistent]] = {}
 
 @dataclass(frozen=True)
 class FittedComponent:
-    """One trained component: its architecture and its parameters as NumPy arrays.
+    """One trained component or network: its architecture and its parameters as NumPy arrays.
 
     Attributes
     ----------
     architecture : Architecture
+        Or another frozen dataclass of plain values with a method ``build``.
 
     arrays : dict of str to ndarray
         The module's state.
@@ -206,6 +207,26 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def check_savable_random_state(random_state: object) -> None:
+    """Raise ValueError if a constructor's `random_state` is what no file can hold."""
+    if not (random_state is None or isinstance(random_state, int | np.integer)):
+        raise ValueError(
+            "random_state: a generator cannot be saved; "
+            "set_params(random_state=None) or an integer first."
+        )
+
+
+def plain(value: object) -> object:
+    """A constructor parameter as JSON knows it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in value]
+    return value
+
+
 def component_to_state(
     component: FittedComponent, prefix: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -251,8 +272,9 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     # With one column there is nothing to condition on, and no network.
     network = architecture.kind in NETWORK_FAMILIES and architecture.n_features > 1
     sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
+    n_context = architecture.n_context
     counts = (*sizes, architecture.n_transforms, architecture.n_components)
-    if not all(type(count) is int and count > 0 for count in counts):
+    if not all(type(count) is int and count > 0 for count in (*counts, n_context + 1)):
         raise ValueError(f"a size of a component is no positive integer: {architecture}")
     largest = [architecture.n_features * architecture.n_components]
     n_layers = architecture.n_transforms if architecture.kind in NETWORK_FAMILIES else 0

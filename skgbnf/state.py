@@ -1,7 +1,5 @@
 """What a fitted mixture estimator holds: taken from boosting, put into a file and back."""
 
-import os
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -9,7 +7,13 @@ from skgbnf.boosting import Boosting
 from skgbnf.bounds import bounds_from_plain, bounds_to_plain, limits_from
 from skgbnf.frames import check_description, describe_table
 from skgbnf.geometric import GeometricBoosting
-from skgbnf.persistence import FittedComponent, component_from_state, component_to_state
+from skgbnf.persistence import (
+    FittedComponent,
+    check_savable_random_state,
+    component_from_state,
+    component_to_state,
+    plain,
+)
 from skgbnf.preparation import Table
 from skgbnf.validation import check_density_parameters
 
@@ -100,11 +104,7 @@ class MixtureState:
 
     def _check_savable(self) -> None:
         """Raise ValueError if a parameter is what no file can hold."""
-        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
-            raise ValueError(
-                "random_state: a generator cannot be saved; "
-                "set_params(random_state=None) or an integer first."
-            )
+        check_savable_random_state(self.random_state)
         kinds = self.flow if isinstance(self.flow, list | tuple) else [self.flow]
         if any(callable(kind) for kind in kinds):
             raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
@@ -112,7 +112,7 @@ class MixtureState:
     def _plain_parameters(self) -> dict:
         parameters = self.get_params(deep=False)
         bounds = bounds_to_plain(parameters.pop("bounds"))
-        return {**{name: _plain(value) for name, value in parameters.items()}, "bounds": bounds}
+        return {**{name: plain(value) for name, value in parameters.items()}, "bounds": bounds}
 
     def _adopt(self, earlier: "MixtureState") -> None:
         """Take the fitted rounds of another estimator, if its parameters allow for it."""
@@ -204,14 +204,3 @@ class MixtureState:
             raise ValueError("one of its normaliser and the error of it is missing")
         if values is not None and not np.isfinite(values).all():
             raise ValueError("its normaliser is not finite")
-
-
-def _plain(value):
-    """A constructor parameter as JSON knows it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    return value

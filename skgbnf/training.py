@@ -238,7 +238,7 @@ def _em_step(component, objective, x: Tensor, log_g: Tensor, index: Tensor | sli
 def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: int) -> int:
     x = objective.train_rows.x.float()
     generator = torch.Generator().manual_seed(seed)
-    descent = _Descent(component, settings.learning_rate)
+    descent = Descent(component, settings.learning_rate)
     best = _Best(descent.average, objective)
     best.update()
     n_batches = math.ceil(len(x) / settings.batch_size)
@@ -253,7 +253,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
             if progress >= 1:
                 break
             loss = _batch_loss(component, objective, x, index, progress)
-            healthy = descent.step(loss, _cosine(progress) * _DECAY**n_decays)
+            healthy = descent.step(loss, cosine(progress) * _DECAY**n_decays)
             if not healthy:
                 break
         n_stale = 0 if healthy and best.update() else n_stale + 1
@@ -271,7 +271,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
     return n_iter
 
 
-def _cosine(progress: float) -> float:
+def cosine(progress: float) -> float:
     """Factor of the learning rate: half a cosine from 1 down to 0."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -282,7 +282,7 @@ def _batch_loss(component, objective, x: Tensor, index: Tensor, progress: float)
     return -(weights.to(log_g) * log_g).mean()
 
 
-class _Descent:
+class Descent:
     """Adam with clipped gradients that skips steps which are not finite.
 
     Beside the component it keeps the running average of its states, which scores better than

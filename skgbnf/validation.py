@@ -67,18 +67,18 @@ def check_init(init: object) -> None:
         check_choice("init", init, ("auto", *FAMILIES))
 
 
-def check_hidden_layer_sizes(sizes: object) -> tuple[int, ...]:
+def check_hidden_layer_sizes(sizes: object, name: str = "hidden_layer_sizes") -> tuple[int, ...]:
     """Return the widths as a tuple; a single integer stands for one layer."""
     if isinstance(sizes, np.ndarray):
         sizes = sizes.tolist()
     if isinstance(sizes, Integral) and not isinstance(sizes, bool):
         sizes = (sizes,)
     if not isinstance(sizes, list | tuple):
-        raise TypeError(f"hidden_layer_sizes must be a tuple of integers, got {sizes!r}.")
+        raise TypeError(f"{name} must be a tuple of integers, got {sizes!r}.")
     if len(sizes) == 0:
-        raise ValueError("hidden_layer_sizes must name at least one layer, got none.")
+        raise ValueError(f"{name} must name at least one layer, got none.")
     for size in sizes:
-        check_integer("hidden_layer_sizes", size, 1)
+        check_integer(name, size, 1)
     return tuple(int(size) for size in sizes)
 
 

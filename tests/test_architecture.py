@@ -12,14 +12,14 @@ PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
     {"_random", "flows", "frames", "progress"},
-    {"bounds", "dequantisation", "mixture", "standardisation"},
+    {"bounds", "elbo", "dequantisation", "mixture", "standardisation"},
     {"training"},
     {"objectives", "persistence"},
     {"boosting"},
     {"geometric"},
     {"validation"},
     {"preparation"},
-    {"plan", "scoring", "state"},
+    {"plan", "scoring", "state", "vae", "variational"},
     {"density", "plotting"},
     {"delegation"},
     {"classification", "outliers"},

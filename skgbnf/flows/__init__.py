@@ -5,6 +5,7 @@ from skgbnf.flows.bases import BASES
 from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
+    INVERTIBLE_FAMILIES,
     NETWORK_FAMILIES,
     initialise,
     make_flow,
@@ -14,6 +15,7 @@ __all__ = [
     "ACTIVATIONS",
     "BASES",
     "FAMILIES",
+    "INVERTIBLE_FAMILIES",
     "NETWORK_FAMILIES",
     "Architecture",
     "initialise",

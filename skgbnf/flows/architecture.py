@@ -25,6 +25,7 @@ class Architecture:
     activation: str = "relu"
     marginal: bool = True
     n_components: int = 1
+    n_context: int = 0
 
     def build(self) -> LazyDistribution:
         """Build an untrained component; parameters come from torch's global generator.

@@ -11,6 +11,7 @@ from zuko.transforms import MonotonicAffineTransform
 
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.bases import BASES
+from skgbnf.flows.conditional import ConditionalAffine
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.marginal import MarginalSpline
@@ -43,6 +44,7 @@ def make_flow(
     activation: str = "relu",
     marginal: bool = True,
     n_components: int = 1,
+    n_context: int = 0,
 ) -> LazyDistribution:
     """Build an untrained component with parameters drawn from torch's generator.
 
@@ -73,11 +75,16 @@ def make_flow(
     n_components : int, default=1
         Number of Gaussians of a "gaussian_mixture".
 
+    n_context : int, default=0
+        Number of columns of the context that the density is conditional on. With a context the
+        families are those of `INVERTIBLE_FAMILIES`, "affine" is a diagonal Gaussian, the others
+        follow one, without linear layers and margins.
+
     Returns
     -------
     component : zuko.lazy.LazyDistribution
-        ``component()`` is a distribution with ``log_prob``; all kinds but "gaussian_mixture" and
-        "student_t" are a :class:`zuko.flows.Flow`.
+        ``component()``, or ``component(context)``, is a distribution with ``log_prob``; all kinds
+        but "gaussian_mixture" and "student_t" are a :class:`zuko.flows.Flow`.
 
     Examples
     --------
@@ -92,10 +99,16 @@ def make_flow(
     if kind == "student_t":
         return StudentT(n_features)
     make_base = BASES[base]
+    network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
+    if n_context:
+        layers = [ConditionalAffine(n_features, n_context)]
+        for i in range(n_transforms if kind != "affine" else 0):
+            layer = _LAYERS[kind](n_features, i, context=n_context, **network)
+            layers.append(_bounded(layer))
+        return Flow(layers, make_base(n_features))
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
-    network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
-    layers: list[LazyTransform] = [MarginalSpline(n_features)] if marginal else []
+    layers = [MarginalSpline(n_features)] if marginal else []
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
@@ -117,6 +130,9 @@ _LAYERS: dict[str, Layer] = {
     "maf": partial(_autoregressive, **_AFFINE),
     "realnvp": partial(_coupling, **_AFFINE),
 }
+
+INVERTIBLE_FAMILIES = ("realnvp", "nsf_coupling", "affine")
+"""Names of the families that are cheap, and have a gradient, in both directions."""
 
 NETWORK_FAMILIES = tuple(_LAYERS)
 """Names of the families whose layers are governed by networks."""

@@ -54,7 +54,7 @@ class RationalQuadraticSpline(Transform):
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return self.call_and_ladj(x)[1]
 
-    def _inverse(self, y: Tensor) -> Tensor:
+    def _solved(self, y: Tensor) -> Tensor:
         at = _Bins(self._raw_for(y)).find(y, inverse=True)
         rise = (y - at.bottom).clamp(min=0.0).minimum(at.height)
         bend = rise * (at.d0 + at.d1 - 2 * at.slope)
@@ -65,6 +65,15 @@ class RationalQuadraticSpline(Transform):
         root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
         x = at.left + at.width * (2 * c / (-b - root)).clamp(0.0, 1.0)
         return torch.where(y.abs() < BOUND, x, y)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self._solved(y)
+        if not (torch.is_grad_enabled() and (y.requires_grad or self.raw.requires_grad)):
+            return x
+        # A step of Newton leaves the value where it is and has the gradient of the inverse.
+        image, ladj = self.call_and_ladj(x)
+        return x + (y - image) * (-ladj.detach()).exp()
 
     def _raw_for(self, x: Tensor) -> Tensor:
         """Raw parameters with the dimensions of `x`, of size 1 where rows share the spline."""

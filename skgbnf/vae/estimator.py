@@ -1,0 +1,633 @@
+"""The estimator: validate, scale, train, answer."""
+
+import math
+from collections.abc import Callable, Iterator
+from math import prod
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from skgbnf._random import derive_seed, seeded
+from skgbnf.elbo import mixture_bound
+from skgbnf.flows import Architecture
+from skgbnf.persistence import FittedComponent, persistent
+from skgbnf.standardisation import Standardisation
+from skgbnf.vae.likelihoods import Likelihood, make_likelihood
+from skgbnf.vae.model import Images, LatentModel
+from skgbnf.vae.networks import NetworkArchitecture
+from skgbnf.vae.rounds import Rounds, Settings
+from skgbnf.vae.state import AutoencoderState, check_parameters
+from skgbnf.validation import (
+    check_hidden_layer_sizes,
+    check_integer,
+    fit_device,
+    score_device,
+    seed_from,
+)
+
+_MIN_HELD_OUT = 10
+_SPLIT_KEY, _NETWORKS_KEY, _ROUNDS_KEY = 0, 1, 2
+_DTYPES = [np.float64, np.float32]
+_MEAN_DRAWS = 64
+_CELLS_PER_CHUNK = 4_000_000
+
+
+@persistent
+class GradientBoostedFlowVAE(
+    AutoencoderState, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    r"""Variational autoencoder with a boosted mixture of flows as its posterior.
+
+    A decoder turns a latent row z, standard normal, into a distribution of pixels. Which z an
+    image may have come from is approximated by a mixture that grows by rounds,
+
+    .. math:: q(z|x) = \sum_c \rho_c \, g_c(z|x),
+
+    whose components are flows that depend on the image by way of an encoder. The density of the
+    mixture is exact.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Dimension of the latent space.
+
+    n_estimators : int, default=4
+        Largest number of components of the posterior. Fewer are kept if held-out images do not
+        gain.
+
+    flow : {"realnvp", "nsf_coupling", "affine"}, default="realnvp"
+        Family of the components: affine or spline coupling behind a diagonal Gaussian, or the
+        Gaussian alone, which with ``n_estimators=1`` is the ordinary autoencoder.
+
+    n_transforms : int, default=2
+        Coupling layers of each component.
+
+    likelihood : {"gaussian", "bernoulli", "discretized_logistic"}, default="gaussian"
+        Distribution of a pixel: "gaussian" for real numbers, standardised inside, "bernoulli"
+        for numbers from 0 to 1, "discretized_logistic" for levels 0, 1, ..., `n_levels` - 1.
+
+    n_levels : int, default=256
+        Number of levels of a discretised pixel; other likelihoods ignore it.
+
+    network : {"mlp", "conv"}, default="mlp"
+        Kind of encoder and decoder. "conv" has two convolutions before (and after) the hidden
+        layers and needs X of shape (n_samples, height, width) or more.
+
+    hidden_layer_sizes : tuple of int, default=(300, 300)
+        Widths of the encoder; the decoder has them in reverse.
+
+    flow_hidden_layer_sizes : tuple of int, default=(64,)
+        Widths of the networks in each coupling layer.
+
+    activation : {"relu", "tanh", "elu", "silu"}, default="elu"
+        Non-linearity of all networks.
+
+    objective : {"greedy", "gradient"}, default="greedy"
+        What rounds after the first maximise. "greedy": the bound of the whole mixture, as a
+        function of the new component. "gradient": the functional gradient of the bound, as in
+        [1]_.
+
+    entropy_weight : float, default=1.0
+        Factor of the logarithm of densities in rounds after the first: more than 1 makes new
+        components broader.
+
+    max_iter : int, default=200
+        Largest number of epochs of a round.
+
+    fine_tune : int, default=1
+        Passes after the last round in which encoder, decoder and all components are trained
+        together.
+
+    batch_size : int, default=100
+        Images per training step.
+
+    learning_rate_init : float, default=0.002
+        Learning rate of Adam at the start of a round; it falls along half a cosine.
+
+    validation_fraction : float or None, default=0.1
+        Share of the images set aside to stop a round, to fit the weights of the mixture and to
+        choose the number of rounds; at least 10, but no more than a third. None or 0 lets the
+        training images decide. Ignored if `fit` is given `X_val`.
+
+    n_iter_no_change : int, default=20
+        Epochs without gain on held-out images after which a round ends.
+
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where to compute; "auto" takes a GPU if there is one.
+
+    random_state : int, RandomState instance or None, default=None
+        Governs `fit`: the same integer gives the same model on one machine.
+
+    verbose : int, default=0
+        Whether to print a line for each round.
+
+    Attributes
+    ----------
+    encoder_, decoder_ : FittedComponent
+        The networks, their parameters as NumPy arrays.
+
+    estimators_ : list of FittedComponent
+        Components of the posterior.
+
+    estimator_weights_ : ndarray of shape (n_estimators_,)
+        Their weights, which sum to 1.
+
+    n_estimators_ : int
+        Number of components kept.
+
+    scores_ : ndarray of shape (n_estimators_,)
+        Mean evidence lower bound of the held-out images after each round, in nats (of the
+        training images if none were held out); the last one after fine-tuning.
+
+    n_iter_ : int
+        Epochs of all rounds and of fine-tuning.
+
+    location_, scale_ : ndarrays of shape (n_features_in_,)
+        What the encoder sees is X less location over scale: mean and standard deviation of each
+        pixel, or one for all where the likelihood is not "gaussian".
+
+    image_shape_ : tuple of int
+        Shape of one row of X.
+
+    n_features_in_ : int
+        Number of pixels, times channels.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X had string names for all of them.
+
+    See Also
+    --------
+    GradientBoostedFlowDensity : Density of a table without latent variables.
+    sklearn.decomposition.PCA : Linear, with the same methods.
+
+    References
+    ----------
+    .. [1] Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
+       https://arxiv.org/abs/2002.11896
+    .. [2] Auto-Encoding Variational Bayes. D. P. Kingma, M. Welling, 2013.
+       https://arxiv.org/abs/1312.6114
+    .. [3] Importance Weighted Autoencoders. Y. Burda, R. Grosse, R. Salakhutdinov, 2015.
+       https://arxiv.org/abs/1509.00519
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skgbnf import GradientBoostedFlowVAE
+    >>> X = load_digits().data[:500] / 16
+    >>> vae = GradientBoostedFlowVAE(
+    ...     n_estimators=2, likelihood="bernoulli", hidden_layer_sizes=(32,), max_iter=2,
+    ...     random_state=0,
+    ... ).fit(X)
+    >>> vae.transform(X).shape
+    (500, 2)
+    >>> vae.sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        n_estimators=4,
+        flow="realnvp",
+        n_transforms=2,
+        likelihood="gaussian",
+        n_levels=256,
+        network="mlp",
+        hidden_layer_sizes=(300, 300),
+        flow_hidden_layer_sizes=(64,),
+        activation="elu",
+        objective="greedy",
+        entropy_weight=1.0,
+        max_iter=200,
+        fine_tune=1,
+        batch_size=100,
+        learning_rate_init=2e-3,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_estimators = n_estimators
+        self.flow = flow
+        self.n_transforms = n_transforms
+        self.likelihood = likelihood
+        self.n_levels = n_levels
+        self.network = network
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.flow_hidden_layer_sizes = flow_hidden_layer_sizes
+        self.activation = activation
+        self.objective = objective
+        self.entropy_weight = entropy_weight
+        self.max_iter = max_iter
+        self.fine_tune = fine_tune
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y=None, X_val=None):
+        """Train the networks, and the posterior round by round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_pixels), (n_samples, height, width) or \
+                (n_samples, height, width, n_channels)
+            Training images.
+
+        y : None
+            Ignored, present for the scikit-learn interface.
+
+        X_val : array-like of the same number of dimensions, default=None
+            Held-out images.
+
+        Returns
+        -------
+        self : GradientBoostedFlowVAE
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter is out of its range, or X is not what the likelihood describes. The
+            estimator is then as it was before.
+        """
+        before = self.__dict__.copy()
+        try:
+            check_parameters(self)
+            device = fit_device(self.device)
+            seed = seed_from(self.random_state)
+            X, X_val = self._check_images(X, X_val, seed)
+            train = self._images(X, torch.float32, device)
+            judge = train if X_val is None else self._images(X_val, torch.float32, device)
+            # The tensors of a training step are small: more threads cost more than they give.
+            limits = threadpool_limits(limits=1, user_api="openmp")
+            with limits, torch.inference_mode(False), torch.enable_grad():
+                self._boost(self._start(train, judge, seed))
+        except BaseException:
+            self.__dict__ = before
+            raise
+        return self
+
+    def transform(self, X):
+        """Posterior mean of each image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            float32 if X is, otherwise float64; a mean over 64 draws of each component, the same
+            for every image and at every call, with their mirror images.
+        """
+        noise = self._noise(_MEAN_DRAWS // 2, 0)
+        noise = torch.cat([noise, -noise])
+
+        def mean(model: LatentModel, images: Images, weights: Tensor) -> Tensor:
+            z = model.draws(model.encoder(images.inputs), noise.to(images.inputs))
+            return torch.tensordot(weights, z.mean(1), dims=1)
+
+        return self._chunked(X, mean, self.n_components)
+
+    def inverse_transform(self, Z):
+        """Decode latent rows: the mean of each pixel.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, *image_shape_)
+            In the units of the training images.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=_DTYPES, input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but the latent space has {self._n_features_out}."
+            )
+        return self._decode(Z)
+
+    def reconstruct(self, X):
+        """Encode and decode images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, *image_shape_)
+            ``inverse_transform(transform(X))``.
+        """
+        # A wrapper of set_output may have made a table of what transform returns.
+        return self._decode(np.asarray(self.transform(X)))
+
+    def sample(self, n_samples=1, random_state=None, *, noise=True):
+        """Draw images.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        random_state : int, RandomState instance or None, default=None
+            The constructor's `random_state` governs :meth:`fit` alone.
+
+        noise : bool, default=True
+            Whether pixels are drawn from their distribution, which makes the images draws from
+            the model. If False, they are means given the latent row, which look better.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, *image_shape_)
+            In the units of the training images, float64.
+        """
+        check_is_fitted(self)
+        check_integer("n_samples", n_samples, 1)
+        seed = seed_from(random_state)
+        generator = torch.Generator().manual_seed(seed)
+        shape = (int(n_samples), self._n_features_out)
+        Z = torch.randn(shape, generator=generator, dtype=torch.float64).numpy()
+        return self._decode(Z, generator if noise else None)
+
+    def score_samples(self, X, n_draws=100, random_state=0):
+        r"""Importance-weighted lower bound of the log-density of each image.
+
+        .. math:: \log \sum_c \rho_c \frac{1}{K} \sum_k \frac{p(x, z_{ck})}{q(z_{ck}|x)},
+            \qquad z_{ck} \sim g_c(z|x).
+
+        Its mean over draws rises with their number to the log-density.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        n_draws : int, default=100
+            Draws for each image, the same number from each component, at least one.
+
+        random_state : int, RandomState instance or None, default=0
+            Governs the noise, which is the same for all images.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In nats, with respect to the units of X; float32 if X is, otherwise float64.
+        """
+
+        def evaluate(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> Tensor:
+            log_q = torch.logsumexp(log_probs + weights.log(), dim=-1)
+            log_ratio = log_p - log_q + weights.log()[:, None, None]
+            return torch.logsumexp(log_ratio.flatten(0, 1), dim=0) - math.log(log_p.shape[1])
+
+        return self._bound(X, evaluate, n_draws, random_state)
+
+    def elbo(self, X, n_draws=100, random_state=0):
+        """Evidence lower bound of each image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        n_draws : int, default=100
+            Draws for each image, the same number from each component, at least one.
+
+        random_state : int, RandomState instance or None, default=0
+            Governs the noise, which is the same for all images.
+
+        Returns
+        -------
+        bound : ndarray of shape (n_samples,)
+            In nats, with respect to the units of X; at most :meth:`score_samples` with the same
+            draws.
+        """
+
+        def evaluate(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> Tensor:
+            return mixture_bound(log_p, log_probs, weights).mean(0)
+
+        return self._bound(X, evaluate, n_draws, random_state)
+
+    def score(self, X, y=None):
+        """Mean of :meth:`score_samples`, in nats; higher is better."""
+        return float(np.mean(self.score_samples(X), dtype=np.float64))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.decoder_.architecture.n_latent
+
+    def _check_images(self, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Validate what fit is given; return flat images to learn from and to judge by."""
+        X, image_shape = _flat(X)
+        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        self.image_shape_ = image_shape or X.shape[1:]
+        if self.network == "conv" and len(self.image_shape_) < 2:
+            raise ValueError(
+                'network="conv" needs X of shape (n_samples, height, width[, channels]), '
+                f"got {X.shape}."
+            )
+        make_likelihood(self.likelihood, self.n_levels, None).check(X)
+        if X_val is not None:
+            X_val = self._check_X(X_val)
+        else:
+            X, X_val = self._split(X, seed)
+        shares = np.full(len(X), 1 / len(X))
+        standardisation = Standardisation.from_rows(X, shares)
+        self.location_, self.scale_ = standardisation.location, standardisation.scale
+        if self.likelihood != "gaussian":
+            spread = X - self.location_
+            self.scale_ = np.full(X.shape[1], max(float(spread.std()), np.finfo(float).tiny))
+        return X, X_val
+
+    def _check_X(self, X) -> np.ndarray:
+        X, image_shape = _flat(X)
+        if image_shape and image_shape != self.image_shape_:
+            raise ValueError(f"X has images of shape {image_shape}, expected {self.image_shape_}.")
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        make_likelihood(self.likelihood, self.n_levels, None).check(X)
+        return X
+
+    def _split(self, X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Set images aside at random; None if there are too few or none are wanted."""
+        fraction = self.validation_fraction or 0.0
+        n_held_out = min(max(round(fraction * len(X)), _MIN_HELD_OUT), len(X) // 3)
+        if not fraction or not n_held_out:
+            return X, None
+        order = np.random.default_rng(derive_seed(seed, _SPLIT_KEY)).permutation(len(X))
+        return X[order[n_held_out:]], X[order[:n_held_out]]
+
+    def _likelihood(self) -> Likelihood:
+        standardisation = Standardisation(self.location_, self.scale_)
+        return make_likelihood(self.likelihood, self.n_levels, standardisation)
+
+    def _images(self, X: np.ndarray, dtype: torch.dtype, device: torch.device) -> Images:
+        inputs = Standardisation(self.location_, self.scale_).transform(X)
+        pair = (inputs, self._likelihood().targets(X))
+        return Images(*(torch.from_numpy(np.array(a)).to(device, dtype) for a in pair))
+
+    def _network_architecture(self, role: str) -> NetworkArchitecture:
+        return NetworkArchitecture(
+            role=role,
+            kind=self.network,
+            image_shape=self.image_shape_,
+            n_latent=int(self.n_components),
+            n_parameters=self._likelihood().n_parameters,
+            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+        )
+
+    def _start(self, train: Images, judge: Images, seed: int) -> Rounds:
+        device, likelihood = train.inputs.device, self._likelihood()
+        with seeded(derive_seed(seed, _NETWORKS_KEY), device):
+            encoder, decoder = (
+                self._network_architecture(role).build().to(device)
+                for role in ("encoder", "decoder")
+            )
+        with torch.no_grad():
+            decoder.offset.copy_(likelihood.start(train.targets))
+        architecture = Architecture(
+            kind=self.flow,
+            n_features=int(self.n_components),
+            n_transforms=int(self.n_transforms),
+            hidden_layer_sizes=check_hidden_layer_sizes(self.flow_hidden_layer_sizes),
+            activation=self.activation,
+            marginal=False,
+            n_context=check_hidden_layer_sizes(self.hidden_layer_sizes)[-1],
+        )
+        settings = Settings(
+            max_iter=int(self.max_iter),
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate_init),
+            n_iter_no_change=int(self.n_iter_no_change),
+            objective=self.objective,
+            entropy_weight=float(self.entropy_weight),
+        )
+        model = LatentModel(encoder, decoder, [], likelihood)
+        return Rounds(model, architecture, train, judge, settings, derive_seed(seed, _ROUNDS_KEY))
+
+    def _boost(self, rounds: Rounds) -> None:
+        """Add rounds until enough, or until held-out images no longer gain; fine-tune."""
+        while len(rounds.scores) < self.n_estimators and rounds.add_round():
+            self._report(f"round {len(rounds.scores)}/{self.n_estimators}", rounds)
+        for _ in range(self.fine_tune):
+            rounds.fine_tune()
+            self._report("fine-tuning", rounds)
+        self._publish(rounds)
+
+    def _report(self, what: str, rounds: Rounds) -> None:
+        if self.verbose:
+            bound = rounds.scores[-1] + self._likelihood().log_det
+            print(f"[skgbnf] {what}: bound {bound:.4f} nats, {rounds.n_iter[-1]} epochs")
+
+    def _publish(self, rounds: Rounds) -> None:
+        """Turn the trained model into fitted attributes."""
+        model = rounds.model
+        self.encoder_ = FittedComponent.from_module(
+            self._network_architecture("encoder"), model.encoder
+        )
+        self.decoder_ = FittedComponent.from_module(
+            self._network_architecture("decoder"), model.decoder
+        )
+        self.estimators_ = [
+            FittedComponent.from_module(rounds.architecture, component)
+            for component in model.components
+        ]
+        self.estimator_weights_ = rounds.weights.cpu().numpy()
+        self.n_estimators_ = len(self.estimators_)
+        self.scores_ = np.array(rounds.scores) + self._likelihood().log_det
+        self.n_iter_ = sum(rounds.n_iter)
+
+    def _model(self, dtype: torch.dtype) -> LatentModel:
+        device = score_device(self.device)
+        encoder, decoder, *components = (
+            fitted.to_module(dtype, device)
+            for fitted in (self.encoder_, self.decoder_, *self.estimators_)
+        )
+        return LatentModel(encoder, decoder, components, self._likelihood())
+
+    def _noise(self, n_draws: int, random_state) -> Tensor:
+        """Standard normal draws, shape (n_draws, 1, n_components), in float64."""
+        check_is_fitted(self)
+        generator = torch.Generator().manual_seed(seed_from(random_state))
+        shape = (n_draws, 1, self._n_features_out)
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def _bound(self, X, evaluate: Callable, n_draws: int, random_state) -> np.ndarray:
+        """A bound from draws of all components, in the units of X."""
+        check_is_fitted(self)
+        check_integer("n_draws", n_draws, 1)
+        n_draws = max(1, int(n_draws) // self.n_estimators_)
+        noise, log_det = self._noise(n_draws, random_state), self._likelihood().log_det
+
+        def bound(model: LatentModel, images: Images, weights: Tensor) -> Tensor:
+            strata = model.strata(images, noise.to(images.inputs))
+            return evaluate(*strata, weights) + log_det
+
+        return self._chunked(X, bound, self.n_features_in_ * n_draws * self.n_estimators_)
+
+    @torch.no_grad()
+    def _chunked(self, X, evaluate: Callable, cells_per_row: int) -> np.ndarray:
+        """Evaluate something for images, by chunks of rows, in the precision of X."""
+        check_is_fitted(self)
+        X = self._check_X(X)
+        device, dtype = score_device(self.device), _torch_dtype(X)
+        model = self._model(dtype)
+        weights = torch.from_numpy(self.estimator_weights_).to(device, dtype)
+        chunks = [
+            evaluate(model, self._images(rows, dtype, device), weights).cpu().numpy()
+            for rows in _chunks(X, cells_per_row)
+        ]
+        return np.concatenate(chunks)
+
+    @torch.no_grad()
+    def _decode(self, Z: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+        """Means of pixels, or draws from their distribution if there is a generator."""
+        device, dtype = score_device(self.device), _torch_dtype(Z)
+        decoder, likelihood = self.decoder_.to_module(dtype, device), self._likelihood()
+        chunks = []
+        for rows in _chunks(Z, self.n_features_in_):
+            raw = decoder(torch.from_numpy(np.array(rows)).to(device))
+            if generator is None:
+                targets = likelihood.mean(raw)
+            else:
+                uniform = torch.rand(
+                    len(rows), self.n_features_in_, generator=generator, dtype=dtype
+                )
+                # Not 0, which inversion would send to infinity.
+                uniform = uniform.clamp(min=torch.finfo(dtype).tiny).to(device)
+                targets = likelihood.draw(raw, uniform)
+            chunks.append(likelihood.pixels(targets.cpu().numpy()).astype(Z.dtype, copy=False))
+        return np.concatenate(chunks).reshape(-1, *self.image_shape_)
+
+
+def _flat(X) -> tuple[object, tuple[int, ...]]:
+    """Images with their pixels in a row, and the shape of one; () and X itself if it has none."""
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    shape = tuple(int(n) for n in getattr(X, "shape", ()))
+    if len(shape) not in (3, 4):
+        return X, ()
+    return np.asarray(X).reshape(len(X), prod(shape[1:])), shape[1:]
+
+
+def _torch_dtype(X: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, X.dtype)).dtype
+
+
+def _chunks(X: np.ndarray, cells_per_row: int) -> Iterator[np.ndarray]:
+    step = max(1, _CELLS_PER_CHUNK // cells_per_row)
+    return (X[start : start + step] for start in range(0, len(X), step))

@@ -1,0 +1,138 @@
+"""Matching of an unnormalised log-density, against integrals on a grid."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from skgbnf import fit_to_log_prob
+from skgbnf.flows import INVERTIBLE_FAMILIES
+
+QUICK = {"n_transforms": 2, "hidden_layer_sizes": (12,), "max_iter": 60, "random_state": 0}
+GAUSSIANS = {"flow": "affine", "max_iter": 400, "learning_rate_init": 0.03, "random_state": 0}
+SLOPED = MultivariateNormal(torch.tensor([1.0, -0.5]), torch.tensor([[1.0, 0.6], [0.6, 0.8]]))
+
+
+def two_modes(z):
+    """Two Gaussians of mass 2 and 4 that one Gaussian cannot cover, ln 6 in all."""
+    far = -0.5 * (z - 2.0).square().sum(1) / 0.25 + math.log(4 / (2 * math.pi * 0.25))
+    near = -0.5 * (z + 2.0).square().sum(1) / 0.25 + math.log(2 / (2 * math.pi * 0.25))
+    return torch.logaddexp(far, near)
+
+
+def grid(half_width=6.0, n_steps=301):
+    x = np.linspace(-half_width, half_width, n_steps)
+    return np.stack(np.meshgrid(x, x), -1).reshape(-1, 2), (x[1] - x[0]) ** 2
+
+
+def divergence(density, log_prob, log_integral):
+    """Kullback-Leibler divergence from the target, by sums over a grid."""
+    Z, cell = grid()
+    log_q = density.score_samples(Z)
+    log_p = log_prob(torch.from_numpy(Z)).numpy() - log_integral
+    return float((np.exp(log_q) * (log_q - log_p)).sum() * cell)
+
+
+@pytest.fixture(scope="module")
+def matched():
+    return fit_to_log_prob(
+        two_modes, 2, n_estimators=3, flow="affine", max_iter=500, random_state=0
+    )
+
+
+def test_a_gaussian_is_matched_exactly():
+    def log_prob(z):
+        return SLOPED.log_prob(z) + 3.0
+
+    density = fit_to_log_prob(log_prob, 2, n_estimators=1, **GAUSSIANS)
+    assert density.bounds_[-1] == pytest.approx(3.0, abs=0.01)
+    Z = density.sample(20_000, random_state=0)
+    np.testing.assert_allclose(Z.mean(axis=0), SLOPED.mean, atol=0.06)
+    np.testing.assert_allclose(np.cov(Z.T), SLOPED.covariance_matrix, atol=0.08)
+
+
+@pytest.mark.parametrize("objective", ["greedy", "gradient"])
+def test_rounds_find_the_mode_that_one_gaussian_misses(objective):
+    settings = {**GAUSSIANS, "objective": objective}
+    single = fit_to_log_prob(two_modes, 2, n_estimators=1, **settings)
+    boosted = fit_to_log_prob(two_modes, 2, n_estimators=3, **settings)
+    # Alone it can have at most the larger mode: the divergence is then ln 6/4 = 0.41.
+    assert divergence(single, two_modes, math.log(6)) > 0.4
+    assert divergence(boosted, two_modes, math.log(6)) < 0.05
+
+
+def test_the_bound_is_the_integral_less_the_divergence(matched):
+    gap = math.log(6) - divergence(matched, two_modes, math.log(6))
+    assert matched.bounds_[-1] == pytest.approx(gap, abs=max(0.01, 4 * matched.bound_error_))
+
+
+def test_it_integrates_to_one_and_samples_are_where_it_is(matched):
+    Z, cell = grid()
+    assert np.exp(matched.score_samples(Z)).sum() * cell == pytest.approx(1.0, abs=1e-3)
+    X = matched.sample(4000, random_state=0)
+    assert (X[:, 0] > 0).mean() == pytest.approx(4 / 6, abs=0.05)
+
+
+def test_rounds_do_not_lower_the_bound(matched):
+    assert (np.diff(matched.bounds_) > 0).all()
+    assert matched.estimator_weights_.sum() == pytest.approx(1.0)
+    assert len(matched.estimators_) == len(matched.bounds_) == matched.n_estimators_
+
+
+@pytest.mark.parametrize("flow", INVERTIBLE_FAMILIES)
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_families_and_numbers_of_columns(flow, n_features):
+    settings = {**QUICK, "max_iter": 20, "n_estimators": 2}
+    density = fit_to_log_prob(lambda z: -z.abs().sum(1), n_features, flow=flow, **settings)
+    assert density.n_features_ == n_features
+    assert density.sample(7, random_state=0).shape == (7, n_features)
+    assert np.isfinite(density.score_samples(np.zeros((4, n_features)))).all()
+
+
+def test_same_seed_same_density_and_the_generator_is_left_alone():
+    first = fit_to_log_prob(two_modes, 2, n_estimators=2, **QUICK)
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    second = fit_to_log_prob(two_modes, 2, n_estimators=2, **QUICK)
+    assert torch.equal(state, torch.random.get_rng_state())
+    np.testing.assert_array_equal(first.sample(5, 0), second.sample(5, 0))
+
+
+def test_pickle_and_dtype(matched):
+    again = pickle.loads(pickle.dumps(matched))
+    Z = matched.sample(10, random_state=0)
+    np.testing.assert_array_equal(again.score_samples(Z), matched.score_samples(Z))
+    assert matched.score_samples(Z.astype(np.float32)).dtype == np.float32
+    assert matched.score_samples(Z).dtype == np.float64
+
+
+BAD = [
+    ({"n_features": 0}, ValueError, "n_features"),
+    ({"log_prob": 3}, TypeError, "log_prob"),
+    ({"log_prob": lambda z: z}, ValueError, "log_prob must return"),
+    ({"log_prob": lambda z: z.sum(1).detach()}, ValueError, "gradient"),
+    ({"log_prob": lambda z: z.sum(1).log()}, ValueError, "finite"),
+    ({"flow": "maf"}, ValueError, "flow"),
+    ({"objective": "geometric"}, ValueError, "objective"),
+    ({"entropy_weight": -1.0}, ValueError, "entropy_weight"),
+    ({"batch_size": 1}, ValueError, "batch_size"),
+    ({"tol": -1.0}, ValueError, "tol"),
+    ({"hidden_layer_sizes": (0,)}, ValueError, "hidden_layer_sizes"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD)
+def test_bad_arguments_are_named(arguments, error, message):
+    arguments = {"log_prob": two_modes, "n_features": 2, **arguments}
+    with pytest.raises(error, match=message):
+        fit_to_log_prob(**arguments)
+
+
+def test_bad_rows(matched):
+    with pytest.raises(ValueError, match="Z has 3 columns"):
+        matched.score_samples(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="n_samples"):
+        matched.sample(0)
