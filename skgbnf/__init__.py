@@ -4,7 +4,7 @@ from skgbnf.density import GradientBoostedFlowDensity
 from skgbnf.dequantisation import DegenerateDataWarning
 from skgbnf.persistence import load, save
 from skgbnf.vae import GradientBoostedFlowVAE
-from skgbnf.variational import fit_to_log_prob
+from skgbnf.variational import MatchedDensity, fit_to_log_prob
 
 __version__ = "0.1.0"
 
@@ -12,6 +12,7 @@ __all__ = [
     "DegenerateDataWarning",
     "GradientBoostedFlowDensity",
     "GradientBoostedFlowVAE",
+    "MatchedDensity",
     "fit_to_log_prob",
     "load",
     "save",

@@ -76,7 +76,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
 
     Parameters
     ----------
-    estimator : GradientBoostedFlowDensity
+    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
         Fitted.
 
     path : str or path-like
@@ -135,7 +135,7 @@ def load(path: str | os.PathLike) -> Any:
 
     Returns
     -------
-    estimator : GradientBoostedFlowDensity
+    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
         Fitted; its scores are those of the estimator that was saved.
 
     Raises
