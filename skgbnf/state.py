@@ -130,6 +130,8 @@ class MixtureState:
             raise ValueError("its location or scale is not finite, or a scale is not positive")
         if any(fitted.architecture.n_features != d for fitted in self.estimators_):
             raise ValueError("its components have different numbers of columns")
+        if any(fitted.architecture.n_context for fitted in self.estimators_):
+            raise ValueError("one of its components needs a context")
         if len(getattr(self, "feature_names_in_", range(d))) != d:
             raise ValueError("it has more or fewer feature names than columns")
         self._check_normalizers()

@@ -141,6 +141,8 @@ class MatchedDensity:
             raise ValueError("it has more or fewer weights or bounds than components")
         if not ((weights > 0).all() and np.isclose(weights.sum(), 1.0, atol=1e-6)):
             raise ValueError("its weights are not positive or do not sum to 1")
+        if any(fitted.architecture.n_context for fitted in components):
+            raise ValueError("one of its components needs a context")
         if len({fitted.architecture.n_features for fitted in components}) != 1:
             raise ValueError("its components have different numbers of columns")
         return cls(components, weights, bounds, float(data["error"]), data["device"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
 from skgbnf.bound import BOUNDS, Draws, fit_weights, mixture_bound
@@ -131,7 +132,7 @@ class Rounds:
         self.n_iter[-1] += n_iter
         self.scores[-1] = score
 
-    def _new_component(self, seed: int):
+    def _new_component(self, seed: int) -> LazyDistribution:
         """A fresh component, or a noisy copy of the heaviest, so that the decoder knows it."""
         device = self.train.inputs.device
         with seeded(seed, device):
@@ -221,10 +222,10 @@ class Rounds:
             log_probs = self.model.component_log_prob(z, contexts[index])
             log_G = torch.logsumexp(log_probs[:, :-1] + weights.log().to(z), dim=-1)
             everything = log_p, log_probs[:, -1], log_G
-            entropy_weight = kl_weight * self._settings.entropy_weight
+            entropy_weight = self._settings.entropy_weight
             draws_old = Draws(*(values[:n_old] for values in everything))
             draws_new = Draws(*(values[n_old:] for values in everything))
-            return -objective(draws_new, draws_old, rho, entropy_weight, progress)
+            return -objective(draws_new, draws_old, rho, entropy_weight, progress, kl_weight)
 
         return loss
 
