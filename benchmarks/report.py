@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -58,3 +59,12 @@ def write(path: Path, results: dict) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=2) + "\n")
     partial.replace(path)
+
+
+def insert(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the two comments with a name on a page."""
+    mark = f"<!-- {name} -->"
+    before, _, after = re.split(
+        f"({re.escape(mark)}.*{re.escape(mark)})", page.read_text(), flags=re.S
+    )
+    page.write_text(f"{before}{mark}\n\n{text}\n\n{mark}{after}")

@@ -6,7 +6,7 @@ from skgbnf.dequantisation import DegenerateDataWarning
 from skgbnf.outliers import FlowOutlierDetector
 from skgbnf.persistence import load, save
 from skgbnf.vae import GradientBoostedFlowVAE
-from skgbnf.variational import fit_to_log_prob
+from skgbnf.variational import MatchedDensity, fit_to_log_prob
 
 __version__ = "0.1.0"
 
@@ -16,6 +16,7 @@ __all__ = [
     "FlowOutlierDetector",
     "GradientBoostedFlowDensity",
     "GradientBoostedFlowVAE",
+    "MatchedDensity",
     "fit_to_log_prob",
     "load",
     "save",

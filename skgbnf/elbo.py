@@ -47,7 +47,12 @@ class Draws:
 
 
 def greedy_bound(
-    new: Draws, old: Draws, rho: float, entropy_weight: float, progress: float
+    new: Draws,
+    old: Draws,
+    rho: float,
+    entropy_weight: float,
+    progress: float,
+    density_weight: float = 1.0,
 ) -> Tensor:
     r"""The bound of the mixture itself, as a function of the new component.
 
@@ -63,21 +68,29 @@ def greedy_bound(
         Weight of the new component.
 
     entropy_weight : float
-        Factor of the logarithms of densities.
+        Factor of the logarithm of the mixture.
 
     progress : float
-        Not used.
+        Share of the round that is over; not used.
+
+    density_weight : float, default=1.0
+        Another factor of the logarithms of all densities but p, for annealing.
     """
 
     def value(draws: Draws) -> Tensor:
         log_mixture = torch.logaddexp(math.log1p(-rho) + draws.log_G, math.log(rho) + draws.log_g)
-        return (draws.log_p - entropy_weight * log_mixture).mean()
+        return (draws.log_p - density_weight * entropy_weight * log_mixture).mean()
 
     return rho * value(new) + (1 - rho) * value(old)
 
 
 def gradient_bound(
-    new: Draws, old: Draws, rho: float, entropy_weight: float, progress: float
+    new: Draws,
+    old: Draws,
+    rho: float,
+    entropy_weight: float,
+    progress: float,
+    density_weight: float = 1.0,
 ) -> Tensor:
     r"""The paper's objective: the functional gradient of the bound, with an entropy term.
 
@@ -86,9 +99,11 @@ def gradient_bound(
     The floor ``f`` lies ten nats under the mean of ``log G`` over its own draws: without one, a
     component gains without limit by going where the mixture is not. What else ``p`` depends on (a
     decoder) learns from draws of the mixture too, in a share that rises during the round.
+    Parameters are those of :func:`greedy_bound`.
     """
     floor = float(old.log_G.detach().mean()) - _FLOOR_DEPTH
-    value = new.log_p - entropy_weight * new.log_g - new.log_G.clamp(min=floor)
+    densities = entropy_weight * new.log_g + new.log_G.clamp(min=floor)
+    value = new.log_p - density_weight * densities
     share = (1 - rho) * progress
     return (1 - share) * value.mean() + share * old.log_p.mean()
 

@@ -15,7 +15,14 @@ from safetensors.numpy import save as write_tensors
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import seeded
-from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, NETWORK_FAMILIES, Architecture
+from skgbnf.flows import (
+    ACTIVATIONS,
+    BASES,
+    FAMILIES,
+    INVERTIBLE_FAMILIES,
+    NETWORK_FAMILIES,
+    Architecture,
+)
 
 FORMAT_VERSION = 1
 _FORMAT = "skgbnf"
@@ -95,7 +102,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    estimator : GradientBoostedFlowDensity
+    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
         Fitted.
 
     path : str or path-like
@@ -154,7 +161,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    estimator : GradientBoostedFlowDensity
+    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
         Fitted; its scores are those of the estimator that was saved.
 
     Raises
@@ -266,6 +273,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         and architecture.base in BASES
         and architecture.activation in ACTIVATIONS
         and isinstance(architecture.marginal, bool)
+        and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
     )
     if not known:
         raise ValueError(f"it names an unknown component: {architecture}")
@@ -276,7 +284,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     counts = (*sizes, architecture.n_transforms, architecture.n_components)
     if not all(type(count) is int and count > 0 for count in (*counts, n_context + 1)):
         raise ValueError(f"a size of a component is no positive integer: {architecture}")
-    largest = [architecture.n_features * architecture.n_components]
+    largest = [architecture.n_features * max(architecture.n_components, n_context)]
     n_layers = architecture.n_transforms if architecture.kind in NETWORK_FAMILIES else 0
     if network:
         largest += [a * b for a, b in pairwise(sizes)]

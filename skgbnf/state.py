@@ -193,6 +193,8 @@ class MixtureState:
             raise ValueError("its bounds or their margins are none")
         if any(fitted.architecture.n_features != d for fitted in self.estimators_):
             raise ValueError("its components have different numbers of columns")
+        if any(fitted.architecture.n_context for fitted in self.estimators_):
+            raise ValueError("one of its components needs a context")
         if len(getattr(self, "feature_names_in_", range(d))) != d:
             raise ValueError("it has more or fewer feature names than columns")
         check_description(self.container_, self.dtypes_, d)

@@ -14,7 +14,12 @@ from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES, Architecture
 from skgbnf.mixture import FlowMixture
-from skgbnf.persistence import FittedComponent
+from skgbnf.persistence import (
+    FittedComponent,
+    component_from_state,
+    component_to_state,
+    persistent,
+)
 from skgbnf.training import Descent, cosine
 from skgbnf.validation import (
     check_choice,
@@ -35,6 +40,7 @@ _FINE_TUNE_RATE = 0.5
 _JUDGE_DRAWS = 4000
 
 
+@persistent
 @dataclass(frozen=True)
 class MatchedDensity:
     """A normalised mixture of flows close to an unnormalised density; see `fit_to_log_prob`.
@@ -110,6 +116,36 @@ class MatchedDensity:
         check_integer("n_samples", n_samples, 1)
         mixture = self._mixture(torch.float64)
         return mixture.sample(int(n_samples), seed_from(random_state)).cpu().numpy()
+
+    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """JSON data and arrays from which :meth:`_from_state` restores the density."""
+        components, arrays = [], {}
+        for k, fitted in enumerate(self.estimators_):
+            data, own = component_to_state(fitted, f"estimators.{k}.")
+            components.append(data)
+            arrays.update(own)
+        arrays.update(weights=self.estimator_weights_, bounds=self.bounds_)
+        data = {"components": components, "error": self.bound_error_, "device": self.device}
+        return data, arrays
+
+    @classmethod
+    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> "MatchedDensity":
+        """Restore a density, checking that data and arrays fit together."""
+        check_device(data["device"])
+        components = [
+            component_from_state(component, arrays, f"estimators.{k}.")
+            for k, component in enumerate(data["components"])
+        ]
+        weights, bounds = arrays["weights"], arrays["bounds"]
+        if not components or {len(weights), len(bounds)} != {len(components)}:
+            raise ValueError("it has more or fewer weights or bounds than components")
+        if not ((weights > 0).all() and np.isclose(weights.sum(), 1.0, atol=1e-6)):
+            raise ValueError("its weights are not positive or do not sum to 1")
+        if any(fitted.architecture.n_context for fitted in components):
+            raise ValueError("one of its components needs a context")
+        if len({fitted.architecture.n_features for fitted in components}) != 1:
+            raise ValueError("its components have different numbers of columns")
+        return cls(components, weights, bounds, float(data["error"]), data["device"])
 
     def _mixture(self, dtype: torch.dtype) -> FlowMixture:
         device = score_device(self.device)

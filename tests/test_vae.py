@@ -197,6 +197,11 @@ def test_draws_have_the_gradient_of_the_inverse(kind, n_context):
     assert slope == pytest.approx((total(1e-5) - total(-1e-5)) / 2e-5, rel=1e-4)
 
 
+def test_families_without_an_inverse_take_no_context():
+    with pytest.raises(ValueError, match="'maf' takes no context"):
+        make_flow("maf", 3, n_context=2)
+
+
 # The bound of a mixture
 
 
@@ -448,6 +453,9 @@ DAMAGES = {
         hidden_layer_sizes=[10**9]
     ),
     "other decoder": lambda data, arrays: data["networks"]["decoder"].update(n_latent=3),
+    "huge context": lambda data, arrays: data["components"][0].update(n_context=10**9),
+    "no context": lambda data, arrays: data["components"][0].update(n_context=0),
+    "family without context": lambda data, arrays: data["components"][0].update(kind="maf"),
     "lost array": lambda data, arrays: arrays.pop("decoder.offset"),
     "not finite": lambda data, arrays: arrays["decoder.offset"].fill(np.nan),
 }

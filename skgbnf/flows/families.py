@@ -94,6 +94,8 @@ def make_flow(
     >>> flow().log_prob(torch.zeros(5, 3)).shape
     torch.Size([5])
     """
+    if n_context and kind not in INVERTIBLE_FAMILIES:
+        raise ValueError(f"n_context: {kind!r} takes no context, only {INVERTIBLE_FAMILIES} do.")
     if kind == "gaussian_mixture":
         return GaussianMixture(n_features, n_components)
     if kind == "student_t":

@@ -113,7 +113,7 @@ class GradientBoostedFlowVAE(
         choose the number of rounds; at least 10, but no more than a third. None or 0 lets the
         training images decide. Ignored if `fit` is given `X_val`.
 
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=40
         Epochs without gain on held-out images after which a round ends.
 
     device : {"cpu", "cuda", "auto"}, default="cpu"
@@ -208,7 +208,7 @@ class GradientBoostedFlowVAE(
         batch_size=100,
         learning_rate_init=2e-3,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=40,
         device="cpu",
         random_state=None,
         verbose=0,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
@@ -15,10 +16,11 @@ from skgbnf.training import Descent, cosine
 from skgbnf.vae.model import Images, LatentModel
 
 _WARM_UP = 0.1
+_LATER_START = 0.5
+_LATER_RATE = 0.5
 _COPY_NOISE = 0.1
 _JUDGE_DRAWS = 2
 _ROWS_PER_CHUNK = 1000
-_FINE_TUNE_RATE = 0.5
 _JUDGE_KEY, _ROUND_KEY, _FINE_TUNE_KEY = 0, 1, 2
 
 
@@ -110,7 +112,7 @@ class Rounds:
         rho = 1 / (n_rounds + 1)
         self.weights = torch.cat([(1 - rho) * self.weights, self.weights.new_tensor([rho])])
         loss = self._round_loss() if n_rounds else self._joint_loss
-        n_iter, score = self._train(loss, self._settings.learning_rate, seed)
+        n_iter, score = self._train(loss, seed, start=_LATER_START if n_rounds else 0.0)
         if n_rounds and not score > self.scores[-1]:
             del self.model.components[-1]
             self.model.load_state_dict(before[0])
@@ -125,13 +127,12 @@ class Rounds:
         self.model.requires_grad_(True)
         # Alike, so that components which a later decoder left behind catch up.
         self.weights = torch.full_like(self.weights, 1 / len(self.weights))
-        rate = _FINE_TUNE_RATE * self._settings.learning_rate
         seed = derive_seed(self._seed, _FINE_TUNE_KEY, sum(self.n_iter))
-        n_iter, score = self._train(self._joint_loss, rate, seed, warm_up=0.0)
+        n_iter, score = self._train(self._joint_loss, seed, start=1.0)
         self.n_iter[-1] += n_iter
         self.scores[-1] = score
 
-    def _new_component(self, seed: int):
+    def _new_component(self, seed: int) -> LazyDistribution:
         """A fresh component, or a noisy copy of the heaviest, so that the decoder knows it."""
         device = self.train.inputs.device
         with seeded(seed, device):
@@ -145,10 +146,11 @@ class Rounds:
                     parameter.add_(size * torch.randn_like(parameter))
         return component
 
-    def _train(
-        self, loss: Callable, learning_rate: float, seed: int, warm_up: float = _WARM_UP
-    ) -> tuple[int, float]:
+    def _train(self, loss: Callable, seed: int, start: float) -> tuple[int, float]:
         """Minimise a loss of batches; leave model and weights in their best state.
+
+        The weight of the divergence rises from `start` to 1 over the first tenth of the epochs.
+        A model that has been trained before goes on at half the rate.
 
         Returns
         -------
@@ -160,7 +162,8 @@ class Rounds:
         """
         settings, n_samples = self._settings, len(self.train)
         generator = torch.Generator().manual_seed(derive_seed(seed, 1))
-        descent = Descent(self.model, learning_rate)
+        rate = settings.learning_rate * (_LATER_RATE if self.scores else 1.0)
+        descent = Descent(self.model, rate)
         n_batches = math.ceil(n_samples / settings.batch_size)
         score, weights = self._judged(descent.average)
         best, n_stale = (score, weights, copy.deepcopy(self.model.state_dict())), 0
@@ -168,7 +171,7 @@ class Rounds:
             order = torch.randperm(n_samples, generator=generator)
             for i, index in enumerate(order.tensor_split(n_batches)):
                 progress = (n_iter - 1 + i / n_batches) / settings.max_iter
-                kl_weight = min(1.0, (progress + 1e-3) / (warm_up + 1e-3))
+                kl_weight = min(1.0, start + (1 - start) * progress / _WARM_UP)
                 value = loss(index.to(self.train.inputs.device), progress, kl_weight, generator)
                 healthy = descent.step(value / self.train.inputs.shape[1], cosine(progress))
                 if not healthy:
@@ -219,10 +222,10 @@ class Rounds:
             log_probs = self.model.component_log_prob(z, contexts[index])
             log_G = torch.logsumexp(log_probs[:, :-1] + weights.log().to(z), dim=-1)
             everything = log_p, log_probs[:, -1], log_G
-            entropy_weight = kl_weight * self._settings.entropy_weight
+            entropy_weight = self._settings.entropy_weight
             draws_old = Draws(*(values[:n_old] for values in everything))
             draws_new = Draws(*(values[n_old:] for values in everything))
-            return -objective(draws_new, draws_old, rho, entropy_weight, progress)
+            return -objective(draws_new, draws_old, rho, entropy_weight, progress, kl_weight)
 
         return loss
 

@@ -148,7 +148,8 @@ def _network(data: dict, arrays: dict[str, np.ndarray], estimator) -> FittedComp
     if not all(np.isfinite(array).all() for array in own.values()):
         raise ValueError(f"a parameter of its {role} is not finite")
     largest = max((array.size for array in own.values()), default=0)
-    if max(*architecture.hidden_layer_sizes, prod(architecture.image_shape)) > largest:
+    sizes = (*architecture.hidden_layer_sizes, architecture.n_latent, estimator.n_features_in_)
+    if max(sizes) > largest:
         raise ValueError(f"the sizes of its {role} do not fit its arrays")
     fitted = FittedComponent(architecture, own)
     fitted.to_module(torch.float32, "cpu")
