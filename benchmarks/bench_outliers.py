@@ -223,7 +223,7 @@ def values(results: dict, name: str, training: str, method: str, key: str) -> li
 def page(results: dict) -> str:
     setting, seeds = results["setting"], {s for row in results["cells"].values() for s in row}
     lines = [
-        "# Outliers",
+        "# Outliers found",
         "",
         "`FlowOutlierDetector` flags rows of low density. **A high density is no proof that a row "
         "is of the kind seen in fit**: in many columns, rows of",

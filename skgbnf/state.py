@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf.boosting import Boosting
-from skgbnf.bounds import bounds_from_plain, bounds_to_plain, limits_from
-from skgbnf.frames import check_description, describe_table
+from skgbnf.bounds import bounds_from_plain, bounds_to_plain
+from skgbnf.frames import check_description
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import (
     FittedComponent,
@@ -134,7 +134,7 @@ class MixtureState:
         for name in ("flow", "init", "hidden_layer_sizes"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
-        parameters["bounds"] = bounds_from_plain(parameters.get("bounds"))
+        parameters["bounds"] = bounds_from_plain(parameters["bounds"])
         self = cls(**parameters)
         check_density_parameters(self)
         components = data["components"]
@@ -148,14 +148,7 @@ class MixtureState:
         self.n_estimators_ = len(components)
         self.n_features_in_ = len(self.location_)
         self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
-        d = self.n_features_in_
-        if self.bounds_ is None:  # a file from before there were bounds and frames
-            self.bounds_ = limits_from(None, range(d))
-            self.bound_margins_ = np.zeros_like(self.bounds_)
-            self.dequantize_origins_ = np.full(d, np.nan)
-        unknown = describe_table(None, d)
-        self.container_ = data.get("container", unknown[0])
-        self.dtypes_ = data.get("dtypes", unknown[1])
+        self.container_, self.dtypes_ = data["container"], data["dtypes"]
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()

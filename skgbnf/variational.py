@@ -50,10 +50,10 @@ class MatchedDensity:
     estimators_ : list of FittedComponent
         The components, their parameters as NumPy arrays.
 
-    estimator_weights_ : ndarray of shape (n_estimators_,)
+    estimator_weights_ : ndarray of shape (`n_estimators_`,)
         They sum to 1.
 
-    bounds_ : ndarray of shape (n_estimators_,)
+    bounds_ : ndarray of shape (`n_estimators_`,)
         Evidence lower bound after each round, in nats: logarithm of the integral of what was
         matched, less the Kullback-Leibler divergence from it. The last one is after fine-tuning.
 

@@ -133,20 +133,20 @@ class GradientBoostedFlowVAE(
     estimators_ : list of FittedComponent
         Components of the posterior.
 
-    estimator_weights_ : ndarray of shape (n_estimators_,)
+    estimator_weights_ : ndarray of shape (`n_estimators_`,)
         Their weights, which sum to 1.
 
     n_estimators_ : int
         Number of components kept.
 
-    scores_ : ndarray of shape (n_estimators_,)
+    scores_ : ndarray of shape (`n_estimators_`,)
         Mean evidence lower bound of the held-out images after each round, in nats (of the
         training images if none were held out); the last one after fine-tuning.
 
     n_iter_ : int
         Epochs of all rounds and of fine-tuning.
 
-    location_, scale_ : ndarrays of shape (n_features_in_,)
+    location_, scale_ : ndarrays of shape (`n_features_in_`,)
         What the encoder sees is X less location over scale: mean and standard deviation of each
         pixel, or one for all where the likelihood is not "gaussian".
 
@@ -156,7 +156,7 @@ class GradientBoostedFlowVAE(
     n_features_in_ : int
         Number of pixels, times channels.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had string names for all of them.
 
     See Also
@@ -308,7 +308,7 @@ class GradientBoostedFlowVAE(
 
         Returns
         -------
-        X : ndarray of shape (n_samples, *image_shape_)
+        X : ndarray of shape (n_samples, ...), images of shape `image_shape_`
             In the units of the training images.
         """
         check_is_fitted(self)
@@ -328,7 +328,7 @@ class GradientBoostedFlowVAE(
 
         Returns
         -------
-        X : ndarray of shape (n_samples, *image_shape_)
+        X : ndarray of shape (n_samples, ...), images of shape `image_shape_`
             ``inverse_transform(transform(X))``.
         """
         # A wrapper of set_output may have made a table of what transform returns.
@@ -350,7 +350,7 @@ class GradientBoostedFlowVAE(
 
         Returns
         -------
-        X : ndarray of shape (n_samples, *image_shape_)
+        X : ndarray of shape (n_samples, ...), images of shape `image_shape_`
             In the units of the training images, float64.
         """
         check_is_fitted(self)
