@@ -58,9 +58,9 @@ def main() -> None:
         record = cells.run_guarded(run_cell, arguments, timeout=3600)
         cells.store(options.out, results, key, record)
         print(*key, record, flush=True)
-    text = table(results)
-    print(text)
-    report.insert(PAGE, "bench_vae", text)
+        report.insert(PAGE, "bench_vae", table(results))
+    print(table(results))
+    report.insert(PAGE, "bench_vae", table(results))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -132,9 +132,9 @@ def n_parameters(model: GradientBoostedFlowVAE) -> int:
 def table(results: dict) -> str:
     """Means over seeds with standard errors, and how far the boosted posterior is ahead."""
     lines = [
-        "| set | posterior | parameters | negative ELBO | importance-weighted "
+        "| set | posterior | seeds | parameters | negative ELBO | importance-weighted "
         "| boosted ahead, ELBO | boosted ahead, weighted | CPU seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, methods in results["cells"].items():
         for method in METHODS:
@@ -142,7 +142,12 @@ def table(results: dict) -> str:
             good = {seed: r for seed, r in records.items() if "error" not in r}
             if not good:
                 continue
-            columns = [name, LABELS[method], f"{max(r['parameters'] for r in good.values()):,}"]
+            columns = [
+                name,
+                LABELS[method],
+                str(len(good)),
+                f"{max(r['parameters'] for r in good.values()):,}",
+            ]
             columns += [mean([r[k] for r in good.values()]) for k in ("elbo", "weighted")]
             for k in ("elbo", "weighted"):
                 boosted = methods.get("boosted", {})
@@ -154,8 +159,11 @@ def table(results: dict) -> str:
 
 
 def mean(values: list[float]) -> str:
-    error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{np.mean(values):.4f} ± {error:.4f}"
+    """Mean and standard error, which one value does not have."""
+    text = f"{np.mean(values):.4f}"
+    if len(values) == 1:
+        return text
+    return f"{text} ± {np.std(values, ddof=1) / math.sqrt(len(values)):.4f}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ not run again.
 
 import argparse
 import math
+import tempfile
 import time
 from pathlib import Path
 
@@ -104,9 +105,9 @@ def main() -> None:
         record = cells.run_guarded(run_cell, arguments, timeout=3600)
         cells.store(options.out, results, key, record)
         print(*key, record, flush=True)
-    text = table(results)
-    print(text)
-    report.insert(DOCS / "vae.md", "bench_variational", text)
+        report.insert(DOCS / "vae.md", "bench_variational", table(results))
+    print(table(results))
+    report.insert(DOCS / "vae.md", "bench_variational", table(results))
     if all((options.pictures / f"{n}-{m}.npy").exists() for n in ENERGIES for m in METHODS):
         draw(options.pictures, DOCS / "variational.png")
 
@@ -117,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--out", type=Path, default=report.RESULTS / "bench_variational.json")
     parser.add_argument(
-        "--pictures", type=Path, default=Path("/tmp/bench_variational"),
+        "--pictures", type=Path, default=Path(tempfile.gettempdir()) / "bench_variational",
         help="folder for the densities of the first seed, which the picture is drawn from",
     )  # fmt: skip
     return parser.parse_args()
@@ -156,10 +157,17 @@ def table(results: dict) -> str:
         for method in METHODS:
             records = methods.get(method, {}).values()
             values = [r["divergence"] for r in records if "error" not in r]
-            error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-            columns.append(f"{np.mean(values):.3f} ± {error:.3f}" if values else "")
+            columns.append(mean(values) if values else "")
         lines.append("| " + " | ".join(columns) + " |")
     return "\n".join([*lines, "", report.machine_text(results["machine"])])
+
+
+def mean(values: list[float]) -> str:
+    """Mean and standard error, which one value does not have."""
+    text = f"{np.mean(values):.3f}"
+    if len(values) == 1:
+        return text
+    return f"{text} ± {np.std(values, ddof=1) / math.sqrt(len(values)):.3f}"
 
 
 def draw(pictures: Path, path: Path) -> None:
