@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV
 
 from skgbnf import progress
@@ -92,6 +93,8 @@ def test_what_is_printed_does_not_change_the_model(small, table2, verbose):
 
 
 def test_workers_of_a_search_print_lines(small, table2, capfd):
+    # Workers of an earlier test would print to where its output went.
+    get_reusable_executor().shutdown(wait=True)
     search = GridSearchCV(small(verbose=1, n_estimators=1), {"max_iter": [1, 2]}, cv=2, n_jobs=2)
     search.fit(table2)
     out = capfd.readouterr().out
