@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgbnf import GradientBoostedFlowDensity, GradientBoostedFlowVAE, load, save
-from skgbnf.elbo import Draws, fit_weights, gradient_bound, greedy_bound, mixture_bound
+from skgbnf.bound import Draws, fit_weights, gradient_bound, greedy_bound, mixture_bound
 from skgbnf.flows import INVERTIBLE_FAMILIES, make_flow
 from skgbnf.standardisation import Standardisation
 from skgbnf.vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
@@ -97,11 +97,11 @@ def test_bounds_are_in_order_and_below_the_density_on_a_grid(fitted, digits):
     elbo, weighted = fitted.elbo(X, 6000), fitted.score_samples(X, 6000)
     assert (elbo < weighted).all()
     # The weighted bound is the logarithm of an unbiased estimate: it may exceed the truth by its
-    # noise, a few hundredths of a nat with so many draws, and comes as close from below.
+    # noise, a few hundredths of a nat with so many draws. From below it comes close, but for
+    # images of which the posterior misses a part.
     assert (weighted < exact + 0.05).all()
-    # Where the posterior is narrower than the truth, few draws carry the mean, and it falls short.
-    assert np.median(np.abs(weighted - exact)) < 0.1
-    assert (weighted > exact - 0.5).all()
+    assert (exact - weighted).mean() < 0.15
+    assert (exact - weighted).mean() < 0.25 * (exact - elbo).mean()
     assert (elbo < exact).all()
 
 
