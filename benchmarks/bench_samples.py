@@ -78,7 +78,13 @@ def gaussian_mixture(train, held_out, seconds: float, seed: int) -> Sampler:
     scaling = standardise(train)
     model = GaussianMixture(n_components, random_state=seed).fit(scaling(train))
     location, scale = train.mean(axis=0), train.std(axis=0)
-    return lambda n: location + scale * model.sample(n)[0]
+    rng = np.random.default_rng(seed)
+
+    def draw(n: int) -> np.ndarray:
+        # In random order: they come a component after the other.
+        return location + scale * rng.permutation(model.sample(n)[0])
+
+    return draw
 
 
 SAMPLERS = {OURS: ours, "GaussianMixture": gaussian_mixture}
