@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Protocol, Self, TypeVar
@@ -234,34 +235,48 @@ def plain(value: object) -> object:
     return value
 
 
-def component_to_state(
-    component: FittedComponent, prefix: str
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """JSON data and prefixed arrays of a fitted component.
+def components_to_state(
+    components: Iterable[FittedComponent],
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """JSON data of fitted components, and their arrays under names that tell them apart.
 
     Raises
     ------
     ValueError
-        If its architecture is a user's callable.
+        If an architecture is a user's callable.
     """
-    if callable(component.architecture.kind):
-        raise ValueError(
-            "flow: a model with a callable cannot be rebuilt from a file; pickle it where the "
-            f"callable can be imported, or use one of {FAMILIES}."
-        )
-    arrays = {prefix + name: array for name, array in component.arrays.items()}
-    return asdict(component.architecture), arrays
+    data, arrays = [], {}
+    for k, component in enumerate(components):
+        if callable(component.architecture.kind):
+            raise ValueError(
+                "flow: a model with a callable cannot be rebuilt from a file; pickle it where the "
+                f"callable can be imported, or use one of {FAMILIES}."
+            )
+        data.append(asdict(component.architecture))
+        arrays.update({f"estimators.{k}.{name}": a for name, a in component.arrays.items()})
+    return data, arrays
 
 
-def component_from_state(
-    data: dict[str, Any], arrays: dict[str, np.ndarray], prefix: str
-) -> FittedComponent:
-    """Inverse of :func:`component_to_state`, checking that data and arrays fit together."""
+def components_from_state(
+    data: Iterable[dict[str, Any]], arrays: dict[str, np.ndarray]
+) -> list[FittedComponent]:
+    """Inverse of :func:`components_to_state`, checking that data and arrays fit together."""
+    return [
+        _component_from_state(component, arrays_under(f"estimators.{k}.", arrays))
+        for k, component in enumerate(data)
+    ]
+
+
+def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those arrays whose names begin with a prefix, by the rest of their names."""
+    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _component_from_state(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedComponent:
     data = dict(data, hidden_layer_sizes=tuple(data["hidden_layer_sizes"]))
     architecture = Architecture(**data)
-    own = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-    _check_architecture(architecture, own)
-    component = FittedComponent(architecture, own)
+    _check_architecture(architecture, arrays)
+    component = FittedComponent(architecture, arrays)
     component.to_module(component.dtype, "cpu")
     return component
 

@@ -10,8 +10,8 @@ from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import (
     FittedComponent,
     check_savable_random_state,
-    component_from_state,
-    component_to_state,
+    components_from_state,
+    components_to_state,
     plain,
 )
 from skgbnf.preparation import Table
@@ -84,11 +84,7 @@ class MixtureState:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
         check_is_fitted(self)
         self._check_savable()
-        components, arrays = [], {}
-        for k, fitted in enumerate(self.estimators_):
-            data, own = component_to_state(fitted, f"estimators.{k}.")
-            components.append(data)
-            arrays.update(own)
+        components, arrays = components_to_state(self.estimators_)
         for name in _SAVED_ARRAYS:
             if getattr(self, name) is not None:
                 arrays[name] = np.atleast_1d(getattr(self, name))
@@ -137,15 +133,11 @@ class MixtureState:
         parameters["bounds"] = bounds_from_plain(parameters["bounds"])
         self = cls(**parameters)
         check_density_parameters(self)
-        components = data["components"]
-        self.estimators_ = [
-            component_from_state(component, arrays, f"estimators.{k}.")
-            for k, component in enumerate(components)
-        ]
+        self.estimators_ = components_from_state(data["components"], arrays)
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays.get(name))
         self._seed = int(data["seed"])
-        self.n_estimators_ = len(components)
+        self.n_estimators_ = len(self.estimators_)
         self.n_features_in_ = len(self.location_)
         self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
         self.container_, self.dtypes_ = data["container"], data["dtypes"]

@@ -16,10 +16,11 @@ from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES, Architecture
 from skgbnf.mixture import FlowMixture
 from skgbnf.persistence import (
     FittedComponent,
-    component_from_state,
-    component_to_state,
+    components_from_state,
+    components_to_state,
     persistent,
 )
+from skgbnf.preparation import DTYPES
 from skgbnf.training import Descent, cosine
 from skgbnf.validation import (
     check_choice,
@@ -33,7 +34,6 @@ from skgbnf.validation import (
 )
 
 _JUDGE_KEY, _ROUND_KEY, _FINE_TUNE_KEY = 0, 1, 2
-_DTYPES = [np.float64, np.float32]
 _WARM_UP = 0.5
 _COOLEST = 0.05
 _FINE_TUNE_RATE = 0.5
@@ -92,7 +92,7 @@ class MatchedDensity:
         log_density : ndarray of shape (n_samples,)
             In nats; float32 if Z is, otherwise float64.
         """
-        Z = check_array(Z, dtype=_DTYPES, input_name="Z")
+        Z = check_array(Z, dtype=DTYPES, input_name="Z")
         if Z.shape[1] != self.n_features_:
             raise ValueError(f"Z has {Z.shape[1]} columns, but the density {self.n_features_}.")
         rows = torch.from_numpy(np.array(Z)).to(score_device(self.device))
@@ -119,11 +119,7 @@ class MatchedDensity:
 
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the density."""
-        components, arrays = [], {}
-        for k, fitted in enumerate(self.estimators_):
-            data, own = component_to_state(fitted, f"estimators.{k}.")
-            components.append(data)
-            arrays.update(own)
+        components, arrays = components_to_state(self.estimators_)
         arrays.update(weights=self.estimator_weights_, bounds=self.bounds_)
         data = {"components": components, "error": self.bound_error_, "device": self.device}
         return data, arrays
@@ -132,10 +128,7 @@ class MatchedDensity:
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> "MatchedDensity":
         """Restore a density, checking that data and arrays fit together."""
         check_device(data["device"])
-        components = [
-            component_from_state(component, arrays, f"estimators.{k}.")
-            for k, component in enumerate(data["components"])
-        ]
+        components = components_from_state(data["components"], arrays)
         weights, bounds = arrays["weights"], arrays["bounds"]
         if not components or {len(weights), len(bounds)} != {len(components)}:
             raise ValueError("it has more or fewer weights or bounds than components")

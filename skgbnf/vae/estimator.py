@@ -15,6 +15,7 @@ from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import mixture_bound
 from skgbnf.flows import Architecture
 from skgbnf.persistence import FittedComponent, persistent
+from skgbnf.preparation import DTYPES, hold_out
 from skgbnf.standardisation import Standardisation
 from skgbnf.vae.likelihoods import Likelihood, make_likelihood
 from skgbnf.vae.model import Images, LatentModel
@@ -29,9 +30,7 @@ from skgbnf.validation import (
     seed_from,
 )
 
-_MIN_HELD_OUT = 10
 _SPLIT_KEY, _NETWORKS_KEY, _ROUNDS_KEY = 0, 1, 2
-_DTYPES = [np.float64, np.float32]
 _MEAN_DRAWS = 64
 _CELLS_PER_CHUNK = 4_000_000
 
@@ -312,7 +311,7 @@ class GradientBoostedFlowVAE(
             In the units of the training images.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=_DTYPES, input_name="Z")
+        Z = check_array(Z, dtype=DTYPES, input_name="Z")
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but the latent space has {self._n_features_out}."
@@ -433,7 +432,7 @@ class GradientBoostedFlowVAE(
     def _check_images(self, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Validate what fit is given; return flat images to learn from and to judge by."""
         X, image_shape = _flat(X)
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        X = validate_data(self, X, dtype=DTYPES, ensure_min_samples=2)
         self.image_shape_ = image_shape or X.shape[1:]
         if self.network == "conv" and len(self.image_shape_) < 2:
             raise ValueError(
@@ -444,7 +443,10 @@ class GradientBoostedFlowVAE(
         if X_val is not None:
             X_val = self._check_X(X_val)
         else:
-            X, X_val = self._split(X, seed)
+            split_seed = derive_seed(seed, _SPLIT_KEY)
+            kept, held_out = hold_out(len(X), self.validation_fraction, split_seed)
+            if len(held_out):
+                X, X_val = X[kept], X[held_out]
         shares = np.full(len(X), 1 / len(X))
         standardisation = Standardisation.from_rows(X, shares)
         self.location_, self.scale_ = standardisation.location, standardisation.scale
@@ -457,18 +459,9 @@ class GradientBoostedFlowVAE(
         X, image_shape = _flat(X)
         if image_shape and image_shape != self.image_shape_:
             raise ValueError(f"X has images of shape {image_shape}, expected {self.image_shape_}.")
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
         make_likelihood(self.likelihood, self.n_levels, None).check(X)
         return X
-
-    def _split(self, X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Set images aside at random; None if there are too few or none are wanted."""
-        fraction = self.validation_fraction or 0.0
-        n_held_out = min(max(round(fraction * len(X)), _MIN_HELD_OUT), len(X) // 3)
-        if not fraction or not n_held_out:
-            return X, None
-        order = np.random.default_rng(derive_seed(seed, _SPLIT_KEY)).permutation(len(X))
-        return X[order[n_held_out:]], X[order[:n_held_out]]
 
     def _likelihood(self) -> Likelihood:
         standardisation = Standardisation(self.location_, self.scale_)

@@ -12,9 +12,10 @@ from skgbnf.elbo import BOUNDS
 from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES
 from skgbnf.persistence import (
     FittedComponent,
+    arrays_under,
     check_savable_random_state,
-    component_from_state,
-    component_to_state,
+    components_from_state,
+    components_to_state,
     plain,
 )
 from skgbnf.vae.likelihoods import LIKELIHOODS
@@ -62,11 +63,7 @@ class AutoencoderState:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
         check_is_fitted(self)
         check_savable_random_state(self.random_state)
-        components, arrays = [], {}
-        for k, fitted in enumerate(self.estimators_):
-            data, own = component_to_state(fitted, f"estimators.{k}.")
-            components.append(data)
-            arrays.update(own)
+        components, arrays = components_to_state(self.estimators_)
         networks = {"encoder": self.encoder_, "decoder": self.decoder_}
         for role, fitted in networks.items():
             arrays.update({f"{role}.{name}": array for name, array in fitted.arrays.items()})
@@ -99,10 +96,7 @@ class AutoencoderState:
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_arrays()
-        self.estimators_ = [
-            component_from_state(component, arrays, f"estimators.{k}.")
-            for k, component in enumerate(data["components"])
-        ]
+        self.estimators_ = components_from_state(data["components"], arrays)
         n_latents = {fitted.architecture.n_features for fitted in self.estimators_}
         self.encoder_ = _network(data["networks"]["encoder"], arrays, self)
         self.decoder_ = _network(data["networks"]["decoder"], arrays, self)
@@ -143,8 +137,7 @@ def _network(data: dict, arrays: dict[str, np.ndarray], estimator) -> FittedComp
     role = architecture.role
     if architecture != estimator._network_architecture(role):
         raise ValueError(f"its {role} is not what its parameters say")
-    prefix = f"{role}."
-    own = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+    own = arrays_under(f"{role}.", arrays)
     if not all(np.isfinite(array).all() for array in own.values()):
         raise ValueError(f"a parameter of its {role} is not finite")
     largest = max((array.size for array in own.values()), default=0)
