@@ -274,11 +274,7 @@ def page(results: dict) -> str:
         "",
         *pvalue_lines(results),
         "",
-        report.machine_text(results["machine"]),
-        "",
-        "Measured by [bench_outliers.py](../benchmarks/bench_outliers.py), which writes this page "
-        "([JSON](../benchmarks/results/bench_outliers.json)).",
-        "",
+        *report.closing_lines(results["machine"], "bench_outliers"),
     ]
     return "\n".join(lines)
 

@@ -99,11 +99,7 @@ def page(results: dict) -> str:
         "A log-density that is minus infinity, where a density underflows, counts as not finite: "
         "means over such rows, and searches that use them, are lost.",
         "",
-        report.machine_text(results["machine"]),
-        "",
-        "Measured by [bench_reliability.py](../benchmarks/bench_reliability.py), which writes "
-        "this page ([JSON](../benchmarks/results/bench_reliability.json)).",
-        "",
+        *report.closing_lines(results["machine"], "bench_reliability"),
     ]
     return "\n".join(lines)
 

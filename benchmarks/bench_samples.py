@@ -134,11 +134,7 @@ def page(results: dict) -> str:
         "",
         *table_lines(results["cells"]),
         "",
-        report.machine_text(results["machine"]),
-        "",
-        "Measured by [bench_samples.py](../benchmarks/bench_samples.py), which writes this page "
-        "([JSON](../benchmarks/results/bench_samples.json)).",
-        "",
+        *report.closing_lines(results["machine"], "bench_samples"),
     ]
     return "\n".join(lines)
 

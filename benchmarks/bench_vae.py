@@ -148,22 +148,18 @@ def table(results: dict) -> str:
                 str(len(good)),
                 f"{max(r['parameters'] for r in good.values()):,}",
             ]
-            columns += [mean([r[k] for r in good.values()]) for k in ("elbo", "weighted")]
+            columns += [
+                report.mean_text([r[k] for r in good.values()], 4) for k in ("elbo", "weighted")
+            ]
             for k in ("elbo", "weighted"):
                 boosted = methods.get("boosted", {})
                 pairs = [r[k] - boosted[s][k] for s, r in good.items() if k in boosted.get(s, {})]
-                columns.append("" if method == "boosted" or not pairs else mean(pairs))
+                columns.append(
+                    "" if method == "boosted" or not pairs else report.mean_text(pairs, 4)
+                )
             columns.append(f"{np.mean([r['cpu_seconds'] for r in good.values()]):.0f}")
             lines.append("| " + " | ".join(columns) + " |")
     return "\n".join([*lines, "", report.machine_text(results["machine"])])
-
-
-def mean(values: list[float]) -> str:
-    """Mean and standard error, which one value does not have."""
-    text = f"{np.mean(values):.4f}"
-    if len(values) == 1:
-        return text
-    return f"{text} ± {np.std(values, ddof=1) / math.sqrt(len(values)):.4f}"
 
 
 if __name__ == "__main__":

@@ -157,17 +157,9 @@ def table(results: dict) -> str:
         for method in METHODS:
             records = methods.get(method, {}).values()
             values = [r["divergence"] for r in records if "error" not in r]
-            columns.append(mean(values) if values else "")
+            columns.append(report.mean_text(values, 3) if values else "")
         lines.append("| " + " | ".join(columns) + " |")
     return "\n".join([*lines, "", report.machine_text(results["machine"])])
-
-
-def mean(values: list[float]) -> str:
-    """Mean and standard error, which one value does not have."""
-    text = f"{np.mean(values):.3f}"
-    if len(values) == 1:
-        return text
-    return f"{text} ± {np.std(values, ddof=1) / math.sqrt(len(values)):.3f}"
 
 
 def draw(pictures: Path, path: Path) -> None:

@@ -45,6 +45,25 @@ def machine_text(machine: dict) -> str:
     )
 
 
+def closing_lines(machine: dict, script: str) -> list[str]:
+    """The end of a page that a benchmark writes: machine, script and results."""
+    return [
+        machine_text(machine),
+        "",
+        f"Measured by [{script}.py](../benchmarks/{script}.py), which writes this page "
+        f"([JSON](../benchmarks/results/{script}.json)).",
+        "",
+    ]
+
+
+def mean_text(values: list[float], n_digits: int) -> str:
+    """Mean and standard error, which one value does not have."""
+    text = f"{np.mean(values):.{n_digits}f}"
+    if len(values) == 1:
+        return text
+    return f"{text} ± {np.std(values, ddof=1) / len(values) ** 0.5:.{n_digits}f}"
+
+
 def version(package: str) -> str | None:
     """Version of an optional package; None if it is not installed."""
     try:
