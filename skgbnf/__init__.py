@@ -2,9 +2,9 @@
 
 from skgbnf.classification import FlowBayesClassifier
 from skgbnf.density import GradientBoostedFlowDensity
-from skgbnf.dequantisation import DegenerateDataWarning
 from skgbnf.outliers import FlowOutlierDetector
 from skgbnf.persistence import load, save
+from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.vae import GradientBoostedFlowVAE
 from skgbnf.variational import MatchedDensity, fit_to_log_prob
 

@@ -17,7 +17,6 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
-from skgbnf.frames import make_frame, snap
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import load, persistent, save
@@ -26,6 +25,7 @@ from skgbnf.preparation import Table, fitted_coordinates, prepare
 from skgbnf.progress import Progress, make_progress
 from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
+from skgbnf.table.frames import make_frame, snap
 from skgbnf.validation import check_density_parameters, check_integer, check_weights, seed_from
 
 Family = str | Callable[[int], LazyDistribution]

@@ -7,10 +7,10 @@ import torch
 from sklearn.utils.validation import check_array, validate_data
 
 from skgbnf._random import derive_seed
-from skgbnf.bounds import Bounds, check_near, check_within, limits_from
-from skgbnf.dequantisation import Dequantisation
-from skgbnf.frames import describe_table
-from skgbnf.standardisation import Standardisation
+from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
+from skgbnf.table.dequantisation import Dequantisation
+from skgbnf.table.frames import describe_table
+from skgbnf.table.standardisation import Standardisation
 from skgbnf.training import Rows
 from skgbnf.validation import check_dequantize, check_weights, fit_device, rounded, seed_from
 

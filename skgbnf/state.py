@@ -4,8 +4,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf.boosting import Boosting
-from skgbnf.bounds import bounds_from_plain, bounds_to_plain
-from skgbnf.frames import check_description
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import (
     FittedComponent,
@@ -15,6 +13,8 @@ from skgbnf.persistence import (
     plain,
 )
 from skgbnf.preparation import Table
+from skgbnf.table.bounds import bounds_from_plain, bounds_to_plain
+from skgbnf.table.frames import check_description
 from skgbnf.validation import check_density_parameters
 
 _SAVED_ARRAYS = (

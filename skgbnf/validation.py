@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skgbnf.bounds import check_bounds
 from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES
 from skgbnf.objectives import GEOMETRIC, OBJECTIVES
+from skgbnf.table.bounds import check_bounds
 
 
 def check_integer(name: str, value: object, smallest: int) -> None:

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgbnf.dequantisation import DegenerateDataWarning
+from skgbnf.table.dequantisation import DegenerateDataWarning
 
 
 @contextmanager

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "skgbnf"
 
 FLOORS = [
-    {"_random", "flows", "frames", "progress"},
-    {"bounds", "elbo", "dequantisation", "mixture", "standardisation"},
+    {"_random", "flows", "progress", "table"},
+    {"elbo", "mixture"},
     {"training"},
     {"objectives", "persistence"},
     {"boosting"},

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.base import clone
 
 import skgbnf
-from skgbnf.bounds import Bounds, bounds_from_plain, bounds_to_plain, limits_from
+from skgbnf.table.bounds import Bounds, bounds_from_plain, bounds_to_plain, limits_from
 
 SIDES = {
     "lower": (2.0, math.inf),

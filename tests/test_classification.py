@@ -37,7 +37,7 @@ def expected_failures(classifier):
 
 
 # Some checks bring small tables of integers.
-@pytest.mark.filterwarnings("ignore::skgbnf.dequantisation.DegenerateDataWarning")
+@pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
 @parametrize_with_checks(
     [FlowBayesClassifier(AFFINE), FlowBayesClassifier(GaussianDensity(ridge=1e-3))],
     expected_failed_checks=expected_failures,

@@ -8,7 +8,7 @@ import pytest
 from sklearn.neighbors import KernelDensity
 
 from skgbnf import DegenerateDataWarning
-from skgbnf.dequantisation import Dequantisation
+from skgbnf.table.dequantisation import Dequantisation
 
 
 def widths_of(values, dequantize="auto"):

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 
 import skgbnf
-from skgbnf.frames import check_description, describe_table, make_frame, snap
+from skgbnf.table.frames import check_description, describe_table, make_frame, snap
 
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
 
@@ -125,7 +125,7 @@ def test_a_missing_library_is_named(affine, columns, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr("skgbnf.frames.import_module", missing)
+    monkeypatch.setattr("skgbnf.table.frames.import_module", missing)
     with pytest.raises(ImportError, match=r"needs polars: pip install 'skgbnf\[polars\]'"):
         model.sample_frame()
 

@@ -40,7 +40,7 @@ def expected_failures(detector):
 
 # Some checks bring ten rows, too few for the default contamination, and tables of integers.
 @pytest.mark.filterwarnings("ignore:contamination=:UserWarning")
-@pytest.mark.filterwarnings("ignore::skgbnf.dequantisation.DegenerateDataWarning")
+@pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
 @parametrize_with_checks(
     [
         FlowOutlierDetector(AFFINE),

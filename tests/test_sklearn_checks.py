@@ -21,7 +21,7 @@ EXPECTED_FAILURES: dict[str, str] = {}
 
 
 # Some checks bring small tables of integers.
-@pytest.mark.filterwarnings("ignore::skgbnf.dequantisation.DegenerateDataWarning")
+@pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
 @parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=lambda _: EXPECTED_FAILURES)
 def test_scikit_learn_check(estimator, check):
     check(estimator)

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skgbnf import GradientBoostedFlowDensity, GradientBoostedFlowVAE, load, save
 from skgbnf.elbo import Draws, fit_weights, gradient_bound, greedy_bound, mixture_bound
 from skgbnf.flows import INVERTIBLE_FAMILIES, make_flow
-from skgbnf.standardisation import Standardisation
+from skgbnf.table.standardisation import Standardisation
 from skgbnf.vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from skgbnf.vae.model import LatentModel
 

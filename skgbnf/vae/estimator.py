@@ -16,7 +16,7 @@ from skgbnf.elbo import mixture_bound
 from skgbnf.flows import Architecture
 from skgbnf.persistence import FittedComponent, persistent
 from skgbnf.preparation import DTYPES, hold_out
-from skgbnf.standardisation import Standardisation
+from skgbnf.table.standardisation import Standardisation
 from skgbnf.vae.likelihoods import Likelihood, make_likelihood
 from skgbnf.vae.model import Images, LatentModel
 from skgbnf.vae.networks import NetworkArchitecture

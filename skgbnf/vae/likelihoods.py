@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skgbnf.standardisation import Standardisation
+from skgbnf.table.standardisation import Standardisation
 
 _LOG_SCALE_BOUND = 4.0
 _LARGEST_LOG_SCALE = 1.0

@@ -1,0 +1,1 @@
+"""What a table is: units, intervals, repeated values, names and types. NumPy and frames only."""
