@@ -21,6 +21,7 @@ from skgbnf.flows import (
     BASES,
     FAMILIES,
     INVERTIBLE_FAMILIES,
+    MARGINS,
     NETWORK_FAMILIES,
     Architecture,
 )
@@ -287,7 +288,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         architecture.kind in FAMILIES
         and architecture.base in BASES
         and architecture.activation in ACTIVATIONS
-        and isinstance(architecture.marginal, bool)
+        and architecture.margins in MARGINS
         and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
     )
     if not known:

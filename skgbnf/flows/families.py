@@ -21,6 +21,9 @@ from skgbnf.flows.student_t import StudentT
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 """Non-linearities of the hidden layers by name."""
 
+MARGINS = ("columns", "whitened", None)
+"""Places of the splines of single columns."""
+
 _N_BINS = 8
 _INPUT_BOUND = 10.0
 _SMALL_START = 0.1
@@ -42,7 +45,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
-    marginal: bool = True,
+    margins: str | None = "columns",
     n_components: int = 1,
     n_context: int = 0,
 ) -> LazyDistribution:
@@ -68,9 +71,10 @@ def make_flow(
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
 
-    marginal : bool, default=True
-        Whether the first layer is a spline for each column. It helps where margins are skewed
-        and hurts where columns are linear functions of each other.
+    margins : {"columns", "whitened", None}, default="columns"
+        Where there is a spline for each column: before the first linear layer, which helps where
+        margins are skewed; behind it, in whitened coordinates, which helps where columns are
+        linear functions of each other; or nowhere.
 
     n_components : int, default=1
         Number of Gaussians of a "gaussian_mixture".
@@ -110,10 +114,12 @@ def make_flow(
         return Flow(layers, make_base(n_features))
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
-    layers = [MarginalSpline(n_features)] if marginal else []
+    layers = []
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
+    if margins is not None:
+        layers.insert(0 if margins == "columns" else 1, MarginalSpline(n_features))
     return Flow(layers, make_base(n_features))
 
 
@@ -162,7 +168,7 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Start the margins and the first linear layer from weighted rows, which they whiten.
+    """Start the splines of columns and the first linear layer, which whitens, from weighted rows.
 
     Parameters
     ----------
@@ -177,6 +183,4 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
         if not isinstance(layer, MarginalSpline | LULinear):
             return
         layer.initialise(x, weights)
-        if isinstance(layer, LULinear):
-            return
         x = layer()(x)
