@@ -22,7 +22,9 @@ from skgbnf.flows import (
     FAMILIES,
     INVERTIBLE_FAMILIES,
     NETWORK_FAMILIES,
+    TAILS,
     Architecture,
+    CopulaBase,
 )
 
 FORMAT_VERSION = 1
@@ -232,6 +234,8 @@ def plain(value: object) -> object:
         return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
+    if isinstance(value, CopulaBase):
+        return {name: plain(item) for name, item in vars(value).items()}
     return value
 
 
@@ -285,7 +289,8 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     """Refuse names that are unknown, and sizes that the arrays cannot have come from."""
     known = (
         architecture.kind in FAMILIES
-        and architecture.base in BASES
+        and (isinstance(architecture.base, CopulaBase) or architecture.base in BASES)
+        and architecture.tail in TAILS
         and architecture.activation in ACTIVATIONS
         and isinstance(architecture.marginal, bool)
         and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)

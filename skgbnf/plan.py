@@ -72,6 +72,7 @@ def _family(estimator, kind) -> list[Ladder]:
         kind=kind,
         n_features=estimator.n_features_in_,
         base=estimator.base,
+        tail=estimator.tail,
         n_transforms=int(estimator.n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
         activation=estimator.activation,

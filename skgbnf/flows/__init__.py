@@ -2,11 +2,13 @@
 
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import BASES
+from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
     INVERTIBLE_FAMILIES,
     NETWORK_FAMILIES,
+    TAILS,
     initialise,
     make_flow,
 )
@@ -17,7 +19,9 @@ __all__ = [
     "FAMILIES",
     "INVERTIBLE_FAMILIES",
     "NETWORK_FAMILIES",
+    "TAILS",
     "Architecture",
+    "CopulaBase",
     "initialise",
     "make_flow",
 ]

@@ -10,16 +10,21 @@ from zuko.lazy import LazyDistribution, LazyTransform
 from zuko.transforms import MonotonicAffineTransform
 
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
-from skgbnf.flows.bases import BASES
+from skgbnf.flows.bases import make_base
 from skgbnf.flows.conditional import ConditionalAffine
+from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import RationalQuadraticSpline
 from skgbnf.flows.student_t import StudentT
+from skgbnf.flows.tails import TailTransform
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 """Non-linearities of the hidden layers by name."""
+
+TAILS = ("base", "transform")
+"""What may give a flow its tails."""
 
 _N_BINS = 8
 _INPUT_BOUND = 10.0
@@ -38,7 +43,8 @@ def make_flow(
     kind: str,
     n_features: int,
     *,
-    base: str = "normal",
+    base: str | CopulaBase = "normal",
+    tail: str = "base",
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
@@ -56,8 +62,11 @@ def make_flow(
     n_features : int
         Number of columns.
 
-    base : {"normal", "student_t"}, default="normal"
+    base : {"normal", "student_t"} or CopulaBase, default="normal"
         Base distribution of a flow.
+
+    tail : {"base", "transform"}, default="base"
+        "transform": the first layer of a flow is a :class:`TailTransform`. Not with a context.
 
     n_transforms : int, default=3
         Number of conditional transformations, each with a linear layer before it.
@@ -100,21 +109,24 @@ def make_flow(
         return GaussianMixture(n_features, n_components)
     if kind == "student_t":
         return StudentT(n_features)
-    make_base = BASES[base]
     network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
     if n_context:
         layers = [ConditionalAffine(n_features, n_context)]
         for i in range(n_transforms if kind != "affine" else 0):
             layer = _LAYERS[kind](n_features, i, context=n_context, **network)
             layers.append(_bounded(layer))
-        return Flow(layers, make_base(n_features))
+        return Flow(layers, make_base(base, n_features))
+    layers = [TailTransform(n_features)] if tail == "transform" else []
     if kind == "affine":
-        return AffineFlow(n_features, make_base(n_features))
-    layers = [MarginalSpline(n_features)] if marginal else []
+        if base == "normal" and not layers:
+            return AffineFlow(n_features, make_base(base, n_features))
+        return Flow([*layers, LULinear(n_features, permute=False)], make_base(base, n_features))
+    if marginal:
+        layers.append(MarginalSpline(n_features))
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
-    return Flow(layers, make_base(n_features))
+    return Flow(layers, make_base(base, n_features))
 
 
 def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
@@ -162,7 +174,9 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Start the margins and the first linear layer from weighted rows, which they whiten.
+    """Start tails, margins and the first linear layer from weighted rows, which they whiten.
+
+    A base that asks for rows sees them as they are behind the tail transform.
 
     Parameters
     ----------
@@ -173,10 +187,16 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
 
     weights : Tensor of shape (n_samples,)
     """
-    for layer in getattr(getattr(component, "transform", None), "transforms", ()):
-        if not isinstance(layer, MarginalSpline | LULinear):
-            return
+    layers = getattr(getattr(component, "transform", None), "transforms", ())
+    tailed = x
+    for layer in layers:
+        if not hasattr(layer, "initialise"):
+            break
         layer.initialise(x, weights)
         if isinstance(layer, LULinear):
-            return
+            break
         x = layer()(x)
+        tailed = x if isinstance(layer, TailTransform) else tailed
+    base = getattr(component, "base", None)
+    if hasattr(base, "initialise"):
+        base.initialise(tailed, weights)
