@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.marginal import weighted_quantiles
 from skgbnf.flows.margins import MARGINS, Margin, log_normal, make_margin
 from skgbnf.flows.tails import SMALLEST_DF, fit_tails
 
@@ -143,6 +144,7 @@ class CopulaDensity(LazyDistribution):
     def __init__(self, n_features: int, spec: CopulaBase) -> None:
         super().__init__()
         self._margins = spec.margins(n_features)
+        self.register_buffer("scale", torch.ones(n_features))
         self._estimated = isinstance(spec.df, str)
         start = torch.full((n_features,), _START_DF)
         if not self._estimated:
@@ -162,20 +164,35 @@ class CopulaDensity(LazyDistribution):
         return self.fixed_df
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, weights: Tensor) -> None:
-        """Take the tail index of each column of weighted rows, unless numbers were given."""
-        if not self._estimated or "student_t" not in self._margins:
-            return
-        df = fit_tails(x, weights).df.amin(dim=0)
-        if hasattr(self, "raw_df"):
-            self.raw_df.copy_(_raw(df))
-        else:
-            self.fixed_df.copy_(df)
+    def initialise(self, x: Tensor, z: Tensor, weights: Tensor) -> None:
+        """Start from weighted rows: tail indices, unless numbers were given, and scales.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            Rows whose columns have the tail indices that are looked for.
+
+        z : Tensor of shape (n_samples, n_features)
+            Rows as the first linear layer maps them, whose quartiles give the scales.
+
+        weights : Tensor of shape (n_samples,)
+        """
+        if self._estimated and "student_t" in self._margins:
+            df = fit_tails(x, weights).df.amin(dim=0)
+            if hasattr(self, "raw_df"):
+                self.raw_df.copy_(_raw(df))
+            else:
+                self.fixed_df.copy_(df)
+        self.scale.fill_(1.0)
+        lower, upper = weighted_quantiles(z, weights, z.new_tensor([0.25, 0.75])).T
+        quartile = self().quantile(z.new_full((1, z.shape[1]), 0.75)).squeeze(0)
+        ratio = (upper - lower) / (2 * quartile)
+        self.scale.copy_(torch.where(ratio > 0, ratio, 1.0))
 
     def forward(self, c: Tensor | None = None) -> Distribution:
         df = self.df
         margins = [(make_margin(name, df[at]), at) for name, at in self._margins.items()]
-        return _Copula(margins, self._factor() if hasattr(self, "lower") else None, df)
+        return _Copula(margins, self._factor() if hasattr(self, "lower") else None, self.scale)
 
     def _factor(self) -> Tensor:
         """Cholesky factor of a correlation matrix: its rows have length 1."""
@@ -197,13 +214,14 @@ class _Copula(Distribution):
     has_rsample = False
 
     def __init__(
-        self, margins: list[tuple[Margin, list[int]]], factor: Tensor | None, like: Tensor
+        self, margins: list[tuple[Margin, list[int]]], factor: Tensor | None, scale: Tensor
     ) -> None:
-        super().__init__(event_shape=like.shape, validate_args=False)
-        self._margins, self._factor, self._like = margins, factor, like
+        super().__init__(event_shape=scale.shape, validate_args=False)
+        self._margins, self._factor, self._scale = margins, factor, scale
 
     def log_prob(self, x: Tensor) -> Tensor:
-        log_prob = self._by_margin("log_density", x).sum(-1)
+        x = x / self._scale
+        log_prob = self._by_margin("log_density", x).sum(-1) - self._scale.log().sum()
         if self._factor is None:
             return log_prob
         scores = self._by_margin("scores", x)
@@ -213,10 +231,15 @@ class _Copula(Distribution):
 
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():
-            like = self._like.expand(*sample_shape, len(self._like))
+            like = self._scale.expand(*sample_shape, len(self._scale))
             if self._factor is None:
-                return self._by_margin("draw", like)
-            return self._by_margin("from_scores", torch.randn_like(like) @ self._factor.T)
+                return self._scale * self._by_margin("draw", like)
+            scores = torch.randn_like(like) @ self._factor.T
+            return self._scale * self._by_margin("from_scores", scores)
+
+    def quantile(self, levels: Tensor) -> Tensor:
+        """Values of each column with given mass below them, shape (n_levels, n_features)."""
+        return self._scale * self._by_margin("from_scores", torch.special.ndtri(levels))
 
     def _by_margin(self, method: str, values: Tensor) -> Tensor:
         """Result of a method of each margin for its own columns, in their order."""

@@ -16,9 +16,9 @@ from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.marginal import MarginalSpline
-from skgbnf.flows.spline import RationalQuadraticSpline
+from skgbnf.flows.spline import BOUND, RationalQuadraticSpline
 from skgbnf.flows.student_t import StudentT
-from skgbnf.flows.tails import TailTransform
+from skgbnf.flows.tails import EDGE, TailTransform
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 """Non-linearities of the hidden layers by name."""
@@ -122,7 +122,9 @@ def make_flow(
             return AffineFlow(n_features, make_base(base, n_features))
         return Flow([*layers, LULinear(n_features, permute=False)], make_base(base, n_features))
     if marginal:
-        layers.append(MarginalSpline(n_features))
+        # What quantiles in the tails say is noise, where a tail has been fitted.
+        reach = EDGE if tail == "transform" else BOUND
+        layers.append(MarginalSpline(n_features, reach=reach))
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
@@ -193,10 +195,11 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
         if not hasattr(layer, "initialise"):
             break
         layer.initialise(x, weights)
+        x = layer()(x)
+        if isinstance(layer, TailTransform):
+            tailed = x
         if isinstance(layer, LULinear):
             break
-        x = layer()(x)
-        tailed = x if isinstance(layer, TailTransform) else tailed
     base = getattr(component, "base", None)
     if hasattr(base, "initialise"):
-        base.initialise(tailed, weights)
+        base.initialise(tailed, x, weights)

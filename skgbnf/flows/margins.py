@@ -113,7 +113,7 @@ class StudentTMargin:
         return torch.where(t < _CENTRE, centre, outer + self._log_peak - 0.5 * self.df.log())
 
     def _distance_of(self, z: Tensor) -> Tensor:
-        """Distance with as much mass beyond it as beyond `z` under the normal, which is not negative.
+        """Distance with as much mass beyond it as beyond `z`, not negative, under the normal.
 
         By Newton's method in ``q = sqrt(df * log(1 + t**2 / df))``, which is nearly a normal score
         itself; the logarithm of the mass beyond is concave in it, so that no step goes astray.
@@ -166,8 +166,9 @@ def _normal_score(log_survival: Tensor) -> Tensor:
 
 
 def _newton_step(z: Tensor, log_survival: Tensor) -> Tensor:
-    beyond = torch.special.log_ndtr(-z)
-    return (beyond - log_survival) * (beyond - log_normal(z)).exp()
+    # The mass beyond z over the density there, which does not overflow.
+    mills = math.sqrt(math.pi / 2) * torch.special.erfcx(z / math.sqrt(2))
+    return (torch.special.log_ndtr(-z) - log_survival) * mills
 
 
 def _quadrature(rule, n_nodes: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,9 @@ SMALLEST_DF, LARGEST_DF = 0.6, 100.0
 """Tail indices that are told apart; with the largest, a tail is nearly that of a normal."""
 
 _SHARE = 0.15
-_EDGE = float(torch.special.ndtri(torch.tensor(1 - _SHARE, dtype=torch.float64)))
+EDGE = float(torch.special.ndtri(torch.tensor(1 - _SHARE, dtype=torch.float64)))
+"""Normal score of the place where a tail begins."""
+
 _START_DF = 4.0
 _MAX_ITER = 60
 _NEWTON_STEPS = 12
@@ -56,6 +58,7 @@ def fit_tails(x: Tensor, weights: Tensor) -> Tails:
     x : Tensor of shape (n_samples, n_features)
 
     weights : Tensor of shape (n_samples,)
+        A row of weight 2 counts as two.
     """
     sides = torch.stack([-x, x])
     level = x.new_tensor([1 - _SHARE])
@@ -65,12 +68,11 @@ def fit_tails(x: Tensor, weights: Tensor) -> Tails:
     excess = (largest - edges.mT).clamp(min=0.0)
     shares = weights[index] * (excess > 0)
     total = shares.sum(dim=1, keepdim=True)
-    n_rows = total.square() / shares.square().sum(dim=1, keepdim=True).clamp(min=1e-30)
     shares = shares / total.clamp(min=1e-30)
     mean = (shares * excess).sum(dim=1, keepdim=True)
     mean = torch.where(mean > 0, mean, 1.0)
     with torch.enable_grad():
-        rates, df = _most_likely(excess / mean, shares, n_rows.clamp(min=1.0))
+        rates, df = _most_likely(excess / mean, shares, total.clamp(min=1.0))
     df = torch.where(total > 0, df, LARGEST_DF)
     lower, upper = edges.squeeze(-1)
     return Tails(torch.stack([-lower, upper]), (rates / mean).squeeze(1), df.squeeze(1))
@@ -91,9 +93,7 @@ def _most_likely(excess: Tensor, shares: Tensor, n_rows: Tensor) -> tuple[Tensor
     def loss() -> Tensor:
         optimiser.zero_grad()
         df = log_df.clamp(*bounds).exp()
-        z, log_slope = _scores(
-            _distance(excess.new_tensor(_EDGE), df) + log_rate.exp() * excess, df
-        )
+        z, log_slope = _scores(_distance(excess.new_tensor(EDGE), df) + log_rate.exp() * excess, df)
         likelihood = (shares * (log_slope + log_rate - z.square() / 2)).sum(dim=1)
         value = (1 / (df * n_rows)).sum() - likelihood.sum()
         value.backward()
@@ -146,7 +146,7 @@ class TailTransform(LazyTransform):
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("edges", torch.tensor([[-_EDGE], [_EDGE]]).repeat(1, n_features))
+        self.register_buffer("edges", torch.tensor([[-EDGE], [EDGE]]).repeat(1, n_features))
         self.register_buffer("rates", torch.ones(2, n_features))
         self.register_buffer("df", torch.full((2, n_features), LARGEST_DF))
 
@@ -173,9 +173,9 @@ class _TailTransform(Transform):
     def __init__(self, edges: Tensor, rates: Tensor, df: Tensor) -> None:
         super().__init__()
         self.edges, self.rates, self.df = edges, rates, df
-        self.starts = _distance(edges.new_tensor(_EDGE), df)
+        self.starts = _distance(edges.new_tensor(EDGE), df)
         self.width = edges[1] - edges[0]
-        self.slope = 2 * _EDGE / self.width
+        self.slope = 2 * EDGE / self.width
         self.slopes = _scores(self.starts, df)[1].exp() * rates
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,7 +196,7 @@ class _TailTransform(Transform):
         d0, d1 = self.slopes
         bump, back = t * (1 - t), 1 - t
         denominator = self.slope + (d0 + d1 - 2 * self.slope) * bump
-        z = 2 * _EDGE * (self.slope * t * t + d0 * bump) / denominator - _EDGE
+        z = 2 * EDGE * (self.slope * t * t + d0 * bump) / denominator - EDGE
         steepness = d1 * t * t + 2 * self.slope * bump + d0 * back * back
         return z, 2 * (self.slope / denominator).log() + steepness.log()
 
@@ -207,18 +207,18 @@ class _TailTransform(Transform):
         return self.call_and_ladj(x)[1]
 
     def _inverse(self, y: Tensor) -> Tensor:
-        side, beyond = y < 0, y.abs() > _EDGE
-        t = _distance(y.abs().clamp(min=_EDGE), torch.where(side, *self.df))
+        side, beyond = y < 0, y.abs() > EDGE
+        t = _distance(y.abs().clamp(min=EDGE), torch.where(side, *self.df))
         excess = (t - torch.where(side, *self.starts)).clamp(min=0.0)
         excess = excess / torch.where(side, *self.rates)
         outer = torch.where(side, self.edges[0] - excess, self.edges[1] + excess)
-        return torch.where(beyond, outer, self._from_centre(y.clamp(-_EDGE, _EDGE)))
+        return torch.where(beyond, outer, self._from_centre(y.clamp(-EDGE, EDGE)))
 
     def _from_centre(self, y: Tensor) -> Tensor:
-        (d0, d1), rise = self.slopes, y + _EDGE
+        (d0, d1), rise = self.slopes, y + EDGE
         bend = rise * (d0 + d1 - 2 * self.slope)
-        a = 2 * _EDGE * (self.slope - d0) + bend
-        b = 2 * _EDGE * d0 - bend
+        a = 2 * EDGE * (self.slope - d0) + bend
+        b = 2 * EDGE * d0 - bend
         c = -self.slope * rise
         root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
         return self.edges[0] + self.width * (2 * c / (-b - root)).clamp(0.0, 1.0)
