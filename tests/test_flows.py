@@ -20,6 +20,7 @@ from skgbnf.flows import (
     FAMILIES,
     NETWORK_FAMILIES,
     Architecture,
+    CopulaBase,
     initialise,
     make_flow,
 )
@@ -57,6 +58,16 @@ FLOWS |= {
 }
 FLOWS["maf without margins"] = partial(
     make_flow, "maf", n_transforms=2, hidden_layer_sizes=(16,), marginal=False
+)
+FLOWS["maf, tail transform"] = partial(
+    make_flow, "maf", tail="transform", n_transforms=2, hidden_layer_sizes=(16,)
+)
+FLOWS["maf, Gaussian copula"] = partial(
+    make_flow,
+    "maf",
+    base=CopulaBase("gaussian", df="learn"),
+    n_transforms=2,
+    hidden_layer_sizes=(16,),
 )
 FLOWS["linear layer"] = partial(linear_flow, permute=False)
 FLOWS["linear layer, permuted"] = partial(linear_flow, permute=True)
