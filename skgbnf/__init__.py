@@ -2,6 +2,7 @@
 
 from skgbnf.classification import FlowBayesClassifier
 from skgbnf.density import GradientBoostedFlowDensity
+from skgbnf.flows import CopulaBase
 from skgbnf.outliers import FlowOutlierDetector
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
@@ -11,6 +12,7 @@ from skgbnf.variational import MatchedDensity, fit_to_log_prob
 __version__ = "0.1.0"
 
 __all__ = [
+    "CopulaBase",
     "DegenerateDataWarning",
     "FlowBayesClassifier",
     "FlowOutlierDetector",

@@ -17,6 +17,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
+from skgbnf.flows import CopulaBase
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import load, persistent, save
@@ -72,9 +73,18 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         others, and the mixture of Gaussians keeps the density from falling behind one on held-out
         rows; EM may take a tenth of `max_time` for each, less with more than 10,000 rows.
 
-    base : {"normal", "student_t"}, default="normal"
+    base : {"normal", "student_t"} or CopulaBase, default="normal"
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
-        column.
+        column; it is short for ``CopulaBase(df="learn")``. A :class:`CopulaBase` says more
+        about the columns and what joins them. With another base than "normal", or with
+        ``tail="transform"``, "affine" is trained by gradients like the other flows.
+
+    tail : {"base", "transform"}, default="base"
+        What gives flows their tails: the base, or a first layer that maps each side of each
+        column, by its own tail index in the training rows, as a Student t of that index is mapped
+        onto a normal. Columns with different tails, or skewed ones, need the second, since layers
+        that mix columns give all of them the heaviest tail of the base. No matter to
+        "gaussian_mixture", "student_t" and callables.
 
     objective : {"tempered", "greedy", "weighted", "geometric"}, default="tempered"
         What rounds after the first maximise. "greedy": the exact likelihood of the mixture, as a
@@ -266,7 +276,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         *,
         flow: Family | Sequence[Family] = "auto",
         init: str | Sequence[str] | None = "auto",
-        base: str = "normal",
+        base: str | CopulaBase = "normal",
+        tail: str = "base",
         objective: str = "tempered",
         n_transforms: int = 3,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
@@ -291,6 +302,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.flow = flow
         self.init = init
         self.base = base
+        self.tail = tail
         self.objective = objective
         self.n_transforms = n_transforms
         self.hidden_layer_sizes = hidden_layer_sizes

@@ -21,9 +21,11 @@ from skgbnf.flows import (
     BASES,
     FAMILIES,
     INVERTIBLE_FAMILIES,
-    MARGINS,
     NETWORK_FAMILIES,
+    SPLINES,
+    TAILS,
     Architecture,
+    CopulaBase,
 )
 
 FORMAT_VERSION = 1
@@ -233,6 +235,8 @@ def plain(value: object) -> object:
         return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
+    if isinstance(value, CopulaBase):
+        return {name: plain(item) for name, item in vars(value).items()}
     return value
 
 
@@ -286,9 +290,10 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     """Refuse names that are unknown, and sizes that the arrays cannot have come from."""
     known = (
         architecture.kind in FAMILIES
-        and architecture.base in BASES
+        and (isinstance(architecture.base, CopulaBase) or architecture.base in BASES)
+        and architecture.tail in TAILS
         and architecture.activation in ACTIVATIONS
-        and architecture.margins in MARGINS
+        and architecture.splines in SPLINES
         and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
     )
     if not known:

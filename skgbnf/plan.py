@@ -75,6 +75,7 @@ def _family(estimator, kind) -> list[Ladder]:
         kind=kind,
         n_features=estimator.n_features_in_,
         base=estimator.base,
+        tail=estimator.tail,
         n_transforms=int(estimator.n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
         activation=estimator.activation,
@@ -84,5 +85,5 @@ def _family(estimator, kind) -> list[Ladder]:
     if kind in NETWORK_FAMILIES:
         # "maf" serves few rows, which have too little to teach splines of whitened columns too.
         places = ("columns", None if kind == "maf" else "whitened")
-        return [[replace(architecture, margins=margins)] for margins in places]
+        return [[replace(architecture, splines=splines)] for splines in places]
     return [[architecture]]

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf.boosting import Boosting
+from skgbnf.flows import CopulaBase
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import (
     FittedComponent,
@@ -46,12 +47,16 @@ class MixtureState:
         state = dict(super().__getstate__())
         if "estimators_" in state:
             state["estimators_"] = [fitted.plain() for fitted in self.estimators_]
+        if isinstance(self.base, CopulaBase):
+            state["base"] = vars(self.base).copy()
         return state
 
     def __setstate__(self, state: dict) -> None:
         state = dict(state)
         if "estimators_" in state:
             state["estimators_"] = [*map(FittedComponent.from_plain, state["estimators_"])]
+        if isinstance(state["base"], dict):
+            state["base"] = CopulaBase(**state["base"])
         super().__setstate__(state)
 
     def _publish(self, boosting: Boosting, table: Table) -> None:
@@ -131,6 +136,8 @@ class MixtureState:
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
         parameters["bounds"] = bounds_from_plain(parameters["bounds"])
+        if isinstance(parameters["base"], dict):
+            parameters["base"] = CopulaBase(**parameters["base"])
         self = cls(**parameters)
         check_density_parameters(self)
         self.estimators_ = components_from_state(data["components"], arrays)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES
+from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, TAILS, CopulaBase
 from skgbnf.objectives import GEOMETRIC, OBJECTIVES
 from skgbnf.table.bounds import check_bounds
 
@@ -65,6 +65,14 @@ def check_init(init: object) -> None:
             check_choice("init", family, FAMILIES)
     elif init is not None:
         check_choice("init", init, ("auto", *FAMILIES))
+
+
+def check_base(base: object) -> None:
+    """Raise unless `base` is a name or a :class:`CopulaBase`."""
+    if not isinstance(base, str | CopulaBase):
+        raise TypeError(f"base must be one of {tuple(BASES)} or a CopulaBase, got {base!r}.")
+    if isinstance(base, str):
+        check_choice("base", base, tuple(BASES))
 
 
 def check_hidden_layer_sizes(sizes: object, name: str = "hidden_layer_sizes") -> tuple[int, ...]:
@@ -139,7 +147,8 @@ def check_density_parameters(estimator) -> None:
     check_integer("n_estimators", estimator.n_estimators, 1)
     check_flow(estimator.flow)
     check_init(estimator.init)
-    check_choice("base", estimator.base, tuple(BASES))
+    check_base(estimator.base)
+    check_choice("tail", estimator.tail, TAILS)
     check_choice("objective", estimator.objective, (*OBJECTIVES, GEOMETRIC))
     check_integer("n_transforms", estimator.n_transforms, 1)
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)

@@ -18,9 +18,10 @@ from skgbnf.flows import (
     ACTIVATIONS,
     BASES,
     FAMILIES,
-    MARGINS,
     NETWORK_FAMILIES,
+    SPLINES,
     Architecture,
+    CopulaBase,
     initialise,
     make_flow,
 )
@@ -57,7 +58,17 @@ FLOWS |= {
     for activation in ACTIVATIONS
 }
 FLOWS["maf without margins"] = partial(
-    make_flow, "maf", n_transforms=2, hidden_layer_sizes=(16,), margins=None
+    make_flow, "maf", n_transforms=2, hidden_layer_sizes=(16,), splines=None
+)
+FLOWS["maf, tail transform"] = partial(
+    make_flow, "maf", tail="transform", n_transforms=2, hidden_layer_sizes=(16,)
+)
+FLOWS["maf, Gaussian copula"] = partial(
+    make_flow,
+    "maf",
+    base=CopulaBase("gaussian", df="learn"),
+    n_transforms=2,
+    hidden_layer_sizes=(16,),
 )
 FLOWS["linear layer"] = partial(linear_flow, permute=False)
 FLOWS["linear layer, permuted"] = partial(linear_flow, permute=True)
@@ -409,15 +420,15 @@ def test_linear_layer_whitens_weighted_rows():
     np.testing.assert_allclose(np.cov(z.T, aweights=weights, ddof=0), np.eye(3), atol=1e-4)
 
 
-@pytest.mark.parametrize("margins", MARGINS)
+@pytest.mark.parametrize("splines", SPLINES)
 @pytest.mark.parametrize("kind", NETWORK_FAMILIES)
-def test_initialise_whitens_with_the_first_linear_layer(kind, margins):
+def test_initialise_whitens_with_the_first_linear_layer(kind, splines):
     x, weights = correlated_rows()
-    flow = make_flow(kind, 3, n_transforms=1, hidden_layer_sizes=(8,), margins=margins).double()
+    flow = make_flow(kind, 3, n_transforms=1, hidden_layer_sizes=(8,), splines=splines).double()
     before = weights @ flow().log_prob(x)
     initialise(flow, x, weights)
     z = x
-    for layer in list(flow.transform.transforms)[: 2 if margins == "columns" else 1]:
+    for layer in list(flow.transform.transforms)[: 2 if splines == "columns" else 1]:
         z = layer()(z).detach()
     np.testing.assert_allclose(np.cov(z.T, aweights=weights, ddof=0), np.eye(3), atol=1e-4)
     assert weights @ flow().log_prob(x) > before

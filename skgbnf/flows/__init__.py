@@ -2,12 +2,14 @@
 
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import BASES
+from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
     INVERTIBLE_FAMILIES,
-    MARGINS,
     NETWORK_FAMILIES,
+    SPLINES,
+    TAILS,
     initialise,
     make_flow,
 )
@@ -17,9 +19,11 @@ __all__ = [
     "BASES",
     "FAMILIES",
     "INVERTIBLE_FAMILIES",
-    "MARGINS",
     "NETWORK_FAMILIES",
+    "SPLINES",
+    "TAILS",
     "Architecture",
+    "CopulaBase",
     "initialise",
     "make_flow",
 ]

@@ -1,11 +1,12 @@
 """A component described by a few plain values."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.families import make_flow
 
 
@@ -19,13 +20,19 @@ class Architecture:
 
     kind: str | Callable[[int], LazyDistribution]
     n_features: int
-    base: str = "normal"
+    base: str | CopulaBase = "normal"
+    tail: str = "base"
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
-    margins: str | None = "columns"
+    splines: str | None = "columns"
     n_components: int = 1
     n_context: int = 0
+
+    def __post_init__(self) -> None:
+        # A base comes out of a file as the dict that it was written as.
+        if isinstance(self.base, dict):
+            object.__setattr__(self, "base", CopulaBase(**self.base))
 
     def build(self) -> LazyDistribution:
         """Build an untrained component; parameters come from torch's global generator.
@@ -37,7 +44,7 @@ class Architecture:
         """
         if callable(self.kind):
             return _checked(self.kind(self.n_features), self.n_features)
-        return make_flow(**asdict(self))
+        return make_flow(**vars(self))
 
 
 def _checked(flow: object, n_features: int) -> LazyDistribution:

@@ -10,19 +10,24 @@ from zuko.lazy import LazyDistribution, LazyTransform
 from zuko.transforms import MonotonicAffineTransform
 
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
-from skgbnf.flows.bases import BASES
+from skgbnf.flows.bases import make_base
 from skgbnf.flows.conditional import ConditionalAffine
+from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.marginal import MarginalSpline
-from skgbnf.flows.spline import RationalQuadraticSpline
+from skgbnf.flows.spline import BOUND, RationalQuadraticSpline
 from skgbnf.flows.student_t import StudentT
+from skgbnf.flows.tails import EDGE, TailTransform
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 """Non-linearities of the hidden layers by name."""
 
-MARGINS = ("columns", "whitened", None)
+SPLINES = ("columns", "whitened", None)
 """Places of the splines of single columns."""
+
+TAILS = ("base", "transform")
+"""What may give a flow its tails."""
 
 _N_BINS = 8
 _INPUT_BOUND = 10.0
@@ -41,11 +46,12 @@ def make_flow(
     kind: str,
     n_features: int,
     *,
-    base: str = "normal",
+    base: str | CopulaBase = "normal",
+    tail: str = "base",
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
-    margins: str | None = "columns",
+    splines: str | None = "columns",
     n_components: int = 1,
     n_context: int = 0,
 ) -> LazyDistribution:
@@ -59,8 +65,11 @@ def make_flow(
     n_features : int
         Number of columns.
 
-    base : {"normal", "student_t"}, default="normal"
+    base : {"normal", "student_t"} or CopulaBase, default="normal"
         Base distribution of a flow.
+
+    tail : {"base", "transform"}, default="base"
+        "transform": the first layer of a flow is a :class:`TailTransform`. Not with a context.
 
     n_transforms : int, default=3
         Number of conditional transformations, each with a linear layer before it.
@@ -71,7 +80,7 @@ def make_flow(
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
 
-    margins : {"columns", "whitened", None}, default="columns"
+    splines : {"columns", "whitened", None}, default="columns"
         Where there is a spline for each column: before the first linear layer, which helps where
         margins are skewed; behind it, in whitened coordinates, which helps where columns are
         linear functions of each other; or nowhere.
@@ -104,23 +113,28 @@ def make_flow(
         return GaussianMixture(n_features, n_components)
     if kind == "student_t":
         return StudentT(n_features)
-    make_base = BASES[base]
     network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
     if n_context:
         layers = [ConditionalAffine(n_features, n_context)]
         for i in range(n_transforms if kind != "affine" else 0):
             layer = _LAYERS[kind](n_features, i, context=n_context, **network)
             layers.append(_bounded(layer))
-        return Flow(layers, make_base(n_features))
+        return Flow(layers, make_base(base, n_features))
+    layers = [TailTransform(n_features)] if tail == "transform" else []
     if kind == "affine":
-        return AffineFlow(n_features, make_base(n_features))
-    layers = []
+        if base == "normal" and not layers:
+            return AffineFlow(n_features, make_base(base, n_features))
+        return Flow([*layers, LULinear(n_features, permute=False)], make_base(base, n_features))
     for i in range(n_transforms):
         layers.append(LULinear(n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
-    if margins is not None:
-        layers.insert(0 if margins == "columns" else 1, MarginalSpline(n_features))
-    return Flow(layers, make_base(n_features))
+    if splines is not None:
+        # What quantiles in the tails say is noise, where a tail has been fitted.
+        reach = EDGE if tail == "transform" else BOUND
+        first_linear = 1 if tail == "transform" else 0
+        place = first_linear if splines == "columns" else first_linear + 1
+        layers.insert(place, MarginalSpline(n_features, reach=reach))
+    return Flow(layers, make_base(base, n_features))
 
 
 def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
@@ -168,19 +182,32 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Start the splines of columns and the first linear layer, which whitens, from weighted rows.
+    """Start what can be started from weighted rows, each layer from what those before it give.
+
+    That is the tail transform, the splines of columns, the first linear layer, which whitens, and
+    the base. A later linear layer stays as it is: whitened rows need no second whitening.
 
     Parameters
     ----------
     component : zuko.lazy.LazyDistribution
-        Changed in place; left alone if it is a user's own.
+        Changed in place; a user's own is left alone.
 
     x : Tensor of shape (n_samples, n_features)
 
     weights : Tensor of shape (n_samples,)
     """
-    for layer in getattr(getattr(component, "transform", None), "transforms", ()):
-        if not isinstance(layer, MarginalSpline | LULinear):
-            return
-        layer.initialise(x, weights)
-        x = layer()(x)
+    layers = list(getattr(getattr(component, "transform", None), "transforms", ()))
+    linear = [layer for layer in layers if isinstance(layer, LULinear)]
+    waiting = [a for a in layers if hasattr(a, "initialise") and a not in linear[1:]]
+    z = tailed = x
+    for layer in layers:
+        if not waiting:
+            break
+        if layer is waiting[0]:
+            waiting.pop(0).initialise(z, weights)
+        z = layer()(z)
+        if isinstance(layer, TailTransform):
+            tailed = z
+    base = getattr(component, "base", None)
+    if hasattr(base, "initialise"):
+        base.initialise(tailed, z, weights)

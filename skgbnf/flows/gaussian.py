@@ -27,7 +27,7 @@ class AffineFlow(Flow):
         Number of columns.
 
     base : LazyDistribution
-        What the whitened rows follow; :meth:`em_step` is exact when it is the standard normal.
+        The standard normal, for which :meth:`em_step` is exact.
     """
 
     n_em_starts = 24

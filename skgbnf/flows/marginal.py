@@ -17,14 +17,19 @@ class MarginalSpline(ElementWiseTransform):
 
     n_bins : int, default=16
         Number of bins of each spline.
+
+    reach : float, default=BOUND
+        Normal scores up to which :meth:`initialise` looks at quantiles; from there on the columns
+        are taken to be normal as they come.
     """
 
-    def __init__(self, n_features: int, n_bins: int = 16) -> None:
+    def __init__(self, n_features: int, n_bins: int = 16, reach: float = BOUND) -> None:
         super().__init__(
             n_features,
             univariate=RationalQuadraticSpline,
             shapes=[(3 * n_bins - 1,)],
         )
+        self.reach = reach
         torch.nn.init.zeros_(self.phi[0])
 
     @torch.no_grad()
@@ -33,7 +38,7 @@ class MarginalSpline(ElementWiseTransform):
         n_bins = (self.phi[0].shape[-1] + 1) // 3
         normal = torch.linspace(-2.5, 2.5, n_bins - 1, dtype=x.dtype, device=x.device)
         quantiles = weighted_quantiles(x, weights, torch.special.ndtr(normal))
-        x_knots = _spread(quantiles)
+        x_knots = _spread(torch.where(normal.abs() < self.reach, quantiles, normal))
         y_knots = torch.nn.functional.pad(normal, (1, 1))
         y_knots[0], y_knots[-1] = -BOUND, BOUND
         self.phi[0].copy_(raw_parameters(x_knots, y_knots.expand_as(x_knots)))

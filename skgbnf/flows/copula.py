@@ -1,0 +1,248 @@
+"""Base distributions with margins of chosen tails, independent or joined by a Gaussian copula."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+from zuko.lazy import LazyDistribution
+
+from skgbnf.flows.marginal import weighted_quantiles
+from skgbnf.flows.margins import MARGINS, Margin, log_normal, make_margin
+from skgbnf.flows.tails import SMALLEST_DF, fit_tails
+
+COPULAS = ("independence", "gaussian")
+"""Names of copulas."""
+
+_START_DF = 10.0
+_LEAST_ABOVE = 0.01
+
+
+@dataclass(frozen=True)
+class CopulaBase:
+    """Base distribution of flows: a margin for each column, and a copula that joins them.
+
+    Parameters
+    ----------
+    copula : {"independence", "gaussian"}, default="independence"
+        "gaussian": the normal scores of the columns have a correlation matrix, which is learned.
+
+    marginals : {"student_t", "laplace", "normal"} or tuple of these, default="student_t"
+        Margin of all columns, or of each. Scales and places are left to the flow.
+
+    df : "auto", "learn", float or tuple of float, default="auto"
+        Degrees of freedom of Student t margins, of all columns or of each. "auto": the tail index
+        of the column in the training rows, that of its heavier side; then fixed. "learn": starts
+        there and is learned, above 1. Numbers of columns with another margin count for nothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is none of these.
+
+    Notes
+    -----
+    Linear layers mix columns, and a mixture of columns has the tail of the heaviest. Margins of
+    different tails need ``tail="transform"`` of :class:`GradientBoostedFlowDensity` instead.
+
+    References
+    ----------
+    Copula-Based Normalizing Flows. M. Laszkiewicz, J. Lederer, A. Fischer, 2021.
+    https://arxiv.org/abs/2107.07352
+
+    Marginal Tail-Adaptive Normalizing Flows. M. Laszkiewicz, J. Lederer, A. Fischer, 2022.
+    https://arxiv.org/abs/2206.10311
+
+    Examples
+    --------
+    >>> from skgbnf import CopulaBase
+    >>> CopulaBase(df=(2.0, 5))
+    CopulaBase(copula='independence', marginals='student_t', df=(2.0, 5.0))
+    >>> CopulaBase(df=3) == CopulaBase(df=3.0)
+    True
+    """
+
+    copula: str = "independence"
+    marginals: str | tuple[str, ...] = "student_t"
+    df: str | float | tuple[float, ...] = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.marginals, str):
+            object.__setattr__(self, "marginals", _as_tuple("marginals", self.marginals))
+        if not isinstance(self.df, str):
+            object.__setattr__(self, "df", _numbers(self.df))
+        _check_name("copula", self.copula, COPULAS)
+        for name in self._names():
+            _check_name("marginals", name, MARGINS)
+        if isinstance(self.df, str):
+            _check_name("df", self.df, ("auto", "learn"))
+
+    def build(self, n_features: int) -> "CopulaDensity":
+        """An untrained base over so many columns.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer margins or degrees of freedom than columns.
+        """
+        for name in ("marginals", "df"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != n_features:
+                raise ValueError(
+                    f"base: {name} holds {len(value)} entries for {n_features} columns, got "
+                    f"{value!r}."
+                )
+        return CopulaDensity(n_features, self)
+
+    def _names(self) -> tuple[str, ...]:
+        return (self.marginals,) if isinstance(self.marginals, str) else self.marginals
+
+    def margins(self, n_features: int) -> dict[str, list[int]]:
+        """Columns of each margin."""
+        names = self._names() * (n_features if isinstance(self.marginals, str) else 1)
+        return {name: [i for i, n in enumerate(names) if n == name] for name in sorted({*names})}
+
+
+def _as_tuple(name: str, values: object) -> tuple:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"base: {name} must be a name or a sequence of names, got {values!r}.")
+    return tuple(values)
+
+
+def _check_name(field: str, value: object, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"base: {field} must be one of {allowed}, got {value!r}.")
+    if value not in allowed:
+        raise ValueError(f"base: {field} must be one of {allowed}, got {value!r}.")
+
+
+def _numbers(df: object) -> float | tuple[float, ...]:
+    """Degrees of freedom as plain numbers."""
+    values = tuple(df) if isinstance(df, Iterable) else (df,)
+    if any(isinstance(value, bool) or not isinstance(value, Real) for value in values):
+        raise TypeError(f'base: df must be "auto", "learn" or numbers, got {df!r}.')
+    if not all(SMALLEST_DF <= value < math.inf for value in values):
+        raise ValueError(f"base: df must lie in [{SMALLEST_DF}, inf), got {df!r}.")
+    plain = tuple(float(value) for value in values)
+    return plain if isinstance(df, Iterable) else plain[0]
+
+
+class CopulaDensity(LazyDistribution):
+    """The module of a :class:`CopulaBase`.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns.
+
+    spec : CopulaBase
+    """
+
+    def __init__(self, n_features: int, spec: CopulaBase) -> None:
+        super().__init__()
+        self._margins = spec.margins(n_features)
+        self.register_buffer("scale", torch.ones(n_features))
+        self._estimated = isinstance(spec.df, str)
+        start = torch.full((n_features,), _START_DF)
+        if not self._estimated:
+            start = torch.tensor(spec.df).expand(n_features).clone()
+        if spec.df == "learn" and "student_t" in self._margins:
+            self.raw_df = nn.Parameter(_raw(start))
+        else:
+            self.register_buffer("fixed_df", start)
+        if spec.copula == "gaussian":
+            self.lower = nn.Parameter(torch.zeros(n_features, n_features))
+
+    @property
+    def df(self) -> Tensor:
+        """Degrees of freedom of each column."""
+        if hasattr(self, "raw_df"):
+            return 1.0 + nn.functional.softplus(self.raw_df)
+        return self.fixed_df
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, z: Tensor, weights: Tensor) -> None:
+        """Start from weighted rows: tail indices, unless numbers were given, and scales.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            Rows whose columns have the tail indices that are looked for.
+
+        z : Tensor of shape (n_samples, n_features)
+            Rows as the first linear layer maps them, whose quartiles give the scales.
+
+        weights : Tensor of shape (n_samples,)
+        """
+        if self._estimated and "student_t" in self._margins:
+            df = fit_tails(x, weights).df.amin(dim=0)
+            if hasattr(self, "raw_df"):
+                self.raw_df.copy_(_raw(df))
+            else:
+                self.fixed_df.copy_(df)
+        self.scale.fill_(1.0)
+        lower, upper = weighted_quantiles(z, weights, z.new_tensor([0.25, 0.75])).T
+        quartile = self().quantile(z.new_full((1, z.shape[1]), 0.75)).squeeze(0)
+        ratio = (upper - lower) / (2 * quartile)
+        self.scale.copy_(torch.where(ratio > 0, ratio, 1.0))
+
+    def forward(self, c: Tensor | None = None) -> Distribution:
+        df = self.df
+        margins = [(make_margin(name, df[at]), at) for name, at in self._margins.items()]
+        return _Copula(margins, self._factor() if hasattr(self, "lower") else None, self.scale)
+
+    def _factor(self) -> Tensor:
+        """Cholesky factor of a correlation matrix: its rows have length 1."""
+        identity = torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)
+        rows = torch.tril(self.lower, -1) + identity
+        return rows / rows.norm(dim=1, keepdim=True)
+
+
+def _raw(df: Tensor) -> Tensor:
+    """Inverse of what makes degrees of freedom above 1 of a parameter."""
+    above = (df - 1.0).clamp(min=_LEAST_ABOVE)
+    return above + (-torch.expm1(-above)).log()
+
+
+class _Copula(Distribution):
+    """Columns with margins given by groups, joined by the Cholesky factor of a correlation."""
+
+    support = constraints.real_vector
+    has_rsample = False
+
+    def __init__(
+        self, margins: list[tuple[Margin, list[int]]], factor: Tensor | None, scale: Tensor
+    ) -> None:
+        super().__init__(event_shape=scale.shape, validate_args=False)
+        self._margins, self._factor, self._scale = margins, factor, scale
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        x = x / self._scale
+        log_prob = self._by_margin("log_density", x).sum(-1) - self._scale.log().sum()
+        if self._factor is None:
+            return log_prob
+        scores = self._by_margin("scores", x)
+        white = torch.linalg.solve_triangular(self._factor, scores.unsqueeze(-1), upper=False)
+        joint = log_normal(white.squeeze(-1)) - log_normal(scores)
+        return log_prob + joint.sum(-1) - self._factor.diagonal().log().sum()
+
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+        with torch.no_grad():
+            like = self._scale.expand(*sample_shape, len(self._scale))
+            if self._factor is None:
+                return self._scale * self._by_margin("draw", like)
+            scores = torch.randn_like(like) @ self._factor.T
+            return self._scale * self._by_margin("from_scores", scores)
+
+    def quantile(self, levels: Tensor) -> Tensor:
+        """Values of each column with given mass below them, shape (n_levels, n_features)."""
+        return self._scale * self._by_margin("from_scores", torch.special.ndtri(levels))
+
+    def _by_margin(self, method: str, values: Tensor) -> Tensor:
+        """Result of a method of each margin for its own columns, in their order."""
+        parts = [getattr(margin, method)(values[..., at]) for margin, at in self._margins]
+        order = [column for _, columns in self._margins for column in columns]
+        return torch.cat(parts, dim=-1)[..., torch.tensor(order).argsort()]
