@@ -88,15 +88,16 @@ def gaussian_reference_score(
     >>> round(gaussian_reference_score(X, n_components=2), 3)
     -29.19
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    weights = check_weights(sample_weight, len(X))
+    rows: np.ndarray = check_array(X, dtype=np.float64, input_name="X")
+    weights = check_weights(sample_weight, len(rows))
     if n_components is not None:
         check_integer("n_components", n_components, 0)
-        if n_components > X.shape[1]:
+        if n_components > rows.shape[1]:
             raise ValueError(
-                f"n_components must be at most the {X.shape[1]} columns of X, got {n_components}."
+                f"n_components must be at most the {rows.shape[1]} columns of X, "
+                f"got {n_components}."
             )
-    return gaussian_score(X[weights > 0], weights[weights > 0], n_components)
+    return gaussian_score(rows[weights > 0], weights[weights > 0], n_components)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,20 +268,20 @@ def jacobian_report(
             "estimator must be a GradientBoostedFlowDensity; "
             f"{type(estimator).__name__} has no {', '.join(missing)}."
         )
-    X = validate_data(estimator, X, dtype=np.float64, reset=False)
+    rows: np.ndarray = validate_data(estimator, X, dtype=np.float64, reset=False)
     if n_samples is not None:
         check_integer("n_samples", n_samples, 1)
-        if n_samples < len(X):
+        if n_samples < len(rows):
             rng = np.random.default_rng(seed_from(random_state))
-            X = X[rng.choice(len(X), n_samples, replace=False)]
+            rows = rows[rng.choice(len(rows), n_samples, replace=False)]
     coordinates = fitted_coordinates(estimator)
-    if coordinates.bounds.excludes(X).any():
+    if coordinates.bounds.excludes(rows).any():
         raise ValueError("X: a row outside the bounds has no image under the maps.")
     device = score_device(estimator.device)
-    z = torch.from_numpy(coordinates.transform(X)[0]).to(device)
-    measured = [
-        _measure(fitted.to_module(torch.float64, device), z) for fitted in estimator.estimators_
-    ]
+    with torch.inference_mode(False):
+        z = torch.from_numpy(coordinates.transform(rows)[0]).to(device)
+        modules = (fitted.to_module(torch.float64, device) for fitted in estimator.estimators_)
+        measured = [_measure(module, z) for module in modules]
     singular_values, log_det, round_trip = map(np.stack, zip(*measured, strict=True))
     kinds = [fitted.architecture.kind for fitted in estimator.estimators_]
     families = tuple(getattr(kind, "__name__", str(kind)) for kind in kinds)
@@ -293,7 +294,7 @@ def _measure(component: LazyDistribution, z: Tensor) -> tuple[np.ndarray, np.nda
     """Singular values, log-determinants and round-trip errors of one map; NaN without a map."""
     component.requires_grad_(False)
     transform = getattr(component(), "transform", None)
-    if not isinstance(transform, Transform):
+    if transform is None:
         return np.full(z.shape, np.nan), np.full(len(z), np.nan), np.full(len(z), np.nan)
     jacobians, image = _jacobians(transform, z)
     with torch.no_grad():

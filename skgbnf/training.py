@@ -247,7 +247,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
     train = objective.train_rows
     x = train.x.float()
     penalised = settings.lipschitz_penalty and hasattr(component(), "transform")
-    stretch = _StretchPenalty(train) if penalised else None
+    stretch = StretchPenalty(train) if penalised else None
     generator = torch.Generator().manual_seed(seed)
     descent = Descent(component, settings.learning_rate)
     best = _Best(descent.average, objective)
@@ -296,7 +296,7 @@ def _batch_loss(component, objective, x: Tensor, index: Tensor, progress: float)
     return -(weights.to(log_g) * log_g).mean()
 
 
-class _StretchPenalty:
+class StretchPenalty:
     r"""Mean squared logarithm of how much the map of a component stretches short steps.
 
     For a step ``s`` of random direction from a row ``x`` it is that of
