@@ -20,6 +20,7 @@ from skgbnf.mixture import component_log_prob, sample_component
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "families.md"
 COLUMNS = (4, 32)
+TASKS = ("score", "sample")
 N_ROWS = 10_000
 N_GAUSSIANS = 8
 UNIT = "nsf_coupling"
@@ -67,26 +68,25 @@ def time_families(n_features: int, n_rows: int, repeats: int) -> dict[str, dict[
 def section(results: dict) -> str:
     """The table of the page: times as multiples of scoring by one of the families."""
     runs, setting = results["runs"], results["setting"]
-    units = [run["milliseconds"]["score"][UNIT] for run in runs]
-    sizes = " and ".join(str(run["n_features"]) for run in runs)
+    times = [run["milliseconds"] for run in runs]
+    units = [of_task["score"][UNIT] for of_task in times]
+    columns = [f"{task}, {run['n_features']}" for run in runs for task in TASKS]
     lines = [
-        f"Time to score and to sample {setting['rows']:,} rows of {sizes} columns with one component "
-        f'of the default size, in float64, as multiples of the time that "{UNIT}" takes to score '
-        f"them: {' and '.join(f'{unit:.0f} ms' for unit in units)}. A Gaussian mixture has "
+        f"Time to score and to sample {setting['rows']:,} rows of "
+        f"{' and '.join(str(run['n_features']) for run in runs)} columns with one component of "
+        f'the default size, in float64, as multiples of the time that "{UNIT}" takes to score '
+        f"them, {' and '.join(f'{unit:.0f} ms' for unit in units)}. The Gaussian mixture has "
         f"{setting['gaussians']} Gaussians.",
         "",
-        "| family | " + " | ".join(f"score, {r['n_features']} | sample, {r['n_features']}" for r in runs)
-        + " |",
-        "|---|" + 2 * len(runs) * "---:|",
-    ]  # fmt: skip
-    for kind in runs[0]["milliseconds"]["score"]:
-        cells = [
-            f"{run['milliseconds'][task][kind] / unit:.2f}"
-            for run, unit in zip(runs, units, strict=True)
-            for task in ("score", "sample")
-        ]
-        lines.append(f'| "{kind}" | ' + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *report.closing_lines(results["machine"], "bench_family_costs")]).strip()
+        f"| family | {' | '.join(columns)} |",
+        f"|---|{len(columns) * '---:|'}",
+    ]
+    for kind in times[0]["score"]:
+        pairs = zip(times, units, strict=True)
+        cells = [of_task[task][kind] / unit for of_task, unit in pairs for task in TASKS]
+        lines.append(f'| "{kind}" | {" | ".join(f"{cell:.2f}" for cell in cells)} |')
+    lines += ["", *report.closing_lines(results["machine"], "bench_family_costs")]
+    return "\n".join(lines).strip()
 
 
 if __name__ == "__main__":
