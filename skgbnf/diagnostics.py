@@ -37,7 +37,7 @@ def gaussian_reference_score(
 
     It is what the best affine map onto a standard normal reaches, whatever its parameters:
 
-    .. math:: -\frac{1}{2} \Big( d \log 2 \pi e + \sum_i \log \lambda_i \Big),
+    .. math:: -\frac{1}{2} (d \log 2 \pi e + \sum_i \log \lambda_i),
 
     where :math:`\lambda_i` are the eigenvalues of the covariance of the rows, the sum of squares
     over the number of rows. A flow that stays below has not been trained to its end; one above has
