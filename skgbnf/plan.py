@@ -30,7 +30,12 @@ def training_settings(estimator, n_samples: int) -> Settings:
     if isinstance(max_iter, str):
         n_batches = math.ceil(n_samples / batch_size)
         max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
-    return Settings(int(max_iter), int(batch_size), float(estimator.learning_rate_init))
+    return Settings(
+        int(max_iter),
+        int(batch_size),
+        float(estimator.learning_rate_init),
+        lipschitz_penalty=float(estimator.lipschitz_penalty),
+    )
 
 
 def first_families(estimator) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from skgbnf._random import derive_seed
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
 from skgbnf.table.dequantisation import Dequantisation
 from skgbnf.table.frames import describe_table
+from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.standardisation import Standardisation
 from skgbnf.training import Rows
 from skgbnf.validation import check_dequantize, check_weights, fit_device, rounded, seed_from
@@ -82,6 +83,12 @@ class Table:
         return cls(learned[0], judged[0], learned[1], judged[1])
 
     @property
+    def reference_score(self) -> float:
+        """Mean log-density of the training rows under the best Gaussian, in the units of X."""
+        rows, weights = (tensor.cpu().numpy() for tensor in (self.train.x, self.train.weights))
+        return gaussian_score(rows, weights) + self.train_log_det
+
+    @property
     def has_held_out(self) -> bool:
         return self.judge is not self.train
 
@@ -148,7 +155,9 @@ def prepare(estimator, X, sample_weight, X_val, sample_weight_val, proceed: bool
         standardisation = Standardisation.from_rows(bounds.transform(X)[0], weights)
         estimator.location_, estimator.scale_ = standardisation.location, standardisation.scale
     coordinates = fitted_coordinates(estimator)
-    return Table.from_rows(coordinates, (X, weights), (X_val, weights_val), device)
+    table = Table.from_rows(coordinates, (X, weights), (X_val, weights_val), device)
+    estimator.reference_score_ = table.reference_score
+    return table
 
 
 def _choose_noise(estimator, X: np.ndarray, names: list) -> Dequantisation:

@@ -21,7 +21,7 @@ from skgbnf.validation import check_density_parameters
 _SAVED_ARRAYS = (
     "location_", "scale_", "dequantize_widths_", "staged_weights_", "n_iter_", "gains_",
     "train_scores_", "validation_scores_", "staged_log_normalizers_", "log_normalizer_error_",
-    "bounds_", "bound_margins_", "dequantize_origins_",
+    "bounds_", "bound_margins_", "dequantize_origins_", "reference_score_",
 )  # fmt: skip
 
 _OPTIONAL = {"validation_scores_", "staged_log_normalizers_", "log_normalizer_error_"}
@@ -151,6 +151,7 @@ class MixtureState:
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
+        self.reference_score_ = float(self.reference_score_[0])
         if self.log_normalizer_error_ is not None:
             self.log_normalizer_error_ = float(self.log_normalizer_error_[0])
         return self
@@ -163,7 +164,7 @@ class MixtureState:
             "train_scores_": (n,), "validation_scores_": (n,), "gains_": (n,),
             "dequantize_widths_": (d,), "staged_log_normalizers_": (n,),
             "log_normalizer_error_": (1,), "bounds_": (2, d), "bound_margins_": (2, d),
-            "dequantize_origins_": (d,),
+            "dequantize_origins_": (d,), "reference_score_": (1,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -180,6 +181,8 @@ class MixtureState:
             np.isfinite(self.location_).all() and np.isfinite(scale).all() and (scale > 0).all()
         ):
             raise ValueError("its location or scale is not finite, or a scale is not positive")
+        if np.isnan(self.reference_score_).any():
+            raise ValueError("the score of its reference is not a number")
         margins = self.bound_margins_[np.isfinite(self.bounds_)]
         if not ((self.bounds_[0] < self.bounds_[1]).all() and (margins > 0).all()):
             raise ValueError("its bounds or their margins are none")

@@ -21,7 +21,7 @@ FLOORS = [
     {"preparation"},
     {"plan", "scoring", "state", "vae", "variational"},
     {"density", "plotting"},
-    {"delegation"},
+    {"delegation", "diagnostics"},
     {"classification", "outliers"},
 ]
 """Rooms from the ground up; one imports only from floors below its own."""

@@ -5,6 +5,7 @@ import json
 import sys
 
 import bench_budget
+import bench_family_costs
 import bench_peers
 import bench_speed
 import cells
@@ -247,3 +248,24 @@ def test_times_of_components_are_taken():
     run = {**size, "milliseconds": bench_speed.time_size(size, 1)}
     assert all(t > 0 for times in run["milliseconds"].values() for t in times.values())
     assert bench_speed.passes_per_column(run, bench_speed.OURS) > 0
+
+
+def test_costs_of_every_family_are_shown_beside_scoring_by_one(tmp_path):
+    times = bench_family_costs.time_families(2, 20, 1)
+    assert all(set(of_task) == set(bench_family_costs.FAMILIES) for of_task in times.values())
+    times["score"]["nsf_coupling"], times["sample"]["maf"] = 10.0, 25.0
+    setting = {"rows": 20, "repeats": 1, "gaussians": 8}
+    run = {"n_features": 2, "milliseconds": times}
+    text = bench_family_costs.section(
+        {"machine": report.machine(), "setting": setting, "runs": [run]}
+    )
+    (line,) = [line for line in text.splitlines() if line.startswith('| "maf"')]
+    assert line.split(" | ")[-1] == "2.50 |"
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- costs:begin -->\nold\n<!-- costs:end -->\nafter\n")
+    for _ in range(2):
+        report.insert(page, "costs", text)
+    written = page.read_text()
+    assert written.startswith("before\n<!-- costs:begin -->\n\nTime")
+    assert written.endswith("<!-- costs:end -->\nafter\n")
+    assert "old" not in written

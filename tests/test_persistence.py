@@ -277,6 +277,8 @@ LIES = {
     "weights that are negative": lambda m, a: a.update({"staged_weights_": -a["staged_weights_"]}),
     "a scale of zero": lambda m, a: a.update({"scale_": np.zeros_like(a["scale_"])}),
     "a location that is NaN": lambda m, a: a.update({"location_": np.full(2, np.nan)}),
+    "a reference that is NaN": lambda m, a: a.update({"reference_score_": np.array([np.nan])}),
+    "no reference": lambda m, a: a.pop("reference_score_"),
     "a scale of other columns": lambda m, a: a.update({"scale_": np.ones(3)}),
     "a location that is a number": lambda m, a: a.update({"location_": np.float64(1.0)}),
 }
