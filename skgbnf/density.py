@@ -17,6 +17,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
+from skgbnf.flows import SCALE_CLAMP
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import load, persistent, save
@@ -271,6 +272,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_transforms: int = 3,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         activation: str = "relu",
+        scale_clamp: float | None = SCALE_CLAMP,
         learning_rate_init: float = 6e-3,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
@@ -295,6 +297,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_transforms = n_transforms
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.scale_clamp = scale_clamp
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size
         self.max_iter = max_iter

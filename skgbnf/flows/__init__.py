@@ -7,6 +7,7 @@ from skgbnf.flows.families import (
     FAMILIES,
     INVERTIBLE_FAMILIES,
     NETWORK_FAMILIES,
+    SCALE_CLAMP,
     initialise,
     make_flow,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "FAMILIES",
     "INVERTIBLE_FAMILIES",
     "NETWORK_FAMILIES",
+    "SCALE_CLAMP",
     "Architecture",
     "initialise",
     "make_flow",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.families import make_flow
+from skgbnf.flows.families import SCALE_CLAMP, make_flow
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Architecture:
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    scale_clamp: float | None = SCALE_CLAMP
     marginal: bool = True
     n_components: int = 1
     n_context: int = 0

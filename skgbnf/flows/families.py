@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from zuko.flows import Flow, GeneralCouplingTransform
 from zuko.lazy import LazyDistribution, LazyTransform
-from zuko.transforms import MonotonicAffineTransform
 
+from skgbnf.flows.actnorm import ActNorm
+from skgbnf.flows.affine import Affine
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.bases import BASES
 from skgbnf.flows.conditional import ConditionalAffine
@@ -25,11 +26,8 @@ _N_BINS = 8
 _INPUT_BOUND = 10.0
 _SMALL_START = 0.1
 
-_AFFINE = {"univariate": MonotonicAffineTransform, "shapes": [(), ()]}
-_SPLINE = {
-    "univariate": RationalQuadraticSpline,
-    "shapes": [(3 * _N_BINS - 1,)],
-}
+SCALE_CLAMP = 6.907755278982137
+"""Default soft bound of the log-scales that networks give."""
 
 Layer = Callable[..., LazyTransform]
 
@@ -42,6 +40,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
+    scale_clamp: float | None = SCALE_CLAMP,
     marginal: bool = True,
     n_components: int = 1,
     n_context: int = 0,
@@ -50,7 +49,8 @@ def make_flow(
 
     Parameters
     ----------
-    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture", "student_t"}
+    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "glow", "affine", "gaussian_mixture", \
+            "student_t"}
         Family of the component.
 
     n_features : int
@@ -60,13 +60,18 @@ def make_flow(
         Base distribution of a flow.
 
     n_transforms : int, default=3
-        Number of conditional transformations, each with a linear layer before it.
+        Number of conditional transformations, each with a linear layer before it; in "realnvp" [1]_
+        only the first has one, in "glow" [2]_ each has an activation normalisation too.
 
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
+
+    scale_clamp : float or None, default=SCALE_CLAMP
+        Soft bound of the log-scale of each affine conditional layer ("maf", "realnvp", "glow");
+        None for no bound. Splines bound their slopes by themselves.
 
     marginal : bool, default=True
         Whether the first layer is a spline for each column. It helps where margins are skewed
@@ -78,13 +83,20 @@ def make_flow(
     n_context : int, default=0
         Number of columns of the context that the density is conditional on. With a context the
         families are those of `INVERTIBLE_FAMILIES`, "affine" is a diagonal Gaussian, the others
-        follow one, without linear layers and margins.
+        follow one, without margins and, except for "glow", without linear layers.
 
     Returns
     -------
     component : zuko.lazy.LazyDistribution
         ``component()``, or ``component(context)``, is a distribution with ``log_prob``; all kinds
         but "gaussian_mixture" and "student_t" are a :class:`zuko.flows.Flow`.
+
+    References
+    ----------
+    .. [1] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
+       https://arxiv.org/abs/1605.08803
+    .. [2] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal, 2018.
+       https://arxiv.org/abs/1807.03039
 
     Examples
     --------
@@ -101,20 +113,35 @@ def make_flow(
     if kind == "student_t":
         return StudentT(n_features)
     make_base = BASES[base]
-    network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
+    network = {
+        "hidden_features": tuple(hidden_layer_sizes),
+        "activation": ACTIVATIONS[activation],
+        "scale_clamp": scale_clamp,
+    }
     if n_context:
         layers = [ConditionalAffine(n_features, n_context)]
         for i in range(n_transforms if kind != "affine" else 0):
-            layer = _LAYERS[kind](n_features, i, context=n_context, **network)
-            layers.append(_bounded(layer))
+            layers += _linear_layers(kind, n_features, i) if kind == "glow" else []
+            layers.append(_bounded(_LAYERS[kind](n_features, i, context=n_context, **network)))
         return Flow(layers, make_base(n_features))
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
     layers = [MarginalSpline(n_features)] if marginal else []
     for i in range(n_transforms):
-        layers.append(LULinear(n_features))
+        layers += _linear_layers(kind, n_features, i)
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
     return Flow(layers, make_base(n_features))
+
+
+def _linear_layers(kind: str, n_features: int, i: int) -> list[LazyTransform]:
+    """What stands before conditional layer number `i`.
+
+    RealNVP only alternates which columns its couplings change; the first layer is there to whiten.
+    """
+    if kind == "realnvp" and i > 0:
+        return []
+    linear = LULinear(n_features)
+    return [ActNorm(n_features), linear] if kind == "glow" else [linear]
 
 
 def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
@@ -126,14 +153,27 @@ def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
     return GeneralCouplingTransform(n_features, mask=mask, **kwargs)
 
 
+def _spline(make: Layer, n_features: int, i: int, *, scale_clamp: None, **kwargs) -> LazyTransform:
+    shapes = [(3 * _N_BINS - 1,)]
+    return make(n_features, i, univariate=RationalQuadraticSpline, shapes=shapes, **kwargs)
+
+
+def _affine(
+    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **kwargs
+) -> LazyTransform:
+    univariate = partial(Affine, scale_clamp=scale_clamp)
+    return make(n_features, i, univariate=univariate, shapes=[(), ()], **kwargs)
+
+
 _LAYERS: dict[str, Layer] = {
-    "nsf": partial(_autoregressive, **_SPLINE),
-    "nsf_coupling": partial(_coupling, **_SPLINE),
-    "maf": partial(_autoregressive, **_AFFINE),
-    "realnvp": partial(_coupling, **_AFFINE),
+    "nsf": partial(_spline, _autoregressive),
+    "nsf_coupling": partial(_spline, _coupling),
+    "maf": partial(_affine, _autoregressive),
+    "realnvp": partial(_affine, _coupling),
+    "glow": partial(_affine, _coupling),
 }
 
-INVERTIBLE_FAMILIES = ("realnvp", "nsf_coupling", "affine")
+INVERTIBLE_FAMILIES = ("realnvp", "glow", "nsf_coupling", "affine")
 """Names of the families that are cheap, and have a gradient, in both directions."""
 
 NETWORK_FAMILIES = tuple(_LAYERS)
@@ -162,21 +202,28 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Start the margins and the first linear layer from weighted rows, which they whiten.
+    """Start from weighted rows what can: each layer with a method ``initialise(x, weights)``.
+
+    These are the margins, the first linear layer, which whitens the rows, and every activation
+    normalisation, each from the rows as the layers before it leave them. Later linear layers start
+    as they are, since whitened rows need no second whitening.
 
     Parameters
     ----------
     component : zuko.lazy.LazyDistribution
-        Changed in place; left alone if it is a user's own.
+        Changed in place; left alone if none of its layers has such a method.
 
     x : Tensor of shape (n_samples, n_features)
 
     weights : Tensor of shape (n_samples,)
     """
-    for layer in getattr(getattr(component, "transform", None), "transforms", ()):
-        if not isinstance(layer, MarginalSpline | LULinear):
+    layers = list(getattr(getattr(component, "transform", None), "transforms", ()))
+    linear = [layer for layer in layers if isinstance(layer, LULinear)]
+    waiting = [a for a in layers if hasattr(a, "initialise") and a not in linear[1:]]
+    for layer in layers:
+        if not waiting:
             return
-        layer.initialise(x, weights)
-        if isinstance(layer, LULinear):
-            return
-        x = layer()(x)
+        if layer is waiting[0]:
+            waiting.pop(0).initialise(x, weights)
+        if waiting:
+            x = layer()(x)
