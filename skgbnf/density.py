@@ -56,7 +56,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
           "maf" and "gaussian_mixture". The first rounds follow `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
-        - "maf", "realnvp": affine maps, autoregressive and coupling.
+        - "maf": affine maps, autoregressive.
+        - "realnvp" [2]_: affine couplings, each of which changes every second column; "glow"
+          [3]_: the same with a normalisation and a learned linear map before each. Both are
+          boosted in [1]_; "glow" is the stronger on most tables.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
         - "student_t": one multivariate Student t of three degrees of freedom, fitted by EM.
@@ -88,13 +91,18 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         `fine_tune` must be 0.
 
     n_transforms : int, default=3
-        Layers of each flow.
+        Layers of each flow. One coupling changes only half of the columns, so "realnvp" needs two.
 
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Widths of the networks in each layer.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the networks.
+
+    scale_clamp : float or None, default=3.0
+        Soft bound of the logarithm of the scales that networks of "maf", "realnvp" and "glow" give.
+        With it, deep flows train at rates at which without it the loss overflows; below 1 it
+        costs likelihood. None for no bound.
 
     learning_rate_init : float, default=0.006
         Learning rate of Adam at the start of a round; it falls along half a cosine.
@@ -245,6 +253,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     ----------
     .. [1] Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
        https://arxiv.org/abs/2002.11896
+    .. [2] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
+       https://arxiv.org/abs/1605.08803
+    .. [3] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal,
+       2018. https://arxiv.org/abs/1807.03039
 
     Examples
     --------

@@ -26,7 +26,7 @@ _N_BINS = 8
 _INPUT_BOUND = 10.0
 _SMALL_START = 0.1
 
-SCALE_CLAMP = 6.907755278982137
+SCALE_CLAMP = 3.0
 """Default soft bound of the log-scales that networks give."""
 
 Layer = Callable[..., LazyTransform]
@@ -60,8 +60,8 @@ def make_flow(
         Base distribution of a flow.
 
     n_transforms : int, default=3
-        Number of conditional transformations, each with a linear layer before it; in "realnvp" [1]_
-        only the first has one, in "glow" [2]_ each has an activation normalisation too.
+        Number of conditional transformations. Each has a linear layer before it, in "glow" [2]_
+        an activation normalisation too; "realnvp" [1]_ has one linear layer, before the first.
 
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
@@ -69,7 +69,7 @@ def make_flow(
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
 
-    scale_clamp : float or None, default=SCALE_CLAMP
+    scale_clamp : float or None, default=3.0
         Soft bound of the log-scale of each affine conditional layer ("maf", "realnvp", "glow");
         None for no bound. Splines bound their slopes by themselves.
 
@@ -121,24 +121,25 @@ def make_flow(
     if n_context:
         layers = [ConditionalAffine(n_features, n_context)]
         for i in range(n_transforms if kind != "affine" else 0):
-            layers += _linear_layers(kind, n_features, i) if kind == "glow" else []
+            layers += _linear_layers(kind, n_features) if kind == "glow" else []
             layers.append(_bounded(_LAYERS[kind](n_features, i, context=n_context, **network)))
         return Flow(layers, make_base(n_features))
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
     layers = [MarginalSpline(n_features)] if marginal else []
+    if kind in ("realnvp", "glow"):
+        # It whitens the rows: "realnvp" has no other linear layer, and "glow" begins with a scale
+        # for each column, the steps of which would be stretched where columns are nearly dependent.
+        layers.append(LULinear(n_features))
     for i in range(n_transforms):
-        layers += _linear_layers(kind, n_features, i)
+        layers += _linear_layers(kind, n_features)
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
     return Flow(layers, make_base(n_features))
 
 
-def _linear_layers(kind: str, n_features: int, i: int) -> list[LazyTransform]:
-    """What stands before conditional layer number `i`.
-
-    RealNVP only alternates which columns its couplings change; the first layer is there to whiten.
-    """
-    if kind == "realnvp" and i > 0:
+def _linear_layers(kind: str, n_features: int) -> list[LazyTransform]:
+    """What stands before each conditional layer."""
+    if kind == "realnvp":
         return []
     linear = LULinear(n_features)
     return [ActNorm(n_features), linear] if kind == "glow" else [linear]
