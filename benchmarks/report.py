@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -81,9 +80,8 @@ def write(path: Path, results: dict) -> None:
 
 
 def insert(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the two comments with a name on a page."""
-    mark = f"<!-- {name} -->"
-    before, _, after = re.split(
-        f"({re.escape(mark)}.*{re.escape(mark)})", page.read_text(), flags=re.S
-    )
-    page.write_text(f"{before}{mark}\n\n{text}\n\n{mark}{after}")
+    """Replace what stands between the two comments "name:begin" and "name:end" on a page."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, rest = page.read_text().split(begin)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
