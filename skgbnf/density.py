@@ -58,8 +58,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
           layers, faster to sample in many columns.
         - "maf": affine maps, autoregressive.
         - "realnvp" [2]_: affine couplings, each of which changes every second column; "glow"
-          [3]_: the same with a normalisation and a learned linear map before each. Both are
-          boosted in [1]_; "glow" is the stronger on most tables.
+          [3]_: the same with a normalisation and a learned linear map before each.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
         - "student_t": one multivariate Student t of three degrees of freedom, fitted by EM.
