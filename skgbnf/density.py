@@ -17,7 +17,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
-from skgbnf.flows import CopulaBase
+from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
 from skgbnf.persistence import load, persistent, save
@@ -56,7 +56,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
           "maf" and "gaussian_mixture". The first rounds follow `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
-        - "maf", "realnvp": affine maps, autoregressive and coupling.
+        - "maf": affine maps, autoregressive.
+        - "realnvp" [2]_: affine couplings, each of which changes every second column; "glow"
+          [3]_: the same with a normalisation and a learned linear map before each.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
         - "student_t": one multivariate Student t of three degrees of freedom, fitted by EM.
@@ -97,13 +99,18 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         `fine_tune` must be 0.
 
     n_transforms : int, default=3
-        Layers of each flow.
+        Layers of each flow. One coupling changes only half of the columns, so "realnvp" needs two.
 
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Widths of the networks in each layer.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the networks.
+
+    scale_clamp : float or None, default=3.0
+        Soft bound of the logarithm of the scales that networks of "maf", "realnvp" and "glow" give.
+        With it, deep flows train at rates at which without it the loss overflows; below 1 it
+        costs likelihood. None for no bound.
 
     lipschitz_penalty : float, default=0.0
         Nats taken off the training objective for each unit of the mean squared logarithm of how
@@ -267,6 +274,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     ----------
     .. [1] Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
        https://arxiv.org/abs/2002.11896
+    .. [2] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
+       https://arxiv.org/abs/1605.08803
+    .. [3] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal,
+       2018. https://arxiv.org/abs/1807.03039
 
     Examples
     --------
@@ -295,6 +306,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_transforms: int = 3,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         activation: str = "relu",
+        scale_clamp: float | None = SCALE_CLAMP,
         lipschitz_penalty: float = 0.0,
         learning_rate_init: float = 6e-3,
         batch_size: int | str = "auto",
@@ -321,6 +333,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_transforms = n_transforms
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.scale_clamp = scale_clamp
         self.lipschitz_penalty = lipschitz_penalty
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -294,6 +295,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         and architecture.tail in TAILS
         and architecture.activation in ACTIVATIONS
         and architecture.splines in SPLINES
+        and _is_clamp(architecture.scale_clamp)
         and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
     )
     if not known:
@@ -315,3 +317,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         raise ValueError("the sizes of a component do not fit its arrays")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("a parameter of a component is not finite")
+
+
+def _is_clamp(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 < value < math.inf)

@@ -84,6 +84,7 @@ def _family(estimator, kind) -> list[Ladder]:
         n_transforms=int(estimator.n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
         activation=estimator.activation,
+        scale_clamp=None if estimator.scale_clamp is None else float(estimator.scale_clamp),
     )
     if kind == "gaussian_mixture":
         return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]

@@ -154,6 +154,8 @@ def check_density_parameters(estimator) -> None:
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
     check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
     check_real("lipschitz_penalty", estimator.lipschitz_penalty, 0, math.inf, open_low=False)
+    if estimator.scale_clamp is not None:
+        check_real("scale_clamp", estimator.scale_clamp, 0, math.inf, open_low=True)
     check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
     for name in ("batch_size", "max_iter"):
         if not isinstance(value := getattr(estimator, name), str):

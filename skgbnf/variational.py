@@ -189,7 +189,7 @@ def fit_to_log_prob(
     n_estimators : int, default=4
         Largest number of rounds.
 
-    flow : {"realnvp", "nsf_coupling", "affine"}, default="realnvp"
+    flow : {"realnvp", "glow", "nsf_coupling", "affine"}, default="realnvp"
         Family of the components: affine or spline coupling, or a full-covariance Gaussian.
 
     n_transforms : int, default=4

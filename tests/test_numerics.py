@@ -9,7 +9,7 @@ SETTINGS = {
     "auto": {"flow": "auto"},
     "nsf, Student-t": {"flow": "nsf", "base": "student_t"},
     "nsf, tail transform": {"flow": "nsf", "tail": "transform"},
-    "coupling": {"flow": ["nsf_coupling", "realnvp"]},
+    "coupling": {"flow": ["nsf_coupling", "realnvp", "glow"]},
     "maf, a learning rate of 10": {"flow": "maf", "learning_rate_init": 10.0},
     "Gaussians, fine-tuned": {"flow": "affine", "fine_tune": 1},
     "weighted, batches larger than the table": {

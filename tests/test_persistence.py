@@ -18,7 +18,7 @@ from skgbnf.persistence import FORMAT_VERSION
 
 DATA = Path(__file__).parent / "data"
 
-KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture"]
+KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "glow", "affine", "gaussian_mixture"]
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,8 @@ LIES = {
     "an unknown parameter": lambda m, a: m["data"]["parameters"].update({"depth": 3}),
     "a missing parameter": lambda m, a: m["data"]["parameters"].pop("hidden_layer_sizes"),
     "a parameter out of range": lambda m, a: m["data"]["parameters"].update({"tol": -1.0}),
-    "an unknown family": lambda m, a: component(m).update({"kind": "glow"}),
+    "an unknown family": lambda m, a: component(m).update({"kind": "planar"}),
+    "a bound that is none": lambda m, a: component(m).update({"scale_clamp": 0.0}),
     "a family that is a list": lambda m, a: component(m).update({"kind": ["nsf"]}),
     "an unknown base": lambda m, a: component(m).update({"base": "cauchy"}),
     "an unknown activation": lambda m, a: component(m).update({"activation": "step"}),

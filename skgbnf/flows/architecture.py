@@ -7,7 +7,7 @@ import torch
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.copula import CopulaBase
-from skgbnf.flows.families import make_flow
+from skgbnf.flows.families import SCALE_CLAMP, make_flow
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Architecture:
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    scale_clamp: float | None = SCALE_CLAMP
     splines: str | None = "columns"
     n_components: int = 1
     n_context: int = 0

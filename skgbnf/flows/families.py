@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from zuko.flows import Flow, GeneralCouplingTransform
 from zuko.lazy import LazyDistribution, LazyTransform
-from zuko.transforms import MonotonicAffineTransform
 
+from skgbnf.flows.actnorm import ActNorm
+from skgbnf.flows.affine import Affine
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.bases import make_base
 from skgbnf.flows.conditional import ConditionalAffine
@@ -33,11 +34,8 @@ _N_BINS = 8
 _INPUT_BOUND = 10.0
 _SMALL_START = 0.1
 
-_AFFINE = {"univariate": MonotonicAffineTransform, "shapes": [(), ()]}
-_SPLINE = {
-    "univariate": RationalQuadraticSpline,
-    "shapes": [(3 * _N_BINS - 1,)],
-}
+SCALE_CLAMP = 3.0
+"""Default soft bound of the log-scales that networks give."""
 
 Layer = Callable[..., LazyTransform]
 
@@ -51,6 +49,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
+    scale_clamp: float | None = SCALE_CLAMP,
     splines: str | None = "columns",
     n_components: int = 1,
     n_context: int = 0,
@@ -59,7 +58,8 @@ def make_flow(
 
     Parameters
     ----------
-    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture", "student_t"}
+    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "glow", "affine", "gaussian_mixture", \
+            "student_t"}
         Family of the component.
 
     n_features : int
@@ -72,13 +72,18 @@ def make_flow(
         "transform": the first layer of a flow is a :class:`TailTransform`. Not with a context.
 
     n_transforms : int, default=3
-        Number of conditional transformations, each with a linear layer before it.
+        Number of conditional transformations. Each has a linear layer before it, in "glow" [2]_
+        an activation normalisation too; "realnvp" [1]_ has one linear layer, before the first.
 
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
+
+    scale_clamp : float or None, default=3.0
+        Soft bound of the log-scale of each affine conditional layer ("maf", "realnvp", "glow");
+        None for no bound. Splines bound their slopes by themselves.
 
     splines : {"columns", "whitened", None}, default="columns"
         Where there is a spline for each column: before the first linear layer, which helps where
@@ -91,13 +96,20 @@ def make_flow(
     n_context : int, default=0
         Number of columns of the context that the density is conditional on. With a context the
         families are those of `INVERTIBLE_FAMILIES`, "affine" is a diagonal Gaussian, the others
-        follow one, without linear layers and margins.
+        follow one, without margins and, except for "glow", without linear layers.
 
     Returns
     -------
     component : zuko.lazy.LazyDistribution
         ``component()``, or ``component(context)``, is a distribution with ``log_prob``; all kinds
         but "gaussian_mixture" and "student_t" are a :class:`zuko.flows.Flow`.
+
+    References
+    ----------
+    .. [1] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
+       https://arxiv.org/abs/1605.08803
+    .. [2] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal, 2018.
+       https://arxiv.org/abs/1807.03039
 
     Examples
     --------
@@ -113,28 +125,57 @@ def make_flow(
         return GaussianMixture(n_features, n_components)
     if kind == "student_t":
         return StudentT(n_features)
-    network = {"hidden_features": tuple(hidden_layer_sizes), "activation": ACTIVATIONS[activation]}
+    network = {
+        "hidden_features": tuple(hidden_layer_sizes),
+        "activation": ACTIVATIONS[activation],
+        "scale_clamp": scale_clamp,
+    }
     if n_context:
-        layers = [ConditionalAffine(n_features, n_context)]
-        for i in range(n_transforms if kind != "affine" else 0):
-            layer = _LAYERS[kind](n_features, i, context=n_context, **network)
-            layers.append(_bounded(layer))
+        network["context"] = n_context
+        layers = _conditional_layers(kind, n_features, n_transforms, network)
         return Flow(layers, make_base(base, n_features))
-    layers = [TailTransform(n_features)] if tail == "transform" else []
-    if kind == "affine":
-        if base == "normal" and not layers:
-            return AffineFlow(n_features, make_base(base, n_features))
-        return Flow([*layers, LULinear(n_features, permute=False)], make_base(base, n_features))
-    for i in range(n_transforms):
-        layers.append(LULinear(n_features))
-        layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
-    if splines is not None:
+    if kind == "affine" and base == "normal" and tail == "base":
+        return AffineFlow(n_features, make_base(base, n_features))
+    layers = _layers(kind, n_features, n_transforms, network)
+    if splines is not None and kind in _LAYERS:
         # What quantiles in the tails say is noise, where a tail has been fitted.
         reach = EDGE if tail == "transform" else BOUND
-        first_linear = 1 if tail == "transform" else 0
-        place = first_linear if splines == "columns" else first_linear + 1
-        layers.insert(place, MarginalSpline(n_features, reach=reach))
+        layers.insert(0 if splines == "columns" else 1, MarginalSpline(n_features, reach=reach))
+    if tail == "transform":
+        layers.insert(0, TailTransform(n_features))
     return Flow(layers, make_base(base, n_features))
+
+
+def _layers(kind: str, n_features: int, n_transforms: int, network: dict) -> list[LazyTransform]:
+    """The layers of a family, of which the first is linear and whitens the rows."""
+    if kind == "affine":
+        return [LULinear(n_features, permute=False)]
+    # "realnvp" has no other linear layer, and "glow" begins with a scale for each column, the
+    # steps of which would be stretched where columns are nearly dependent.
+    layers = [LULinear(n_features)] if kind in ("realnvp", "glow") else []
+    for i in range(n_transforms):
+        layers += _linear_layers(kind, n_features)
+        layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
+    return layers
+
+
+def _conditional_layers(
+    kind: str, n_features: int, n_transforms: int, network: dict
+) -> list[LazyTransform]:
+    """The layers of a family, all of them governed by a context."""
+    layers = [ConditionalAffine(n_features, network["context"])]
+    for i in range(n_transforms if kind != "affine" else 0):
+        layers += _linear_layers(kind, n_features) if kind == "glow" else []
+        layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
+    return layers
+
+
+def _linear_layers(kind: str, n_features: int) -> list[LazyTransform]:
+    """What stands before each conditional layer."""
+    if kind == "realnvp":
+        return []
+    linear = LULinear(n_features)
+    return [ActNorm(n_features), linear] if kind == "glow" else [linear]
 
 
 def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
@@ -146,14 +187,27 @@ def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
     return GeneralCouplingTransform(n_features, mask=mask, **kwargs)
 
 
+def _spline(make: Layer, n_features: int, i: int, *, scale_clamp: None, **kwargs) -> LazyTransform:
+    shapes = [(3 * _N_BINS - 1,)]
+    return make(n_features, i, univariate=RationalQuadraticSpline, shapes=shapes, **kwargs)
+
+
+def _affine(
+    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **kwargs
+) -> LazyTransform:
+    univariate = partial(Affine, scale_clamp=scale_clamp)
+    return make(n_features, i, univariate=univariate, shapes=[(), ()], **kwargs)
+
+
 _LAYERS: dict[str, Layer] = {
-    "nsf": partial(_autoregressive, **_SPLINE),
-    "nsf_coupling": partial(_coupling, **_SPLINE),
-    "maf": partial(_autoregressive, **_AFFINE),
-    "realnvp": partial(_coupling, **_AFFINE),
+    "nsf": partial(_spline, _autoregressive),
+    "nsf_coupling": partial(_spline, _coupling),
+    "maf": partial(_affine, _autoregressive),
+    "realnvp": partial(_affine, _coupling),
+    "glow": partial(_affine, _coupling),
 }
 
-INVERTIBLE_FAMILIES = ("realnvp", "nsf_coupling", "affine")
+INVERTIBLE_FAMILIES = ("realnvp", "glow", "nsf_coupling", "affine")
 """Names of the families that are cheap, and have a gradient, in both directions."""
 
 NETWORK_FAMILIES = tuple(_LAYERS)
@@ -184,8 +238,9 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
     """Start what can be started from weighted rows, each layer from what those before it give.
 
-    That is the tail transform, the splines of columns, the first linear layer, which whitens, and
-    the base. A later linear layer stays as it is: whitened rows need no second whitening.
+    That is the tail transform, the splines of columns, the first linear layer, which whitens,
+    activation normalisations, and the base. A later linear layer stays as it is: whitened rows
+    need no second whitening.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class GradientBoostedFlowVAE(
         Largest number of components of the posterior. Fewer are kept if held-out images do not
         gain.
 
-    flow : {"realnvp", "nsf_coupling", "affine"}, default="realnvp"
+    flow : {"realnvp", "glow", "nsf_coupling", "affine"}, default="realnvp"
         Family of the components: affine or spline coupling behind a diagonal Gaussian, or the
         Gaussian alone, which with ``n_estimators=1`` is the ordinary autoencoder.
 
