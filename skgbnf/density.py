@@ -56,14 +56,16 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
         - "maf", "realnvp": affine maps, autoregressive and coupling.
+        - "linear": linear layers in turn with a spline for each column, without a network, as
+          in [2]_.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
         - "student_t": one multivariate Student t of three degrees of freedom, fitted by EM.
         - a callable ``n_features -> zuko.flows.Flow``, to be trained on standardised rows.
 
         From a list each round takes what does best on held-out rows, networks after a trial of
-        a twentieth of the epochs. In the same way each round decides whether a flow governed by
-        networks begins with a spline for each column.
+        a twentieth of the epochs. In the same way each round decides whether a flow of several
+        layers begins with a spline for each column.
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add; as many of them,
@@ -94,6 +96,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the networks.
+
+    log_det : {"lu", "exact", "self_normalizing"}, default="lu"
+        How the linear layers of flows are parametrised, and what gives the gradient of their
+        log-determinant. "lu": triangular factors, for which it is a sum. "exact": any matrix,
+        and its inverse, O(n_features^3) a step. "self_normalizing": any matrix, and an approximate
+        inverse that is learned beside it, O(n_features^2) a step [3]_. Scores and samples are
+        exact in each case. "affine" has no gradient and takes no notice.
 
     learning_rate_init : float, default=0.006
         Learning rate of Adam at the start of a round; it falls along half a cosine.
@@ -245,6 +254,12 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     .. [1] Gradient Boosted Normalizing Flows. R. Giaquinto, A. Banerjee, 2020.
        https://arxiv.org/abs/2002.11896
 
+    .. [2] Gaussianization Flows. C. Meng, Y. Song, J. Song, S. Ermon, 2020.
+       https://arxiv.org/abs/2003.01941
+
+    .. [3] Self Normalizing Flows. T. A. Keller, J. W. T. Peters, P. Jaini, E. Hoogeboom,
+       P. Forré, M. Welling, 2021. https://arxiv.org/abs/2011.07248
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -271,6 +286,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_transforms: int = 3,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         activation: str = "relu",
+        log_det: str = "lu",
         learning_rate_init: float = 6e-3,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
@@ -295,6 +311,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_transforms = n_transforms
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.log_det = log_det
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size
         self.max_iter = max_iter

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from skgbnf.boosting import Ladder
-from skgbnf.flows import NETWORK_FAMILIES, Architecture
+from skgbnf.flows import LAYERED_FAMILIES, Architecture
 from skgbnf.training import Settings
 from skgbnf.validation import check_hidden_layer_sizes
 
@@ -75,9 +75,10 @@ def _family(estimator, kind) -> list[Ladder]:
         n_transforms=int(estimator.n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
         activation=estimator.activation,
+        log_det=estimator.log_det,
     )
     if kind == "gaussian_mixture":
         return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
-    if kind in NETWORK_FAMILIES:
+    if kind in LAYERED_FAMILIES:
         return [[architecture], [replace(architecture, marginal=False)]]
     return [[architecture]]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES
+from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, LOG_DETS
 from skgbnf.objectives import GEOMETRIC, OBJECTIVES
 from skgbnf.table.bounds import check_bounds
 
@@ -144,6 +144,7 @@ def check_density_parameters(estimator) -> None:
     check_integer("n_transforms", estimator.n_transforms, 1)
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
     check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
+    check_choice("log_det", estimator.log_det, tuple(LOG_DETS))
     check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
     for name in ("batch_size", "max_iter"):
         if not isinstance(value := getattr(estimator, name), str):

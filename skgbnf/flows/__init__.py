@@ -6,16 +6,20 @@ from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
     INVERTIBLE_FAMILIES,
+    LAYERED_FAMILIES,
     NETWORK_FAMILIES,
     initialise,
     make_flow,
 )
+from skgbnf.flows.linear import LOG_DETS
 
 __all__ = [
     "ACTIVATIONS",
     "BASES",
     "FAMILIES",
     "INVERTIBLE_FAMILIES",
+    "LAYERED_FAMILIES",
+    "LOG_DETS",
     "NETWORK_FAMILIES",
     "Architecture",
     "initialise",

@@ -23,6 +23,7 @@ class Architecture:
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    log_det: str = "lu"
     marginal: bool = True
     n_components: int = 1
     n_context: int = 0

@@ -13,7 +13,7 @@ from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.bases import BASES
 from skgbnf.flows.conditional import ConditionalAffine
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
-from skgbnf.flows.linear import LULinear
+from skgbnf.flows.linear import LOG_DETS, LinearLayer
 from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import RationalQuadraticSpline
 from skgbnf.flows.student_t import StudentT
@@ -42,6 +42,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
+    log_det: str = "lu",
     marginal: bool = True,
     n_components: int = 1,
     n_context: int = 0,
@@ -50,7 +51,8 @@ def make_flow(
 
     Parameters
     ----------
-    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture", "student_t"}
+    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "linear", "affine", "gaussian_mixture", \
+            "student_t"}
         Family of the component.
 
     n_features : int
@@ -60,13 +62,18 @@ def make_flow(
         Base distribution of a flow.
 
     n_transforms : int, default=3
-        Number of conditional transformations, each with a linear layer before it.
+        Number of conditional transformations (of "linear", splines for each column), each with a
+        linear layer before it.
 
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
+
+    log_det : {"lu", "exact", "self_normalizing"}, default="lu"
+        What gives the linear layers their log-determinant: triangular factors, a decomposition of
+        any matrix, or, in training, an inverse learned beside it. "affine" has "lu" always.
 
     marginal : bool, default=True
         Whether the first layer is a spline for each column. It helps where margins are skewed
@@ -112,7 +119,7 @@ def make_flow(
         return AffineFlow(n_features, make_base(n_features))
     layers = [MarginalSpline(n_features)] if marginal else []
     for i in range(n_transforms):
-        layers.append(LULinear(n_features))
+        layers.append(LOG_DETS[log_det](n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
     return Flow(layers, make_base(n_features))
 
@@ -126,20 +133,28 @@ def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
     return GeneralCouplingTransform(n_features, mask=mask, **kwargs)
 
 
+def _element_wise(n_features: int, i: int, **network) -> LazyTransform:
+    return MarginalSpline(n_features)
+
+
 _LAYERS: dict[str, Layer] = {
     "nsf": partial(_autoregressive, **_SPLINE),
     "nsf_coupling": partial(_coupling, **_SPLINE),
     "maf": partial(_autoregressive, **_AFFINE),
     "realnvp": partial(_coupling, **_AFFINE),
+    "linear": _element_wise,
 }
 
 INVERTIBLE_FAMILIES = ("realnvp", "nsf_coupling", "affine")
 """Names of the families that are cheap, and have a gradient, in both directions."""
 
-NETWORK_FAMILIES = tuple(_LAYERS)
-"""Names of the families whose layers are governed by networks."""
+LAYERED_FAMILIES = tuple(_LAYERS)
+"""Names of the families that alternate linear layers with others, and may begin with margins."""
 
-FAMILIES = (*NETWORK_FAMILIES, "affine", "gaussian_mixture", "student_t")
+NETWORK_FAMILIES = tuple(name for name in LAYERED_FAMILIES if name != "linear")
+"""Names of the layered families whose layers are governed by networks."""
+
+FAMILIES = (*LAYERED_FAMILIES, "affine", "gaussian_mixture", "student_t")
 """Names that :func:`make_flow` knows."""
 
 
@@ -174,9 +189,9 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
     weights : Tensor of shape (n_samples,)
     """
     for layer in getattr(getattr(component, "transform", None), "transforms", ()):
-        if not isinstance(layer, MarginalSpline | LULinear):
+        if not isinstance(layer, MarginalSpline | LinearLayer):
             return
         layer.initialise(x, weights)
-        if isinstance(layer, LULinear):
+        if isinstance(layer, LinearLayer):
             return
         x = layer()(x)
