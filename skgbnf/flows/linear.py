@@ -157,7 +157,20 @@ class LULinear(LinearLayer):
         return solve(upper, solve(lower, y, upper=True, unitriangular=True), upper=False)
 
 
-class ExactLinear(LinearLayer):
+class _Dense(LinearLayer):
+    """What layers have in common whose ``M`` is any matrix: it is that, and the solver."""
+
+    offset: nn.Parameter
+
+    def matrix(self) -> Tensor:
+        """The matrix ``M``."""
+        return self.offset + self._identity()
+
+    def solve(self, factors: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        return torch.linalg.solve(factors[0].T, y, left=False)
+
+
+class ExactLinear(_Dense):
     r"""Linear layer with any matrix ``M``, whose log-determinant costs a decomposition.
 
     Parameters
@@ -173,14 +186,11 @@ class ExactLinear(LinearLayer):
         super().__init__(n_features, permute, {"offset": (n_features, n_features)})
 
     def learned(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        matrix = self.offset + self._identity()
+        matrix = self.matrix()
         return (matrix,), torch.linalg.slogdet(matrix).logabsdet
 
-    def solve(self, factors: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return torch.linalg.solve(factors[0].T, y, left=False)
 
-
-class SelfNormalizingLinear(LinearLayer):
+class SelfNormalizingLinear(_Dense):
     r"""Linear layer with any matrix ``M``, the inverse of which is learned beside it.
 
     The gradient of ``log |det M|`` is the transpose of the inverse, which costs ``O(D^3)`` in
@@ -188,9 +198,9 @@ class SelfNormalizingLinear(LinearLayer):
     :meth:`penalty` draws towards the inverse. Scores do not depend on ``R``: where no gradient is
     asked for, the determinant is exact, and so is the inverse always.
 
-    In training only the value that goes with the gradient is approximate. Exact every so many
-    steps, in proportion to the number of columns, it moves in between by ``tr(R dM)``, to first
-    order the change. Objectives that weigh rows by the component's own density need no more.
+    In training the value too is approximate, for objectives that weigh rows by it: exact every
+    :attr:`period` steps, it moves in between by ``tr(R dM)``, to first order the change. The
+    period grows with the number of columns, so that a step costs ``O(D^2)`` on average.
 
     Parameters
     ----------
@@ -215,13 +225,13 @@ class SelfNormalizingLinear(LinearLayer):
         # What the last step of training left behind; no part of the fitted layer.
         self.register_buffer("log_det", torch.zeros(()), persistent=False)
         self.register_buffer("previous", torch.eye(n_features), persistent=False)
-        self._period = max(1, math.ceil(_STEPS_PER_COLUMN * n_features))
+        self.period = max(1, math.ceil(_STEPS_PER_COLUMN * n_features))
         self._n_steps = 0
         self._seen: tuple[Tensor, Tensor] | None = None
         self.register_load_state_dict_post_hook(_begin_exactly)
 
     def learned(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        matrix = self.offset + self._identity()
+        matrix = self.matrix()
         if not self._in_training():
             return (matrix,), torch.linalg.slogdet(matrix).logabsdet
         inverse = self.approximate_inverse().detach()
@@ -232,11 +242,8 @@ class SelfNormalizingLinear(LinearLayer):
             return super().multiply(factors, x)
         white = F.linear(x, self.whitening)
         y = F.linear(white, factors[0])
-        self._seen = white.detach(), y.detach()
+        self._seen = white, y
         return y + self.bias
-
-    def solve(self, factors: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return torch.linalg.solve(factors[0].T, y, left=False)
 
     def approximate_inverse(self) -> Tensor:
         """The matrix ``R``."""
@@ -245,7 +252,8 @@ class SelfNormalizingLinear(LinearLayer):
     def penalty(self) -> Tensor:
         """Half the mean squared distance of ``R M z`` from ``z``, over the last rows in training.
 
-        It has a gradient for ``R`` alone, so that its size beside the likelihood does not matter.
+        It draws ``R`` to the inverse, and keeps ``M`` from running ahead of it, where the gradient
+        would be wrong and the matrix could become singular. At the inverse it is zero.
         """
         if self._seen is None:
             return self.bias.new_zeros(())
@@ -253,13 +261,17 @@ class SelfNormalizingLinear(LinearLayer):
         error = F.linear(y, self.approximate_inverse()) - white
         return error.square().sum(-1).mean() / 2
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has seen no rows: these hang on a graph, which cannot be copied."""
+        return {**self.__dict__, "_seen": None}
+
     def _in_training(self) -> bool:
         return self.training and torch.is_grad_enabled()
 
     @torch.no_grad()
     def _track(self, matrix: Tensor, inverse: Tensor) -> Tensor:
         """The value of the log-determinant in this step of training."""
-        if self._n_steps % self._period == 0:
+        if self._n_steps % self.period == 0:
             self.log_det.copy_(torch.linalg.slogdet(matrix).logabsdet)
         else:
             self.log_det += inverse.T.flatten() @ (matrix - self.previous).flatten()
