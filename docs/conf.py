@@ -35,7 +35,16 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_sidebars = {
     page: []
-    for page in ("getting_started", "[b-d]*", "method", "outliers", "reliability", "samples", "vae")
+    for page in (
+        "getting_started",
+        "[b-d]*",
+        "families",
+        "method",
+        "outliers",
+        "reliability",
+        "samples",
+        "vae",
+    )
 }
 html_theme_options = {
     "show_prev_next": False,

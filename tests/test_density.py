@@ -27,7 +27,9 @@ from sklearn.utils import check_random_state
 
 import skgbnf
 
-KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "affine", "gaussian_mixture", "student_t"]
+KINDS = [
+    "nsf", "nsf_coupling", "maf", "realnvp", "linear", "affine", "gaussian_mixture", "student_t",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

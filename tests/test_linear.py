@@ -4,10 +4,11 @@ import copy
 import json
 from functools import partial
 
+import bench_linear
 import numpy as np
 import pytest
+import report
 import torch
-from bench_linear import digits, hold_inverse
 from helpers import degenerate_data_allowed, joined, split
 from sklearn.model_selection import GridSearchCV
 
@@ -234,7 +235,7 @@ def test_training_lowers_the_penalty():
 
 def digits_flow(log_det, seed=0):
     """Standardised test log-likelihood of a linear layer and splines, from the identity."""
-    parts = digits(seed)
+    parts = bench_linear.digits(seed)
     location, scale = parts[0].mean(axis=0), parts[0].std(axis=0)
     train, held_out, test = (rows_of(torch.from_numpy((X - location) / scale)) for X in parts)
     torch.manual_seed(seed)
@@ -242,7 +243,7 @@ def digits_flow(log_det, seed=0):
     flow = make_flow("linear", 64, n_transforms=1, marginal=False, log_det=kind)
     layer = flow.transform.transforms[0]
     if log_det == "fixed":
-        hold_inverse(layer)
+        bench_linear.hold_inverse(layer)
     fit_component(flow, MaximumLikelihood(train, held_out), Settings(20, 64, 6e-3), seed)
     return component_log_prob(flow.double(), test.x).mean().item(), layer
 
@@ -369,3 +370,22 @@ def test_layers_start_from_whitened_rows_in_every_kind():
     # Before training all are the same flow, but for the permutations that are drawn.
     torch.testing.assert_close(scores[1], scores[0], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(scores[2], scores[0], rtol=1e-9, atol=1e-9)
+
+
+def test_benchmark_writes_its_section(tmp_path):
+    record = {"test": -100.0, "inverse_errors": [0.01, 0.03]}
+    worse = {"test": -100.25, "inverse_errors": [0.1]}
+    likelihoods = {"identity": {"exact": {"0": record}, "self_normalizing": {"0": worse}}}
+    cost = {str(size): bench_linear.time_layers(size, 1) for size in (2, 3)}
+    for size, own in (("2", 3.0), ("3", 1.0)):
+        for name, times in cost[size].items():
+            times["gradient"] = own if name == "self_normalizing" else 2.0
+            times["exact_value"] = 0.0
+    results = {"machine": report.machine(), "cells": {"digits": likelihoods, "cost": cost}}
+    section = bench_linear.text(results)
+    assert '| identity | "self_normalizing" | -100.25 | -0.25 | 0.100 |' in section
+    assert '"self_normalizing" takes less time than "exact" from 3 columns on' in section
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- a:begin -->old<!-- a:end --> after")
+    bench_linear.insert(page, "a", "new")
+    assert page.read_text() == "before <!-- a:begin -->\n\nnew\n\n<!-- a:end --> after"

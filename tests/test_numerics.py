@@ -10,6 +10,7 @@ SETTINGS = {
     "nsf, Student-t": {"flow": "nsf", "base": "student_t"},
     "coupling": {"flow": ["nsf_coupling", "realnvp"]},
     "maf, a learning rate of 10": {"flow": "maf", "learning_rate_init": 10.0},
+    "linear, learned inverses": {"flow": "linear", "log_det": "self_normalizing"},
     "Gaussians, fine-tuned": {"flow": "affine", "fine_tune": 1},
     "weighted, batches larger than the table": {
         "flow": "realnvp",
@@ -42,7 +43,7 @@ def test_scores_and_samples_are_finite_and_scores_fall_far_away(quick, table, se
 
 
 @pytest.mark.parametrize("base", ["normal", "student_t"])
-@pytest.mark.parametrize("kind", ["nsf", "nsf_coupling", "maf", "realnvp", "affine"])
+@pytest.mark.parametrize("kind", ["nsf", "nsf_coupling", "maf", "realnvp", "linear", "affine"])
 def test_parameters_of_any_size_give_no_nan(quick, table3, kind, base):
     """Wherever training might lead: noise on all parameters of a fitted component."""
     model = quick(n_estimators=1, flow=kind, base=base).fit(table3)
