@@ -64,15 +64,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         - a callable ``n_features -> zuko.flows.Flow``, to be trained on standardised rows.
 
         From a list each round takes what does best on held-out rows, networks after a trial of
-        a twentieth of the epochs. In the same way each round decides whether a flow of several
-        layers begins with a spline for each column.
+        a twentieth of the epochs. In the same way each round decides where a flow of several
+        layers has a spline for each column: before its first linear layer or behind it.
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add; as many of them,
         from the last, as leave a round for `flow`. "auto": if `flow` is "auto", "student_t" and
         "gaussian_mixture", otherwise none. A Student t takes the rows that lie far from all
         others, and the mixture of Gaussians keeps the density from falling behind one on held-out
-        rows; EM may take a tenth of `max_time` for each.
+        rows; EM may take a tenth of `max_time` for each, less with more than 10,000 rows.
 
     base : {"normal", "student_t"}, default="normal"
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each

@@ -23,6 +23,7 @@ from skgbnf.flows import (
     INVERTIBLE_FAMILIES,
     LAYERED_FAMILIES,
     LOG_DETS,
+    MARGINS,
     NETWORK_FAMILIES,
     Architecture,
 )
@@ -290,7 +291,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         and architecture.base in BASES
         and architecture.activation in ACTIVATIONS
         and architecture.log_det in LOG_DETS
-        and isinstance(architecture.marginal, bool)
+        and architecture.margins in MARGINS
         and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
     )
     if not known:

@@ -13,6 +13,7 @@ _FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
 _MIXTURE_SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 _FIRST_SHARE = 0.1
+_MANY_ROWS = 10_000
 _BATCH_SIZE = 256
 _MIN_BATCH_SIZE = 32
 _MIN_BATCHES = 16
@@ -59,7 +60,9 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
     """
     first = first_families(estimator)
     if n_rounds < len(first):
-        return _family(estimator, first[n_rounds]), _FIRST_SHARE
+        # With more rows networks leave EM further behind, and need more time.
+        share = _FIRST_SHARE * min(1.0, _MANY_ROWS / n_samples)
+        return _family(estimator, first[n_rounds]), share
     kinds = estimator.flow if isinstance(estimator.flow, list | tuple) else [estimator.flow]
     if estimator.flow == "auto":
         kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]
@@ -67,7 +70,7 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
 
 
 def _family(estimator, kind) -> list[Ladder]:
-    """The architectures of one family: with and without margins, or of several sizes."""
+    """The architectures of one family: splines in two places, or several sizes."""
     architecture = Architecture(
         kind=kind,
         n_features=estimator.n_features_in_,
@@ -80,5 +83,8 @@ def _family(estimator, kind) -> list[Ladder]:
     if kind == "gaussian_mixture":
         return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
     if kind in LAYERED_FAMILIES:
-        return [[architecture], [replace(architecture, marginal=False)]]
+        # "maf" serves few rows, which have too little to teach splines of whitened columns too;
+        # "linear" has them in any case.
+        places = ("columns", None if kind in ("maf", "linear") else "whitened")
+        return [[replace(architecture, margins=margins)] for margins in places]
     return [[architecture]]

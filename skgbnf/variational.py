@@ -280,7 +280,7 @@ def fit_to_log_prob(
         n_transforms=int(n_transforms),
         hidden_layer_sizes=hidden_layer_sizes,
         activation=activation,
-        marginal=False,
+        margins=None,
     )
     settings = _Settings(
         int(max_iter), int(batch_size), learning_rate_init, objective, entropy_weight

@@ -20,6 +20,7 @@ from skgbnf.flows import (
     FAMILIES,
     LAYERED_FAMILIES,
     LOG_DETS,
+    MARGINS,
     Architecture,
     initialise,
     make_flow,
@@ -57,7 +58,7 @@ FLOWS |= {
     for activation in ACTIVATIONS
 }
 FLOWS["maf without margins"] = partial(
-    make_flow, "maf", n_transforms=2, hidden_layer_sizes=(16,), marginal=False
+    make_flow, "maf", n_transforms=2, hidden_layer_sizes=(16,), margins=None
 )
 FLOWS |= {
     f"{kind}, {log_det}": partial(
@@ -423,15 +424,15 @@ def test_linear_layer_whitens_weighted_rows():
     np.testing.assert_allclose(np.cov(z.T, aweights=weights, ddof=0), np.eye(3), atol=1e-4)
 
 
-@pytest.mark.parametrize("marginal", [True, False])
+@pytest.mark.parametrize("margins", MARGINS)
 @pytest.mark.parametrize("kind", LAYERED_FAMILIES)
-def test_initialise_whitens_with_the_first_linear_layer(kind, marginal):
+def test_initialise_whitens_with_the_first_linear_layer(kind, margins):
     x, weights = correlated_rows()
-    flow = make_flow(kind, 3, n_transforms=1, hidden_layer_sizes=(8,), marginal=marginal).double()
+    flow = make_flow(kind, 3, n_transforms=1, hidden_layer_sizes=(8,), margins=margins).double()
     before = weights @ flow().log_prob(x)
     initialise(flow, x, weights)
     z = x
-    for layer in list(flow.transform.transforms)[: 2 if marginal else 1]:
+    for layer in list(flow.transform.transforms)[: 2 if margins == "columns" else 1]:
         z = layer()(z).detach()
     np.testing.assert_allclose(np.cov(z.T, aweights=weights, ddof=0), np.eye(3), atol=1e-4)
     assert weights @ flow().log_prob(x) > before

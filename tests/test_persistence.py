@@ -258,7 +258,7 @@ LIES = {
     "an unknown activation": lambda m, a: component(m).update({"activation": "step"}),
     "an unknown field": lambda m, a: component(m).update({"depth": 3}),
     "another family": lambda m, a: component(m).update({"kind": "nsf"}),
-    "margins that are no bool": lambda m, a: component(m).update({"marginal": 3}),
+    "margins that are not known": lambda m, a: component(m).update({"margins": True}),
     "a negative size": lambda m, a: component(m).update({"hidden_layer_sizes": [-4]}),
     "a size that is a bool": lambda m, a: component(m).update({"n_transforms": True}),
     "a fractional size": lambda m, a: component(m).update({"n_transforms": 1.5}),

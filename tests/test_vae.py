@@ -175,7 +175,7 @@ def test_draws_have_the_gradient_of_the_inverse(kind, n_context):
     """Against differences: draws must move with the parameters and with the noise."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        sizes = {"n_context": n_context, "hidden_layer_sizes": (6,), "marginal": False}
+        sizes = {"n_context": n_context, "hidden_layer_sizes": (6,), "margins": None}
         flow = make_flow(kind, 3, n_transforms=2, activation="tanh", **sizes).double()
         with torch.no_grad():
             for parameter in flow.parameters():

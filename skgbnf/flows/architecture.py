@@ -24,7 +24,7 @@ class Architecture:
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
     log_det: str = "lu"
-    marginal: bool = True
+    margins: str | None = "columns"
     n_components: int = 1
     n_context: int = 0
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from zuko.flows import Flow, GeneralCouplingTransform
+from zuko.flows import ElementWiseTransform, Flow, GeneralCouplingTransform
 from zuko.lazy import LazyDistribution, LazyTransform
 from zuko.transforms import MonotonicAffineTransform
 
@@ -20,6 +20,9 @@ from skgbnf.flows.student_t import StudentT
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 """Non-linearities of the hidden layers by name."""
+
+MARGINS = ("columns", "whitened", None)
+"""Places of the splines of single columns."""
 
 _N_BINS = 8
 _INPUT_BOUND = 10.0
@@ -43,7 +46,7 @@ def make_flow(
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
     log_det: str = "lu",
-    marginal: bool = True,
+    margins: str | None = "columns",
     n_components: int = 1,
     n_context: int = 0,
 ) -> LazyDistribution:
@@ -75,9 +78,10 @@ def make_flow(
         What gives the linear layers their log-determinant: triangular factors, a decomposition of
         any matrix, or, in training, an inverse learned beside it. "affine" has "lu" always.
 
-    marginal : bool, default=True
-        Whether the first layer is a spline for each column. It helps where margins are skewed
-        and hurts where columns are linear functions of each other.
+    margins : {"columns", "whitened", None}, default="columns"
+        Where there is a spline for each column: before the first linear layer, which helps where
+        margins are skewed; behind it, in whitened coordinates, which helps where columns are
+        linear functions of each other; or nowhere.
 
     n_components : int, default=1
         Number of Gaussians of a "gaussian_mixture".
@@ -117,10 +121,12 @@ def make_flow(
         return Flow(layers, make_base(n_features))
     if kind == "affine":
         return AffineFlow(n_features, make_base(n_features))
-    layers = [MarginalSpline(n_features)] if marginal else []
+    layers = []
     for i in range(n_transforms):
         layers.append(LOG_DETS[log_det](n_features))
         layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
+    if margins is not None:
+        layers.insert(0 if margins == "columns" else 1, MarginalSpline(n_features))
     return Flow(layers, make_base(n_features))
 
 
@@ -134,7 +140,7 @@ def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
 
 
 def _element_wise(n_features: int, i: int, **network) -> LazyTransform:
-    return MarginalSpline(n_features)
+    return ElementWiseTransform(n_features, **_SPLINE)
 
 
 _LAYERS: dict[str, Layer] = {
@@ -169,7 +175,7 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
             layer.hyper[-1].weight.mul_(_SMALL_START)
             layer.hyper[-1].bias.mul_(_SMALL_START)
             layer.hyper.insert(0, nn.Hardtanh(-_INPUT_BOUND, _INPUT_BOUND))
-        else:  # one column: zuko returns an element-wise layer without a network
+        else:  # without a network: of one column zuko makes such a layer too
             for parameter in layer.phi:
                 parameter.mul_(_SMALL_START)
     return layer
@@ -177,7 +183,7 @@ def _bounded(layer: LazyTransform) -> LazyTransform:
 
 @torch.no_grad()
 def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
-    """Start the margins and the first linear layer from weighted rows, which they whiten.
+    """Start the splines of columns and the first linear layer, which whitens, from weighted rows.
 
     Parameters
     ----------
@@ -192,6 +198,4 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
         if not isinstance(layer, MarginalSpline | LinearLayer):
             return
         layer.initialise(x, weights)
-        if isinstance(layer, LinearLayer):
-            return
         x = layer()(x)

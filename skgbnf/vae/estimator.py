@@ -498,7 +498,7 @@ class GradientBoostedFlowVAE(
             n_transforms=int(self.n_transforms),
             hidden_layer_sizes=check_hidden_layer_sizes(self.flow_hidden_layer_sizes),
             activation=self.activation,
-            marginal=False,
+            margins=None,
             n_context=check_hidden_layer_sizes(self.hidden_layer_sizes)[-1],
         )
         settings = Settings(
