@@ -59,14 +59,16 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         - "maf": affine maps, autoregressive.
         - "realnvp" [2]_: affine couplings, each of which changes every second column; "glow"
           [3]_: the same with a normalisation and a learned linear map before each.
+        - "linear": linear layers in turn with a spline for each column, without a network, as
+          in [4]_.
         - "affine": one full-covariance Gaussian.
         - "gaussian_mixture": Gaussians fitted by EM, their number chosen on held-out rows.
         - "student_t": one multivariate Student t of three degrees of freedom, fitted by EM.
         - a callable ``n_features -> zuko.flows.Flow``, to be trained on standardised rows.
 
         From a list each round takes what does best on held-out rows, networks after a trial of
-        a twentieth of the epochs. In the same way each round decides where a flow governed by
-        networks has a spline for each column: before its first linear layer or behind it.
+        a twentieth of the epochs. In the same way each round decides where a flow of several
+        layers has a spline for each column: before its first linear layer or behind it.
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add; as many of them,
@@ -106,6 +108,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the networks.
+
+    log_det : {"lu", "exact", "self_normalizing"}, default="lu"
+        How the linear layers of flows are parametrised, and what gives the gradient of their
+        log-determinant. "lu": triangular factors, for which it is a sum. "exact": any matrix,
+        and its inverse, O(n_features^3) a step. "self_normalizing": any matrix, and an approximate
+        inverse that is learned beside it, O(n_features^2) a step [5]_. Scores and samples are
+        exact in each case. "affine" has no gradient and takes no notice.
 
     scale_clamp : float or None, default=3.0
         Soft bound of the logarithm of the scales that networks of "maf", "realnvp" and "glow" give.
@@ -278,6 +287,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
        https://arxiv.org/abs/1605.08803
     .. [3] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal,
        2018. https://arxiv.org/abs/1807.03039
+    .. [4] Gaussianization Flows. C. Meng, Y. Song, J. Song, S. Ermon, 2020.
+       https://arxiv.org/abs/2003.01941
+    .. [5] Self Normalizing Flows. T. A. Keller, J. W. T. Peters, P. Jaini, E. Hoogeboom, P. Forré,
+       M. Welling, 2021. https://arxiv.org/abs/2011.07248
 
     Examples
     --------
@@ -306,6 +319,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_transforms: int = 3,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         activation: str = "relu",
+        log_det: str = "lu",
         scale_clamp: float | None = SCALE_CLAMP,
         lipschitz_penalty: float = 0.0,
         learning_rate_init: float = 6e-3,
@@ -333,6 +347,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_transforms = n_transforms
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.log_det = log_det
         self.scale_clamp = scale_clamp
         self.lipschitz_penalty = lipschitz_penalty
         self.learning_rate_init = learning_rate_init

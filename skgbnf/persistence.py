@@ -22,6 +22,8 @@ from skgbnf.flows import (
     BASES,
     FAMILIES,
     INVERTIBLE_FAMILIES,
+    LAYERED_FAMILIES,
+    LOG_DETS,
     NETWORK_FAMILIES,
     SPLINES,
     TAILS,
@@ -294,6 +296,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
         and (isinstance(architecture.base, CopulaBase) or architecture.base in BASES)
         and architecture.tail in TAILS
         and architecture.activation in ACTIVATIONS
+        and architecture.log_det in LOG_DETS
         and architecture.splines in SPLINES
         and _is_clamp(architecture.scale_clamp)
         and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
@@ -308,7 +311,7 @@ def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray
     if not all(type(count) is int and count > 0 for count in (*counts, n_context + 1)):
         raise ValueError(f"a size of a component is no positive integer: {architecture}")
     largest = [architecture.n_features * max(architecture.n_components, n_context)]
-    n_layers = architecture.n_transforms if architecture.kind in NETWORK_FAMILIES else 0
+    n_layers = architecture.n_transforms if architecture.kind in LAYERED_FAMILIES else 0
     if network:
         largest += [a * b for a, b in pairwise(sizes)]
         n_layers += len(architecture.hidden_layer_sizes)

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from skgbnf.boosting import Ladder
-from skgbnf.flows import NETWORK_FAMILIES, Architecture
+from skgbnf.flows import LAYERED_FAMILIES, Architecture
 from skgbnf.training import Settings
 from skgbnf.validation import check_hidden_layer_sizes
 
@@ -84,12 +84,14 @@ def _family(estimator, kind) -> list[Ladder]:
         n_transforms=int(estimator.n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
         activation=estimator.activation,
+        log_det=estimator.log_det,
         scale_clamp=None if estimator.scale_clamp is None else float(estimator.scale_clamp),
     )
     if kind == "gaussian_mixture":
         return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
-    if kind in NETWORK_FAMILIES:
-        # "maf" serves few rows, which have too little to teach splines of whitened columns too.
-        places = ("columns", None if kind == "maf" else "whitened")
+    if kind in LAYERED_FAMILIES:
+        # "maf" serves few rows, which have too little to teach splines of whitened columns too;
+        # "linear" has them in any case.
+        places = ("columns", None if kind in ("maf", "linear") else "whitened")
         return [[replace(architecture, splines=splines)] for splines in places]
     return [[architecture]]

@@ -83,6 +83,10 @@ class Objective(Protocol):
         """
 
 
+Penalty = Callable[[], Tensor]
+"""What a module adds to the loss of the batch that it saw last, in nats."""
+
+
 def _tell_nobody(n_iter: int, max_iter: int, score: float) -> None:
     pass
 
@@ -252,6 +256,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
     descent = Descent(component, settings.learning_rate)
     best = _Best(descent.average, objective)
     best.update()
+    penalties = _penalties(component)
     n_batches = math.ceil(len(x) / settings.batch_size)
     n_steps = settings.max_iter * n_batches
     clock, progress = _Clock(settings.seconds), 0.0
@@ -263,7 +268,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
             progress = max(((n_iter - 1) * n_batches + i) / n_steps, clock.share())
             if progress >= 1:
                 break
-            loss = _batch_loss(component, objective, x, index, progress)
+            loss = _batch_loss(component, objective, x, index, progress, penalties)
             if stretch is not None:
                 penalty = stretch(component, x, index, generator)
                 loss = loss + settings.lipschitz_penalty * penalty
@@ -290,10 +295,18 @@ def cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _batch_loss(component, objective, x: Tensor, index: Tensor, progress: float) -> Tensor:
+def _batch_loss(
+    component, objective, x: Tensor, index: Tensor, progress: float, penalties: list[Penalty]
+) -> Tensor:
     log_g = component().log_prob(x[index])
     weights = objective.row_weights(log_g.detach(), index, progress)
-    return -(weights.to(log_g) * log_g).mean()
+    loss = -(weights.to(log_g) * log_g).mean()
+    return sum((penalty() for penalty in penalties), loss)
+
+
+def _penalties(component: nn.Module) -> list[Penalty]:
+    """The penalties of a component's modules, found once for the whole training."""
+    return [module.penalty for module in component.modules() if hasattr(module, "penalty")]
 
 
 class StretchPenalty:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, TAILS, CopulaBase
+from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, LOG_DETS, TAILS, CopulaBase
 from skgbnf.objectives import GEOMETRIC, OBJECTIVES
 from skgbnf.table.bounds import check_bounds
 
@@ -156,6 +156,7 @@ def check_density_parameters(estimator) -> None:
     check_real("lipschitz_penalty", estimator.lipschitz_penalty, 0, math.inf, open_low=False)
     if estimator.scale_clamp is not None:
         check_real("scale_clamp", estimator.scale_clamp, 0, math.inf, open_low=True)
+    check_choice("log_det", estimator.log_det, tuple(LOG_DETS))
     check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
     for name in ("batch_size", "max_iter"):
         if not isinstance(value := getattr(estimator, name), str):

@@ -27,7 +27,17 @@ from sklearn.utils import check_random_state
 
 import skgbnf
 
-KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "glow", "affine", "gaussian_mixture", "student_t"]
+KINDS = [
+    "nsf",
+    "nsf_coupling",
+    "maf",
+    "realnvp",
+    "glow",
+    "linear",
+    "affine",
+    "gaussian_mixture",
+    "student_t",
+]
 
 
 @pytest.fixture(scope="module")

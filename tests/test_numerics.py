@@ -11,6 +11,7 @@ SETTINGS = {
     "nsf, tail transform": {"flow": "nsf", "tail": "transform"},
     "coupling": {"flow": ["nsf_coupling", "realnvp", "glow"]},
     "maf, a learning rate of 10": {"flow": "maf", "learning_rate_init": 10.0},
+    "linear, learned inverses": {"flow": "linear", "log_det": "self_normalizing"},
     "Gaussians, fine-tuned": {"flow": "affine", "fine_tune": 1},
     "weighted, batches larger than the table": {
         "flow": "realnvp",
@@ -53,7 +54,7 @@ def test_scores_and_samples_are_finite_and_scores_fall_far_away(quick, table, se
 
 
 @pytest.mark.parametrize("base", ["normal", "student_t"])
-@pytest.mark.parametrize("kind", ["nsf", "nsf_coupling", "maf", "realnvp", "affine"])
+@pytest.mark.parametrize("kind", ["nsf", "nsf_coupling", "maf", "realnvp", "linear", "affine"])
 def test_parameters_of_any_size_give_no_nan(quick, table3, kind, base):
     """Wherever training might lead: noise on all parameters of a fitted component."""
     model = quick(n_estimators=1, flow=kind, base=base).fit(table3)

@@ -7,6 +7,7 @@ from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
     INVERTIBLE_FAMILIES,
+    LAYERED_FAMILIES,
     NETWORK_FAMILIES,
     SCALE_CLAMP,
     SPLINES,
@@ -14,12 +15,15 @@ from skgbnf.flows.families import (
     initialise,
     make_flow,
 )
+from skgbnf.flows.linear import LOG_DETS
 
 __all__ = [
     "ACTIVATIONS",
     "BASES",
     "FAMILIES",
     "INVERTIBLE_FAMILIES",
+    "LAYERED_FAMILIES",
+    "LOG_DETS",
     "NETWORK_FAMILIES",
     "SCALE_CLAMP",
     "SPLINES",

@@ -25,6 +25,7 @@ class Architecture:
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    log_det: str = "lu"
     scale_clamp: float | None = SCALE_CLAMP
     splines: str | None = "columns"
     n_components: int = 1

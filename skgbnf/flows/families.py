@@ -1,23 +1,19 @@
 """The families of components by name, and one factory for all of them."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from zuko.flows import Flow, GeneralCouplingTransform
-from zuko.lazy import LazyDistribution, LazyTransform
+from zuko.flows import Flow
+from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.actnorm import ActNorm
-from skgbnf.flows.affine import Affine
-from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.bases import make_base
-from skgbnf.flows.conditional import ConditionalAffine
 from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
-from skgbnf.flows.linear import LULinear
+from skgbnf.flows.layers import LAYERS, conditional_layers, family_layers
+from skgbnf.flows.linear import LinearLayer
 from skgbnf.flows.marginal import MarginalSpline
-from skgbnf.flows.spline import BOUND, RationalQuadraticSpline
+from skgbnf.flows.spline import BOUND
 from skgbnf.flows.student_t import StudentT
 from skgbnf.flows.tails import EDGE, TailTransform
 
@@ -30,14 +26,8 @@ SPLINES = ("columns", "whitened", None)
 TAILS = ("base", "transform")
 """What may give a flow its tails."""
 
-_N_BINS = 8
-_INPUT_BOUND = 10.0
-_SMALL_START = 0.1
-
 SCALE_CLAMP = 3.0
 """Default soft bound of the log-scales that networks give."""
-
-Layer = Callable[..., LazyTransform]
 
 
 def make_flow(
@@ -49,6 +39,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
+    log_det: str = "lu",
     scale_clamp: float | None = SCALE_CLAMP,
     splines: str | None = "columns",
     n_components: int = 1,
@@ -58,8 +49,8 @@ def make_flow(
 
     Parameters
     ----------
-    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "glow", "affine", "gaussian_mixture", \
-            "student_t"}
+    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "glow", "linear", "affine", \
+            "gaussian_mixture", "student_t"}
         Family of the component.
 
     n_features : int
@@ -72,14 +63,19 @@ def make_flow(
         "transform": the first layer of a flow is a :class:`TailTransform`. Not with a context.
 
     n_transforms : int, default=3
-        Number of conditional transformations. Each has a linear layer before it, in "glow" [2]_
-        an activation normalisation too; "realnvp" [1]_ has one linear layer, before the first.
+        Number of conditional transformations (of "linear", splines for each column). Each has a
+        linear layer before it, in "glow" [2]_ an activation normalisation too; "realnvp" [1]_
+        has one linear layer, before the first.
 
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
+
+    log_det : {"lu", "exact", "self_normalizing"}, default="lu"
+        What gives the linear layers their log-determinant: triangular factors, a decomposition of
+        any matrix, or, in training, an inverse learned beside it. "affine" has "lu" always.
 
     scale_clamp : float or None, default=3.0
         Soft bound of the log-scale of each affine conditional layer ("maf", "realnvp", "glow");
@@ -132,12 +128,12 @@ def make_flow(
     }
     if n_context:
         network["context"] = n_context
-        layers = _conditional_layers(kind, n_features, n_transforms, network)
+        layers = conditional_layers(kind, n_features, n_transforms, network)
         return Flow(layers, make_base(base, n_features))
     if kind == "affine" and base == "normal" and tail == "base":
         return AffineFlow(n_features, make_base(base, n_features))
-    layers = _layers(kind, n_features, n_transforms, network)
-    if splines is not None and kind in _LAYERS:
+    layers = family_layers(kind, n_features, n_transforms, log_det, network)
+    if splines is not None and kind in LAYERS:
         # What quantiles in the tails say is noise, where a tail has been fitted.
         reach = EDGE if tail == "transform" else BOUND
         layers.insert(0 if splines == "columns" else 1, MarginalSpline(n_features, reach=reach))
@@ -146,92 +142,17 @@ def make_flow(
     return Flow(layers, make_base(base, n_features))
 
 
-def _layers(kind: str, n_features: int, n_transforms: int, network: dict) -> list[LazyTransform]:
-    """The layers of a family, of which the first is linear and whitens the rows."""
-    if kind == "affine":
-        return [LULinear(n_features, permute=False)]
-    # "realnvp" has no other linear layer, and "glow" begins with a scale for each column, the
-    # steps of which would be stretched where columns are nearly dependent.
-    layers = [LULinear(n_features)] if kind in ("realnvp", "glow") else []
-    for i in range(n_transforms):
-        layers += _linear_layers(kind, n_features)
-        layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
-    return layers
-
-
-def _conditional_layers(
-    kind: str, n_features: int, n_transforms: int, network: dict
-) -> list[LazyTransform]:
-    """The layers of a family, all of them governed by a context."""
-    layers = [ConditionalAffine(n_features, network["context"])]
-    for i in range(n_transforms if kind != "affine" else 0):
-        layers += _linear_layers(kind, n_features) if kind == "glow" else []
-        layers.append(_bounded(_LAYERS[kind](n_features, i, **network)))
-    return layers
-
-
-def _linear_layers(kind: str, n_features: int) -> list[LazyTransform]:
-    """What stands before each conditional layer."""
-    if kind == "realnvp":
-        return []
-    linear = LULinear(n_features)
-    return [ActNorm(n_features), linear] if kind == "glow" else [linear]
-
-
-def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
-    return IncrementalAutoregressive(n_features, **kwargs)
-
-
-def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
-    mask = torch.arange(n_features) % 2 == i % 2
-    return GeneralCouplingTransform(n_features, mask=mask, **kwargs)
-
-
-def _spline(make: Layer, n_features: int, i: int, *, scale_clamp: None, **kwargs) -> LazyTransform:
-    shapes = [(3 * _N_BINS - 1,)]
-    return make(n_features, i, univariate=RationalQuadraticSpline, shapes=shapes, **kwargs)
-
-
-def _affine(
-    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **kwargs
-) -> LazyTransform:
-    univariate = partial(Affine, scale_clamp=scale_clamp)
-    return make(n_features, i, univariate=univariate, shapes=[(), ()], **kwargs)
-
-
-_LAYERS: dict[str, Layer] = {
-    "nsf": partial(_spline, _autoregressive),
-    "nsf_coupling": partial(_spline, _coupling),
-    "maf": partial(_affine, _autoregressive),
-    "realnvp": partial(_affine, _coupling),
-    "glow": partial(_affine, _coupling),
-}
-
 INVERTIBLE_FAMILIES = ("realnvp", "glow", "nsf_coupling", "affine")
 """Names of the families that are cheap, and have a gradient, in both directions."""
 
-NETWORK_FAMILIES = tuple(_LAYERS)
-"""Names of the families whose layers are governed by networks."""
+LAYERED_FAMILIES = tuple(LAYERS)
+"""Names of the families that alternate linear layers with others, and may begin with margins."""
 
-FAMILIES = (*NETWORK_FAMILIES, "affine", "gaussian_mixture", "student_t")
+NETWORK_FAMILIES = tuple(name for name in LAYERED_FAMILIES if name != "linear")
+"""Names of the layered families whose layers are governed by networks."""
+
+FAMILIES = (*LAYERED_FAMILIES, "affine", "gaussian_mixture", "student_t")
 """Names that :func:`make_flow` knows."""
-
-
-def _bounded(layer: LazyTransform) -> LazyTransform:
-    """Start a conditional layer near the identity and bound what its network sees.
-
-    The bound leaves the density normalised, since any function of the conditioning columns is
-    allowed, and keeps rows far from the data from driving the network to infinity.
-    """
-    with torch.no_grad():
-        if hasattr(layer, "hyper"):
-            layer.hyper[-1].weight.mul_(_SMALL_START)
-            layer.hyper[-1].bias.mul_(_SMALL_START)
-            layer.hyper.insert(0, nn.Hardtanh(-_INPUT_BOUND, _INPUT_BOUND))
-        else:  # one column: zuko returns an element-wise layer without a network
-            for parameter in layer.phi:
-                parameter.mul_(_SMALL_START)
-    return layer
 
 
 @torch.no_grad()
@@ -252,7 +173,7 @@ def initialise(component: LazyDistribution, x: Tensor, weights: Tensor) -> None:
     weights : Tensor of shape (n_samples,)
     """
     layers = list(getattr(getattr(component, "transform", None), "transforms", ()))
-    linear = [layer for layer in layers if isinstance(layer, LULinear)]
+    linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
     waiting = [a for a in layers if hasattr(a, "initialise") and a not in linear[1:]]
     z = tailed = x
     for layer in layers:
