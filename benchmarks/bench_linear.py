@@ -58,7 +58,7 @@ def main() -> None:
         cells.store(options.out, results, key, record)
         print(*key, record, flush=True)
     print(text(results))
-    insert(options.page, "linear", text(results))
+    report.insert(options.page, "linear", text(results))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,14 +70,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=report.RESULTS / "bench_linear.json")
     parser.add_argument("--page", type=Path, default=PAGE)
     return parser.parse_args()
-
-
-def insert(page: Path, name: str, section: str) -> None:
-    """Replace what stands between the marks of a section's begin and end."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, rest = page.read_text().split(begin)
-    _, after = rest.split(end)
-    page.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after}")
 
 
 def digits(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

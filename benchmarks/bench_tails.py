@@ -54,7 +54,7 @@ def main() -> None:
         print(*key, record, flush=True)
     print(table(results))
     if options.page:
-        insert(options.page, "tails", table(results))
+        report.insert(options.page, "tails", table(results))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -152,13 +152,6 @@ def closing(results: dict) -> list[str]:
         + " Measured by [bench_tails.py](../benchmarks/bench_tails.py) "
         "([JSON](../benchmarks/results/bench_tails.json)).",
     ]
-
-
-def insert(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the marks of a section's begin and end."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, rest = page.read_text().split(begin)
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
 if __name__ == "__main__":

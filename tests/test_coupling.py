@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 
 import skgbnf
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.flows import Architecture, initialise, make_flow
+from skgbnf.flows import SPLINES, Architecture, initialise, make_flow
 from skgbnf.flows.actnorm import ActNorm
 from skgbnf.flows.affine import Affine
 from skgbnf.flows.linear import LULinear
@@ -77,7 +77,7 @@ def test_the_bound_holds_and_leaves_a_gradient(clamp, dtype):
 @pytest.mark.parametrize("kind", AFFINE)
 def test_a_flow_stretches_no_row_further_than_its_bounds(kind):
     """Linear layers start as permutations; others change the volume by their bounds at most."""
-    flow = make_flow(kind, 4, n_transforms=3, scale_clamp=0.25, marginal=False).double()
+    flow = make_flow(kind, 4, n_transforms=3, scale_clamp=0.25, splines=None).double()
     with torch.no_grad():
         for name, parameter in flow.named_parameters():
             if "hyper" in name:
@@ -111,11 +111,11 @@ def test_actnorm_leaves_the_scale_of_a_constant_column():
     torch.testing.assert_close(layer()(x).detach(), expected)
 
 
-@pytest.mark.parametrize("marginal", [True, False])
-def test_every_normalisation_of_glow_starts_from_the_rows_that_reach_it(marginal):
+@pytest.mark.parametrize("splines", SPLINES)
+def test_every_normalisation_of_glow_starts_from_the_rows_that_reach_it(splines):
     x, weights = skewed_rows()
     x = (x - x.mean(0)) / x.std(0)
-    flow = make_flow("glow", 3, n_transforms=3, marginal=marginal).double()
+    flow = make_flow("glow", 3, n_transforms=3, splines=splines).double()
     with torch.no_grad():
         for name, parameter in flow.named_parameters():
             if "hyper" in name:
@@ -160,7 +160,7 @@ def test_realnvp_has_one_linear_layer_and_glow_one_more_for_each_coupling(n_tran
 
 
 def test_realnvp_alternates_the_columns_it_changes():
-    flow = make_flow("realnvp", 4, n_transforms=2, marginal=False).double()
+    flow = make_flow("realnvp", 4, n_transforms=2, splines=None).double()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(torch.randn_like(parameter))
