@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import make_moons
 
-from skgbnf import GradientBoostedFlowDensity
+from skgbnf import CopulaBase, GradientBoostedFlowDensity
 from skgbnf.diagnostics import jacobian_report
 from skgbnf.flows import BASES, FAMILIES, INVERTIBLE_FAMILIES
 
@@ -68,10 +68,13 @@ draw(families, "one component, and the mean log-likelihood of test rows", reach=
 # Bases
 # -----
 #
-# One family of maps on each base, seen from further away. Where there are rows they agree; beyond
-# them heavy tails let the density fall more slowly.
+# One family of maps on each base, and behind a layer that takes the tails off the columns, seen
+# from further away. Where there are rows they agree; beyond them heavy tails let the density fall
+# more slowly.
 
 choices = {f'base="{name}"': {"base": name} for name in BASES}
+choices['CopulaBase("gaussian")'] = {"base": CopulaBase("gaussian")}
+choices['tail="transform"'] = {"tail": "transform"}
 bases = {
     name: GradientBoostedFlowDensity(1, flow="nsf_coupling", **choice, **settings).fit(X)
     for name, choice in choices.items()
