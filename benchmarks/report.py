@@ -35,13 +35,14 @@ def machine() -> dict:
 
 
 def machine_text(machine: dict) -> str:
-    """One sentence of it, for a page."""
+    """One sentence of it, for a page, and a note that was put into the results by hand."""
     packages = ("python", "numpy", "scikit-learn", "torch", "zuko", "nflows", "skgbnf")
     versions = ", ".join(f"{name} {machine[name]}" for name in packages if machine.get(name))
-    return (
+    text = (
         f"Run on {machine['date']} on a machine with {machine['cpu_count']} processors "
         f"({machine['processor']}), one thread for each fit; {versions}."
     )
+    return " ".join([text, *filter(None, [machine.get("note")])])
 
 
 def closing_lines(machine: dict, script: str) -> list[str]:
