@@ -9,13 +9,23 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgbnf._random import RandomState
-from skgbnf.delegation import as_rows, fit_clone, inherit_tags, take
+from skgbnf.delegation import (
+    adopt_columns,
+    as_rows,
+    fit_clone,
+    inherit_tags,
+    take,
+    wrapper_from_state,
+    wrapper_to_state,
+)
+from skgbnf.persistence import persistent
 from skgbnf.validation import check_real, seed_from
 
 _FEWEST_ASIDE = 19
 """With as many rows set aside the smallest p-value is 5 %."""
 
 
+@persistent
 class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     r"""Detector of outliers as rows of low density, with conformal p-values.
 
@@ -266,6 +276,32 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
                 f"n_samples={n_rows}; calibration_fraction=None sets none aside."
             )
         return order[n_aside:], order[:n_aside]
+
+    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """JSON data and arrays from which :meth:`_from_state` restores the detector."""
+        check_is_fitted(self, "offset_")
+        data, arrays = wrapper_to_state(self, [self.estimator_])
+        arrays["offset_"] = np.array([self.offset_])
+        if self.calibration_scores_ is not None:
+            arrays["calibration_scores_"] = self.calibration_scores_
+        return data, arrays
+
+    @classmethod
+    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> Self:
+        """Restore a fitted detector, checking that data and arrays fit together."""
+        parameters, (density,) = wrapper_from_state(data, arrays)
+        self = cls(**parameters)
+        self._check_parameters()
+        (offset,), scores = arrays["offset_"].astype(np.float64), arrays.get("calibration_scores_")
+        if np.isnan(offset):
+            raise ValueError("its threshold is not a number")
+        if scores is not None:
+            rising = scores.ndim == 1 and len(scores) and (scores == np.sort(scores)).all()
+            if scores.dtype != np.float64 or not rising:
+                raise ValueError("its calibration scores are no ascending numbers")
+        self.estimator_, self.offset_, self.calibration_scores_ = density, float(offset), scores
+        adopt_columns(self, density)
+        return self
 
     def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)

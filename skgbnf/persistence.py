@@ -109,8 +109,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
-        Fitted.
+    estimator : estimator of this package
+        Fitted. A FlowOutlierDetector or FlowBayesClassifier needs a GradientBoostedFlowDensity as
+        its `estimator`.
 
     path : str or path-like
         File to write; replaced if it exists.
@@ -118,11 +119,11 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If the estimator is of no class this package can load.
+        If the estimator is of no class this package can load, or holds one that is not.
 
     ValueError
-        If it holds what no file can: a user's callable as ``flow``, or a random number
-        generator as ``random_state``.
+        If it holds what no file can: a user's callable as ``flow``, a random number generator as
+        ``random_state``, or labels that are neither numbers nor strings.
 
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
@@ -168,7 +169,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
+    estimator : estimator of this package
         Fitted; its scores are those of the estimator that was saved.
 
     Raises

@@ -115,6 +115,20 @@ class MixtureState:
         bounds = bounds_to_plain(parameters.pop("bounds"))
         return {**{name: plain(value) for name, value in parameters.items()}, "bounds": bounds}
 
+    @classmethod
+    def _from_plain_parameters(cls, plain_parameters: dict):
+        """Inverse of :meth:`_plain_parameters`: an estimator that is not fitted."""
+        parameters = dict(plain_parameters)
+        for name in ("flow", "init", "hidden_layer_sizes"):
+            if isinstance(parameters[name], list):
+                parameters[name] = tuple(parameters[name])
+        parameters["bounds"] = bounds_from_plain(parameters["bounds"])
+        if isinstance(parameters["base"], dict):
+            parameters["base"] = CopulaBase(**parameters["base"])
+        self = cls(**parameters)
+        check_density_parameters(self)
+        return self
+
     def _adopt(self, earlier: "MixtureState") -> None:
         """Take the fitted rounds of another estimator, if its parameters allow for it."""
         if type(earlier) is not type(self):
@@ -131,15 +145,7 @@ class MixtureState:
     @classmethod
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
         """Restore a fitted estimator, checking that data and arrays fit together."""
-        parameters = data["parameters"]
-        for name in ("flow", "init", "hidden_layer_sizes"):
-            if isinstance(parameters[name], list):
-                parameters[name] = tuple(parameters[name])
-        parameters["bounds"] = bounds_from_plain(parameters["bounds"])
-        if isinstance(parameters["base"], dict):
-            parameters["base"] = CopulaBase(**parameters["base"])
-        self = cls(**parameters)
-        check_density_parameters(self)
+        self = cls._from_plain_parameters(data["parameters"])
         self.estimators_ = components_from_state(data["components"], arrays)
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays.get(name))
