@@ -202,12 +202,15 @@ def limits_from(bounds: Any, names: Sequence[str | int]) -> np.ndarray:
     Raises
     ------
     ValueError, TypeError
-        If a column is unknown, or a bound is no number or not below the other.
+        If a column is unknown or named twice, or a bound is no number or not below the other.
     """
     limits = np.tile([[-np.inf], [np.inf]], len(names))
     if isinstance(bounds, Mapping):
-        for key, pair in bounds.items():
-            limits[:, _position(key, names)] = _checked_pair(key, pair)
+        positions = [_position(key, names) for key in bounds]
+        for j, (key, pair) in zip(positions, bounds.items(), strict=True):
+            if positions.count(j) > 1:
+                raise ValueError(f"bounds: column {names[j]!r} is named twice.")
+            limits[:, j] = _checked_pair(key, pair)
     elif bounds is not None:
         for side in (0, 1):
             limits[side] = _checked_array(bounds[side], side, len(names))
