@@ -16,6 +16,11 @@ the noise where noise was added to a column, so that a value on the bound keeps 
 step, and otherwise a tenth of the smallest distance of a row from the bound. Mass that a model
 puts into a margin is missing from the density within the bounds: that of half a step in the first
 case, in the second little, since no row lies near.
+
+Samples in a margin are folded inwards; the density is not. Folded, it would be twice as high on
+a bound, and no longer the probability of a value over its step there as elsewhere. A row on k
+bounds would also need the density at its 2 ** k mirror images, more than a million for 20 counts
+that are zero.
 """
 
 from collections.abc import Mapping, Sequence
