@@ -59,9 +59,8 @@ for name, detector in detectors.items():
 # Thresholds
 # ----------
 #
-# The lines enclose the rows that are not flagged. The forest takes its threshold from the rows it
-# was fitted to, the density from rows set aside: on those it was fitted to it is higher than on new
-# ones.
+# The lines enclose the rows that are not flagged. Both take their threshold from the rows they were
+# fitted to, of which the share `contamination` lies outside.
 
 grid = np.stack(np.meshgrid(np.linspace(-1.7, 2.7, 200), np.linspace(-1.2, 1.7, 150)), axis=-1)
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
@@ -89,9 +88,11 @@ plt.show()
 # --------
 #
 # The p-value of a row is the share of the rows set aside, itself counted in, that are no denser
-# than it. For a row like those of the fit it is at most t with a probability of at most t, however
-# poor the density is. Outliers were among the rows of this fit, so p-values of ordinary rows are
-# too large rather than too small.
+# than it. The density has not seen these: on the rows it was fitted to it is higher than on new
+# ones, and the threshold above flags more of new rows than of them. For a row like those of the
+# fit the p-value is at most t with a probability of at most t, however poor the density is.
+# Outliers were among the rows of this fit, so p-values of ordinary rows are too large rather than
+# too small.
 
 p = detector.pvalues(X_test)
 for t in (0.01, 0.05, 0.2):

@@ -91,12 +91,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A trained component, and how good the judging rows say it is."""
+    """A trained component, how good the judging rows say it is, and how long it takes for a row."""
 
     architecture: Architecture
     component: LazyDistribution
     n_iter: int
     score: float
+    seconds_per_row: float
 
     @property
     def exact(self) -> bool:
@@ -136,6 +137,9 @@ class Boosting:
 
     stages : list of Stage
         The mixture after each round.
+
+    overhead : float
+        Seconds of the last round in which its component was not trained.
     """
 
     def __init__(
@@ -147,6 +151,7 @@ class Boosting:
         self.n_iter: list[int] = []
         self.gains: list[float] = []
         self.stages: list[Stage] = []
+        self.overhead = 0.0
         self._objective, self._settings, self._seed = objective, settings, seed
         self._log_probs = {rows: rows.x.new_empty(len(rows.x), 0) for rows in (train, judge)}
 
@@ -163,28 +168,38 @@ class Boosting:
         self.gains.append(gain)
         self.stages.append(self._next_stage(self.stages))
 
-    def add_round(self, ladders: Sequence[Ladder], seconds: float = math.inf) -> None:
+    def add_round(self, ladders: Sequence[Ladder], seconds: float = math.inf) -> bool:
         """Train one more component, the best by the judging rows of what the ladders offer.
 
         Where there are several ladders, networks are tried for a twentieth of the epochs and of the
         `seconds` that the round may take, and only the best of them is trained in full.
+
+        Returns
+        -------
+        added : bool
+            Whether there is one more: not if a trial leaves no time to train, but for the first.
         """
-        contest = len(ladders) > 1
         start = time.perf_counter()
-        full = trial = replace(self._settings, seconds=seconds)
-        if contest:
-            max_iter = math.ceil(full.max_iter / _TRIALS_PER_ROUND)
-            share = max(_TRIALS_PER_ROUND, 2 * len(ladders))
-            trial = replace(full, max_iter=max_iter, seconds=seconds / share)
-        tried = [self._climb(ladder, trial) for ladder in ladders]
+        full = replace(self._settings, seconds=seconds)
+        tried = self._trials(ladders, full) if len(ladders) > 1 else []
         networks = [fitted for fitted in tried if not fitted.exact]
-        if contest and networks:
-            left = seconds - (time.perf_counter() - start)
-            architecture = max(networks, key=attrgetter("score")).architecture
-            tried.append(self._fit(architecture, replace(full, seconds=left)))
+        before = time.perf_counter()
+        left = seconds - (before - start)
+        if not tried:
+            tried = [self._climb(ladders[0], full)]
+        elif networks:
+            winner = max(networks, key=attrgetter("score"))
+            left -= self._rows_to_score() * winner.seconds_per_row
+            if left > 0:
+                tried.append(self._fit(winner.architecture, replace(full, seconds=left)))
+        after = time.perf_counter()
         best = max(reversed(tried), key=attrgetter("score"))
+        if left <= 0 and self.stages and not best.exact:
+            return False
         gain = self._gain(best.component) if self.components else math.inf
         self.append(best.architecture, best.component, best.n_iter, gain)
+        self.overhead = time.perf_counter() - start - (after - before)
+        return True
 
     def fine_tune(self, seconds: float = math.inf) -> None:
         """Improve all components against all the others, then fit all weights anew.
@@ -264,6 +279,18 @@ class Boosting:
             # All at once, so that an interrupt leaves the mixture whole.
             self.components, self._log_probs, self.stages[-1] = components, log_probs, stage
 
+    def _trials(self, ladders: Sequence[Ladder], full: Settings) -> list[_Fitted]:
+        """The best component of each ladder that there is time for, the first one in any case."""
+        max_iter = math.ceil(full.max_iter / _TRIALS_PER_ROUND)
+        share = max(_TRIALS_PER_ROUND, 2 * len(ladders))
+        trial = replace(full, max_iter=max_iter, seconds=full.seconds / share)
+        deadline = time.perf_counter() + full.seconds
+        tried: list[_Fitted] = []
+        for ladder in ladders:
+            if not tried or time.perf_counter() < deadline:
+                tried.append(self._climb(ladder, trial))
+        return tried
+
     def _climb(self, ladder: Ladder, settings: Settings) -> _Fitted:
         """The best component of a ladder, climbed until two rungs in a row bring no gain."""
         best, n_stale, deadline = None, 0, time.perf_counter() + settings.seconds
@@ -279,6 +306,7 @@ class Boosting:
         return best
 
     def _fit(self, architecture: Architecture, settings: Settings) -> _Fitted:
+        deadline = time.perf_counter() + settings.seconds
         seed = derive_seed(self._seed, 1, len(self.components))
         device = self.train.x.device
         with seeded(seed, device):
@@ -287,10 +315,17 @@ class Boosting:
         if not fits_by_em(component):
             component = component.float()
         objective = self._new_objective(architecture, component)
+        settings = replace(settings, seconds=deadline - time.perf_counter())
         n_iter = fit_component(component, objective, settings, derive_seed(seed, 1))
         mixture = self._mixture_objective()
-        score = mixture.judge(component_log_prob(component, mixture.judge_rows.x))
-        return _Fitted(architecture, component, n_iter, score)
+        start = time.perf_counter()
+        log_g = component_log_prob(component, mixture.judge_rows.x)
+        seconds_per_row = (time.perf_counter() - start) / len(log_g)
+        return _Fitted(architecture, component, n_iter, mixture.judge(log_g), seconds_per_row)
+
+    def _rows_to_score(self) -> int:
+        """Number of rows that a component of this round scores once it is trained."""
+        return len(self.train.x) + 4 * len(self.judge.x)
 
     def _new_objective(self, architecture: Architecture, component: LazyDistribution) -> Objective:
         """What a component added now is trained for; EM needs no tempering.

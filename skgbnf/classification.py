@@ -18,10 +18,24 @@ from sklearn.utils.validation import (
 )
 
 from skgbnf._random import RandomState
-from skgbnf.delegation import as_rows, can_sample, fit_clone, inherit_tags, take
+from skgbnf.delegation import (
+    adopt_columns,
+    as_rows,
+    can_sample,
+    fit_clone,
+    inherit_tags,
+    take,
+    wrapper_from_state,
+    wrapper_to_state,
+)
+from skgbnf.persistence import persistent
 from skgbnf.validation import check_weights, seed_from
 
+_NUMBERS = "biuf"
+"""Kinds of labels that are numbers."""
 
+
+@persistent
 class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
     r"""Classifier by Bayes' rule from a density for each class.
 
@@ -282,5 +296,47 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
 
+    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """JSON data and arrays from which :meth:`_from_state` restores the classifier."""
+        check_is_fitted(self, "estimators_")
+        data, arrays = wrapper_to_state(self, self.estimators_)
+        arrays["class_prior_"] = self.class_prior_
+        if self.classes_.dtype.kind in _NUMBERS:
+            arrays["classes_"] = self.classes_
+        elif all(isinstance(label, str) for label in self.classes_):
+            data["classes"] = self.classes_.tolist()
+            data["objects"] = self.classes_.dtype == object
+        else:
+            raise ValueError("y: labels other than numbers and strings cannot be saved; pickle it.")
+        return data, arrays
+
+    @classmethod
+    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> Self:
+        """Restore a fitted classifier, checking that data and arrays fit together."""
+        parameters, densities = wrapper_from_state(data, arrays)
+        self = cls(**parameters)
+        self.classes_, self.class_prior_ = _labels(data, arrays), arrays["class_prior_"]
+        prior, shape = self.class_prior_, (len(densities),)
+        if not (self.classes_.shape == prior.shape == shape):
+            raise ValueError("it has more or fewer labels or prior probabilities than densities")
+        if not ((prior >= 0).all() and np.isclose(prior.sum(), 1.0)):
+            raise ValueError("its prior probabilities are negative or do not sum to 1")
+        self.estimators_ = densities
+        adopt_columns(self, densities[0])
+        return self
+
     def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
+
+
+def _labels(data: dict, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Labels from a file, which are distinct and sorted."""
+    if "classes_" in arrays:
+        labels = arrays["classes_"]
+    else:
+        if not all(isinstance(label, str) for label in data["classes"]):
+            raise ValueError("a label is neither a number nor a string")
+        labels = np.array(data["classes"], dtype=object if data["objects"] else str)
+    if not np.array_equal(labels, np.unique(labels)):
+        raise ValueError("its labels are not distinct and sorted")
+    return labels

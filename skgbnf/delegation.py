@@ -1,5 +1,6 @@
-"""A density that another estimator holds: cloned, seeded and fitted for it."""
+"""A density that another estimator holds: cloned, seeded and fitted for it, and its file."""
 
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -9,6 +10,7 @@ from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.density import GradientBoostedFlowDensity
+from skgbnf.persistence import arrays_under, check_savable_random_state, plain
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -56,6 +58,76 @@ def fit_clone(
     if not has_fit_parameter(density, "sample_weight"):
         raise ValueError(f"sample_weight: {type(density).__name__}.fit takes no weights.")
     return density.fit(X, sample_weight=sample_weight)
+
+
+def wrapper_to_state(wrapper: Any, fitted: Sequence[Any]) -> tuple[dict, dict[str, np.ndarray]]:
+    """JSON data and arrays of what a wrapper was given and of the densities that it fitted.
+
+    Parameters
+    ----------
+    wrapper : estimator
+        With parameters ``estimator`` and ``random_state``.
+
+    fitted : sequence of estimators
+        Its fitted densities.
+
+    Raises
+    ------
+    TypeError
+        If they are not densities of this package.
+
+    ValueError
+        If a parameter is what no file can hold.
+    """
+    for density in (chosen(wrapper.estimator), *fitted):
+        if type(density) is not GradientBoostedFlowDensity:
+            raise TypeError(
+                f"estimator: a {type(wrapper).__name__} goes into a file with a "
+                f"{GradientBoostedFlowDensity.__name__} only, got {type(density).__name__}; "
+                "pickle it."
+            )
+        density._check_savable()
+    check_savable_random_state(wrapper.random_state)
+    parameters = {name: plain(value) for name, value in wrapper.get_params(deep=False).items()}
+    if wrapper.estimator is not None:
+        parameters["estimator"] = wrapper.estimator._plain_parameters()
+    states, arrays = [], {}
+    for k, density in enumerate(fitted):
+        state, own = density._get_state()
+        states.append(state)
+        arrays.update({f"densities.{k}.{name}": array for name, array in own.items()})
+    return {"parameters": parameters, "densities": states}, arrays
+
+
+def wrapper_from_state(
+    data: dict, arrays: dict[str, np.ndarray]
+) -> tuple[dict, list[GradientBoostedFlowDensity]]:
+    """Inverse of :func:`wrapper_to_state`: parameters of the wrapper, and its fitted densities.
+
+    Raises
+    ------
+    ValueError
+        If there are no densities, or they are of different tables.
+    """
+    parameters = dict(data["parameters"])
+    if parameters["estimator"] is not None:
+        held = GradientBoostedFlowDensity._from_plain_parameters(parameters["estimator"])
+        parameters["estimator"] = held
+    densities = [
+        GradientBoostedFlowDensity._from_state(state, arrays_under(f"densities.{k}.", arrays))
+        for k, state in enumerate(data["densities"])
+    ]
+    columns = {tuple(getattr(d, "feature_names_in_", range(d.n_features_in_))) for d in densities}
+    if len(columns) != 1:
+        raise ValueError("it has no densities, or their columns differ")
+    return parameters, densities
+
+
+def adopt_columns(wrapper: Any, density: Any) -> None:
+    """Let a wrapper that was read from a file know the columns that its density knows."""
+    wrapper.n_features_in_ = density.n_features_in_
+    if hasattr(density, "feature_names_in_"):
+        wrapper.feature_names_in_ = density.feature_names_in_
 
 
 def can_sample(estimator: Any) -> bool:

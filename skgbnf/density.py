@@ -144,9 +144,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     max_time : float or None, default=None
         Seconds of wall time after which `fit` ends at the next safe point, with the best model
-        so far. The learning rate of a round falls with the time where that would run out before
-        the epochs. None sets no limit; with a limit, the model depends on how fast the machine
-        is.
+        so far; the first fit of a process that trains a network takes about a second more, in
+        which torch imports what it needs. The learning rate of a round falls with the time where
+        that would run out before the epochs. None sets no limit; with a limit, the model depends
+        on how fast the machine is.
 
     validation_fraction : float or None, default=0.1
         Share of the rows set aside to stop the training of a component, to fit the weights of
@@ -618,11 +619,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
         while len(boosting.stages) < self.n_estimators and not finished:
             left = deadline - time.perf_counter()
-            if boosting.stages and left <= 0:
+            # What is less than the work beside training is too little for one more round.
+            if boosting.stages and left <= boosting.overhead:
                 break
             n_rounds = len(boosting.stages)
             offered, share = ladders(self, n_rounds, len(boosting.train.x))
-            boosting.add_round(offered, share * left)
+            if not boosting.add_round(offered, share * left):
+                break
             if self.checkpoint is not None:
                 self._publish(boosting, table)
                 save(self, self.checkpoint)

@@ -176,6 +176,12 @@ class GeometricBoosting(Boosting):
         rho = 1 / (len(self.components) + 1)
         return make(self.train, self.judge, *self._drawn_rows(), self._mixture().log_prob, rho)
 
+    def _rows_to_score(self) -> int:
+        """Those that it draws and that others drew, and those that other networks then score."""
+        n_networks = sum(not fits_by_em(component) for component in self.components)
+        n_times = 8 + 2 * len(self.components) + 3 * n_networks
+        return super()._rows_to_score() + n_times * _N_DRAWS
+
     def _drawn_rows(self) -> list[Tensor]:
         """Rows of the mixture so far, to learn from and to judge by, the same for a whole round."""
         if not self._drawn:

@@ -1,7 +1,5 @@
-"""Outliers: rows of low density, by a threshold from rows that the density has not seen."""
+"""Outliers: rows of low density, and p-values from rows that the density has not seen."""
 
-import math
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -11,17 +9,33 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgbnf._random import RandomState
-from skgbnf.delegation import as_rows, fit_clone, inherit_tags, take
-from skgbnf.validation import check_real, check_weights, seed_from
+from skgbnf.delegation import (
+    adopt_columns,
+    as_rows,
+    fit_clone,
+    inherit_tags,
+    take,
+    wrapper_from_state,
+    wrapper_to_state,
+)
+from skgbnf.persistence import persistent
+from skgbnf.validation import check_real, seed_from
+
+_FEWEST_ASIDE = 19
+"""With as many rows set aside the smallest p-value is 5 %."""
 
 
+@persistent
 class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     r"""Detector of outliers as rows of low density, with conformal p-values.
 
-    A density is fitted to a part of the rows. The others, which it has not seen, are scored by it:
-    their log-densities set the threshold of :meth:`predict` and are what :meth:`pvalues` compares
-    with. A density scores the rows it was fitted to higher than new ones, so a threshold from
-    these would flag more of new rows than was asked for.
+    A density is fitted to a part of the rows. The threshold of :meth:`predict` is such that the
+    share `contamination` of all rows of fit lies below, as that of scikit-learn's other
+    detectors. The rows that the density has not seen are what :meth:`pvalues` compares with.
+
+    A density is higher on the rows it was fitted to than on new ones, so of new rows
+    :meth:`predict` usually flags more than `contamination`. ``pvalues(X) <= t`` does not: of new
+    rows like those of fit, it flags no more than the share t on average.
 
     .. warning::
        A high density is no proof that a row is of the kind seen in fit. In many columns a row of
@@ -37,16 +51,13 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         :class:`GradientBoostedFlowDensity` with default parameters.
 
     contamination : float, default=0.1
-        Share of rows to flag, above 0 and below 1: of new rows drawn as those of fit, no more
-        than this share is flagged on average. If the rows of fit are inliers only, it is the
-        rate of false alarms; if a share of them are outliers, that share is the natural choice.
+        Share of the rows of fit to flag, above 0 and below 1. Equal scores at the threshold count
+        as inliers, so that fewer are flagged where many rows are equal.
 
     calibration_fraction : float or None, default=0.2
-        Share of the rows that the density does not see and that set the threshold. On small
-        tables it is raised to the ``1 / contamination - 1`` rows that a threshold needs, but to
-        no more than a third of the rows. None fits the density to all rows and takes the threshold
-        from these, as other detectors of scikit-learn do: the share `contamination` of the rows
-        of fit is then flagged, of new rows usually more, and there are no p-values.
+        Share of the rows that the density does not see and that p-values compare with; at least
+        19, which a p-value of 5 % needs, but no more than a third of the rows. None fits the
+        density to all rows, and there are no p-values.
 
     random_state : int, RandomState instance or None, default=None
         Governs which rows are set aside. Unless it is None, it also draws a seed for each
@@ -58,13 +69,11 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         The fitted density.
 
     offset_ : float
-        Log-density below which rows are outliers, in nats.
+        Log-density below which rows are outliers, in nats: the quantile `contamination` of those
+        of the rows of fit.
 
     calibration_scores_ : ndarray of shape (n_calibration_samples,) or None
         Log-densities of the rows set aside, ascending; None with ``calibration_fraction=None``.
-
-    calibration_weights_ : ndarray of shape (n_calibration_samples,) or None
-        Their weights, in the same order.
 
     n_features_in_ : int
         Number of columns seen in fit.
@@ -77,6 +86,12 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     sklearn.ensemble.IsolationForest : Outliers as rows that random splits isolate early.
     sklearn.neighbors.LocalOutlierFactor : Rows in places less dense than those of neighbours.
     sklearn.covariance.EllipticEnvelope : Rows of low density under one robust Gaussian.
+
+    Notes
+    -----
+    Rows have no weights here. With weights, a row of weight 2 would have to count as two rows of
+    which one may be set aside, and a row is set aside or not. A density takes weights, and a
+    quantile of its scores is a threshold.
 
     References
     ----------
@@ -109,8 +124,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit the density to a part of the rows and calibrate on the others.
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Fit the density to a part of the rows and score all of them.
 
         Parameters
         ----------
@@ -120,10 +135,6 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         y : None
             Ignored, present for the scikit-learn interface.
 
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, for the density and for the threshold. A row of weight 0 counts
-            as absent; a common factor changes nothing.
-
         Returns
         -------
         self : FlowOutlierDetector
@@ -132,32 +143,18 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         ------
         ValueError, TypeError
             If a parameter is out of its range, there are too few rows, or the density refuses
-            them or their weights.
-
-        Warns
-        -----
-        UserWarning
-            If too few rows are set aside for `contamination`. The threshold is then the lowest
-            of their log-densities, and of n rows set aside it flags one new row in n + 1.
+            them.
         """
-        check_real("contamination", self.contamination, 0, 1, open_low=True)
-        if self.calibration_fraction is not None:
-            check_real("calibration_fraction", self.calibration_fraction, 0, 1, open_low=True)
+        self._check_parameters()
         validate_data(self, X, skip_check_array=True)
         table = as_rows(X)
         rng = None if self.random_state is None else check_random_state(self.random_state)
-        weights = check_weights(sample_weight, table.shape[0])
-        learned, judged = self._split(np.flatnonzero(weights), seed_from(rng))
-        given = None if sample_weight is None else weights[learned]
-        density = fit_clone(self.estimator, take(table, learned), given, rng)
-        scores = np.asarray(density.score_samples(take(table, judged)), dtype=np.float64)
-        order = np.argsort(scores, kind="stable")
-        scores, weights = scores[order], weights[judged][order]
-        self.estimator_, self.offset_ = density, self._threshold(scores, weights)
-        self.calibration_scores_: np.ndarray | None = None
-        self.calibration_weights_: np.ndarray | None = None
-        if self.calibration_fraction is not None:
-            self.calibration_scores_, self.calibration_weights_ = scores, weights
+        learned, aside = self._split(table.shape[0], seed_from(rng))
+        density = fit_clone(self.estimator, take(table, learned), None, rng)
+        scores = np.asarray(density.score_samples(table), dtype=np.float64)
+        # Together, lest an interrupt leave a threshold of another density.
+        self.estimator_, self.offset_ = density, _quantile(scores, self.contamination)
+        self.calibration_scores_ = np.sort(scores[aside]) if len(aside) else None
         return self
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -216,8 +213,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
         with the log-density :math:`s(x)` of the row and those :math:`s_i` of the n rows set aside.
         If the row is exchangeable with these, whatever their distribution and however poor the
-        density, then :math:`P(p \le t) \le t` for every t [1]_, [2]_. ``predict(X) == -1`` is
-        ``pvalues(X) <= contamination``, unless fit warned of too few rows.
+        density, then :math:`P(p \le t) \le t` for every t [1]_, [2]_.
 
         Parameters
         ----------
@@ -245,8 +241,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
         Outliers among the rows of fit make the test one of being like these rows, outliers
         included; the p-values of inliers are then usually too large, and outliers harder to find.
-        With `sample_weight`, a row counts by its weight and the one tested as an average row; the
-        guarantee is for equal weights.
+        Rows of fit are not new rows: most of them the density has seen, and their p-values are
+        too large as well.
 
         References
         ----------
@@ -257,43 +253,65 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
            https://doi.org/10.1007/b106715
         """
         check_is_fitted(self, "offset_")
-        if self.calibration_scores_ is None or self.calibration_weights_ is None:
+        if self.calibration_scores_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
         n_below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")
-        weights = self.calibration_weights_
-        return _tail(weights, weights.mean())[n_below]
+        return (1 + n_below) / (1 + len(self.calibration_scores_))
 
-    def _split(self, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows for the density and rows to calibrate with: all for both, or apart."""
+    def _check_parameters(self) -> None:
+        check_real("contamination", self.contamination, 0, 1, open_low=True)
+        if self.calibration_fraction is not None:
+            check_real("calibration_fraction", self.calibration_fraction, 0, 1, open_low=True)
+
+    def _split(self, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of rows for the density, and of rows set aside for p-values."""
+        order = np.random.default_rng(seed).permutation(n_rows)
         if self.calibration_fraction is None:
-            return rows, rows
-        n_asked = round(self.calibration_fraction * len(rows))
-        n_needed = math.ceil(1 / self.contamination) - 1
-        n_judged = max(n_asked, min(n_needed, len(rows) // 3))
-        if n_judged == 0:
+            return np.arange(n_rows), order[:0]
+        n_aside = round(self.calibration_fraction * n_rows)
+        n_aside = max(n_aside, min(_FEWEST_ASIDE, n_rows // 3))
+        if n_aside == 0:
             raise ValueError(
                 "FlowOutlierDetector needs at least 3 rows to set one of them aside, got "
-                f"n_samples={len(rows)}; calibration_fraction=None sets none aside."
+                f"n_samples={n_rows}; calibration_fraction=None sets none aside."
             )
-        if self.contamination * (n_judged + 1) < 1:
-            warnings.warn(
-                f"contamination={self.contamination:g} needs {n_needed} rows set aside, and there "
-                f"are {n_judged}: about one new row in {n_judged + 1} will be flagged.",
-                stacklevel=3,
-            )
-        order = np.random.default_rng(seed).permutation(len(rows))
-        return rows[order[n_judged:]], rows[order[:n_judged]]
+        return order[n_aside:], order[:n_aside]
 
-    def _threshold(self, scores: np.ndarray, weights: np.ndarray) -> float:
-        """The lowest log-density that is not among the share `contamination` of the rows."""
-        new = 0.0 if self.calibration_fraction is None else weights.mean()
-        return float(scores[np.argmax(_tail(weights, new)[1:] > self.contamination)])
+    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """JSON data and arrays from which :meth:`_from_state` restores the detector."""
+        check_is_fitted(self, "offset_")
+        data, arrays = wrapper_to_state(self, [self.estimator_])
+        arrays["offset_"] = np.array([self.offset_])
+        if self.calibration_scores_ is not None:
+            arrays["calibration_scores_"] = self.calibration_scores_
+        return data, arrays
+
+    @classmethod
+    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> Self:
+        """Restore a fitted detector, checking that data and arrays fit together."""
+        parameters, (density,) = wrapper_from_state(data, arrays)
+        self = cls(**parameters)
+        self._check_parameters()
+        (offset,), scores = arrays["offset_"].astype(np.float64), arrays.get("calibration_scores_")
+        if np.isnan(offset):
+            raise ValueError("its threshold is not a number")
+        if scores is not None:
+            rising = scores.ndim == 1 and len(scores) and (scores == np.sort(scores)).all()
+            if scores.dtype != np.float64 or not rising:
+                raise ValueError("its calibration scores are no ascending numbers")
+        self.estimator_, self.offset_, self.calibration_scores_ = density, float(offset), scores
+        adopt_columns(self, density)
+        return self
 
     def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
 
 
-def _tail(weights: np.ndarray, new: float) -> np.ndarray:
-    """Share of the weight that the first 0, 1, 2, ... rows and a new one have of all of them."""
-    sums = new + np.append(0.0, np.cumsum(weights))
-    return sums / sums[-1]
+def _quantile(scores: np.ndarray, share: float) -> float:
+    """Log-density that the given share of the rows lies below."""
+    with np.errstate(invalid="ignore"):
+        quantile = np.quantile(scores, share)
+    # There is no number between a log-density of minus infinity and one of a row above.
+    if np.isnan(quantile):
+        quantile = np.quantile(scores, share, method="higher")
+    return float(quantile)

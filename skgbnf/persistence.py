@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Protocol, Self, TypeVar
@@ -109,8 +109,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
-        Fitted.
+    estimator : estimator of this package
+        Fitted. A FlowOutlierDetector or FlowBayesClassifier needs a GradientBoostedFlowDensity as
+        its `estimator`.
 
     path : str or path-like
         File to write; replaced if it exists.
@@ -118,11 +119,11 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If the estimator is of no class this package can load.
+        If the estimator is of no class this package can load, or holds one that is not.
 
     ValueError
-        If it holds what no file can: a user's callable as ``flow``, or a random number
-        generator as ``random_state``.
+        If it holds what no file can: a user's callable as ``flow``, a random number generator as
+        ``random_state``, or labels that are neither numbers nor strings.
 
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
@@ -168,7 +169,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    estimator : GradientBoostedFlowDensity, GradientBoostedFlowVAE or MatchedDensity
+    estimator : estimator of this package
         Fitted; its scores are those of the estimator that was saved.
 
     Raises
@@ -278,6 +279,35 @@ def components_from_state(
 def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those arrays whose names begin with a prefix, by the rest of their names."""
     return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def check_arrays(
+    estimator: Any, shapes: dict[str, tuple[int, ...]], optional: Container[str] = ()
+) -> None:
+    """Raise ValueError unless the fitted arrays of an estimator over columns fit together.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``location_`` and ``scale_`` among its arrays.
+
+    shapes : dict of str to tuple of int
+        Of each attribute that holds an array.
+
+    optional : container of str
+        Attributes that may be None.
+    """
+    for name, shape in shapes.items():
+        array = getattr(estimator, name)
+        if array is None and name in optional:
+            continue
+        if array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    location, scale = estimator.location_, estimator.scale_
+    if not (np.isfinite(location).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise ValueError("its location or scale is not finite, or a scale is not positive")
+    if len(getattr(estimator, "feature_names_in_", location)) != len(location):
+        raise ValueError("it has more or fewer feature names than columns")
 
 
 def _component_from_state(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedComponent:

@@ -8,6 +8,7 @@ from skgbnf.flows import CopulaBase
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import (
     FittedComponent,
+    check_arrays,
     check_savable_random_state,
     components_from_state,
     components_to_state,
@@ -115,6 +116,20 @@ class MixtureState:
         bounds = bounds_to_plain(parameters.pop("bounds"))
         return {**{name: plain(value) for name, value in parameters.items()}, "bounds": bounds}
 
+    @classmethod
+    def _from_plain_parameters(cls, plain_parameters: dict):
+        """Inverse of :meth:`_plain_parameters`: an estimator that is not fitted."""
+        parameters = dict(plain_parameters)
+        for name in ("flow", "init", "hidden_layer_sizes"):
+            if isinstance(parameters[name], list):
+                parameters[name] = tuple(parameters[name])
+        parameters["bounds"] = bounds_from_plain(parameters["bounds"])
+        if isinstance(parameters["base"], dict):
+            parameters["base"] = CopulaBase(**parameters["base"])
+        self = cls(**parameters)
+        check_density_parameters(self)
+        return self
+
     def _adopt(self, earlier: "MixtureState") -> None:
         """Take the fitted rounds of another estimator, if its parameters allow for it."""
         if type(earlier) is not type(self):
@@ -131,15 +146,7 @@ class MixtureState:
     @classmethod
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
         """Restore a fitted estimator, checking that data and arrays fit together."""
-        parameters = data["parameters"]
-        for name in ("flow", "init", "hidden_layer_sizes"):
-            if isinstance(parameters[name], list):
-                parameters[name] = tuple(parameters[name])
-        parameters["bounds"] = bounds_from_plain(parameters["bounds"])
-        if isinstance(parameters["base"], dict):
-            parameters["base"] = CopulaBase(**parameters["base"])
-        self = cls(**parameters)
-        check_density_parameters(self)
+        self = cls._from_plain_parameters(data["parameters"])
         self.estimators_ = components_from_state(data["components"], arrays)
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays.get(name))
@@ -166,21 +173,12 @@ class MixtureState:
             "log_normalizer_error_": (1,), "bounds_": (2, d), "bound_margins_": (2, d),
             "dequantize_origins_": (d,), "reference_score_": (1,),
         }  # fmt: skip
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            if array is None and name in _OPTIONAL:
-                continue
-            if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-        weights, scale = self.staged_weights_, self.scale_
+        check_arrays(self, shapes, _OPTIONAL)
+        weights = self.staged_weights_
         if n < 1:
             raise ValueError("it has no components")
         if not ((weights >= 0).all() and np.allclose(weights.sum(axis=1), 1.0, atol=1e-6)):
             raise ValueError("its weights are negative or do not sum to 1")
-        if not (
-            np.isfinite(self.location_).all() and np.isfinite(scale).all() and (scale > 0).all()
-        ):
-            raise ValueError("its location or scale is not finite, or a scale is not positive")
         if np.isnan(self.reference_score_).any():
             raise ValueError("the score of its reference is not a number")
         margins = self.bound_margins_[np.isfinite(self.bounds_)]
@@ -190,8 +188,6 @@ class MixtureState:
             raise ValueError("its components have different numbers of columns")
         if any(fitted.architecture.n_context for fitted in self.estimators_):
             raise ValueError("one of its components needs a context")
-        if len(getattr(self, "feature_names_in_", range(d))) != d:
-            raise ValueError("it has more or fewer feature names than columns")
         check_description(self.container_, self.dtypes_, d)
         self._check_normalizers()
 

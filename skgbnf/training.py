@@ -226,6 +226,8 @@ def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, see
         log_g = component_log_prob(component, x)
         for _ in range(_EM_TRIAL_STEPS):
             log_g = _em_step(component, objective, x, log_g, some)
+            if clock.share() >= 1:
+                break
         best.update()
         if clock.share() >= 1:
             break
@@ -248,6 +250,7 @@ def _em_step(component, objective, x: Tensor, log_g: Tensor, index: Tensor | sli
 
 
 def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: int) -> int:
+    clock, progress = _Clock(settings.seconds), 0.0
     train = objective.train_rows
     x = train.x.float()
     penalised = settings.lipschitz_penalty and hasattr(component(), "transform")
@@ -259,7 +262,6 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
     penalties = _penalties(component)
     n_batches = math.ceil(len(x) / settings.batch_size)
     n_steps = settings.max_iter * n_batches
-    clock, progress = _Clock(settings.seconds), 0.0
     n_stale = n_decays = 0
     for n_iter in range(1, settings.max_iter + 1):
         order = torch.randperm(len(x), generator=generator).to(x.device)

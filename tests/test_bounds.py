@@ -116,6 +116,7 @@ def test_one_pair_may_stand_for_all_columns():
         ({"agee": (0, 1)}, ValueError, "no column 'agee'"),
         ({2: (0, 1)}, ValueError, "no column 2"),
         ({-1: (0, 1)}, ValueError, "no column -1"),
+        ({0: (0, 1), "age": (0, None)}, ValueError, "column 'age' is named twice"),
         ({True: (0, 1)}, TypeError, "got True"),
         ({"age": 0}, TypeError, "column 'age' needs a pair"),
         ({"age": (0, 1, 2)}, ValueError, "column 'age' needs a pair"),

@@ -463,6 +463,26 @@ def test_max_time_ends_a_fit_that_would_take_long(quick, table2):
     assert model.score(table2) > one_epoch.score(table2)
 
 
+@pytest.mark.parametrize("objective", ["tempered", "geometric"])
+def test_a_fit_ends_near_its_limit_of_time(quick, monkeypatch, objective):
+    # The processor's time, which other programs do not take part in.
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
+    X = np.random.default_rng(0).normal(size=(20_000, 10))
+    quick(max_iter=1).fit(X[:100])  # what torch does once in a process
+    start = time.process_time()
+    skgbnf.GradientBoostedFlowDensity(max_time=1.0, objective=objective).fit(X)
+    # Twice as long where a geometric round does not know what is to be done after its training.
+    assert time.process_time() - start < 1.5
+
+
+def test_a_trial_without_time_to_train_adds_no_round(quick, table2, monkeypatch):
+    model = quick(flow="auto", n_estimators=5, max_iter=10**6)
+    monkeypatch.setattr(skgbnf.boosting.Boosting, "_rows_to_score", lambda boosting: 10**12)
+    model.set_params(max_time=1.0).fit(np.tile(table2, (20, 1)))
+    kinds = [fitted.architecture.kind for fitted in model.estimators_]
+    assert set(kinds) <= {"student_t", "gaussian_mixture"}
+
+
 def test_time_in_plenty_changes_nothing(quick, table2):
     limited = quick(max_time=1e9).fit(table2)
     np.testing.assert_array_equal(

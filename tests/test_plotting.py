@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import GaussianDensity
 from scipy.stats import binom, chi2
 from sklearn.base import clone
 from sklearn.datasets import load_wine
@@ -18,7 +19,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from skgbnf import GradientBoostedFlowDensity
+from skgbnf import FlowBayesClassifier, GradientBoostedFlowDensity
 from skgbnf.plotting import (
     BoostingPathDisplay,
     CoverageDisplay,
@@ -319,6 +320,20 @@ def test_a_grid_needs_axes_that_can_be_divided(gaussian):
 
 
 # %% CoverageDisplay
+
+
+def test_a_classifier_is_covered_by_all_its_classes(gaussian):
+    _, X = gaussian
+    y = np.where(X[:, 0] > X[:, 0].mean(), "high", "low")
+    y[:50] = "low"
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y)
+    display = CoverageDisplay.from_estimator(classifier, X, levels=[0.5, 0.9], random_state=0)
+    again = CoverageDisplay.from_estimator(classifier, X, levels=[0.5, 0.9], random_state=0)
+    np.testing.assert_array_equal(display.coverage, again.coverage)
+    np.testing.assert_allclose(display.coverage, display.levels, atol=0.1)
+    unsampled = FlowBayesClassifier(GaussianMixture()).fit(X, y)
+    with pytest.raises(TypeError, match="sample; FlowBayesClassifier has not"):
+        CoverageDisplay.from_estimator(unsampled, X)
 
 
 def test_a_true_model_covers_what_it_says(gaussian):

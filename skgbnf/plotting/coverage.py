@@ -124,7 +124,8 @@ class CoverageDisplay:
         estimator : estimator instance
             Fitted, with ``score_samples`` and ``sample``, or a
             :class:`~sklearn.pipeline.Pipeline` whose last step has them and whose other steps
-            have ``inverse_transform``.
+            have ``inverse_transform``. Of a :class:`~skgbnf.FlowBayesClassifier` it is the
+            coverage of all classes together.
 
         X : {array-like, dataframe} of shape (n_rows, n_features)
             Rows that the estimator was not fitted to.

@@ -13,6 +13,7 @@ from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES
 from skgbnf.persistence import (
     FittedComponent,
     arrays_under,
+    check_arrays,
     check_savable_random_state,
     components_from_state,
     components_to_state,
@@ -114,20 +115,13 @@ class AutoencoderState:
             "location_": (d,), "scale_": (d,), "estimator_weights_": (n,),
             "scores_": (n,),
         }  # fmt: skip
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
+        check_arrays(self, shapes)
         weights = self.estimator_weights_
         if n < 1 or not ((weights > 0).all() and np.isclose(weights.sum(), 1.0, atol=1e-6)):
             raise ValueError("its weights are not positive or do not sum to 1")
-        scales = np.isfinite(self.location_).all() and np.isfinite(self.scale_).all()
-        if not (scales and (self.scale_ > 0).all()):
-            raise ValueError("its location or scale is not finite, or a scale is not positive")
         sizes_are_integers = all(type(size) is int and size > 0 for size in self.image_shape_)
         if not sizes_are_integers or prod(self.image_shape_) != d:
             raise ValueError("the shape of its images does not fit their number of pixels")
-        if len(getattr(self, "feature_names_in_", range(d))) != d:
-            raise ValueError("it has more or fewer feature names than columns")
 
 
 def _network(data: dict, arrays: dict[str, np.ndarray], estimator) -> FittedComponent:
