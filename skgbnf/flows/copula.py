@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +107,7 @@ class CopulaBase:
         return {name: [i for i, n in enumerate(names) if n == name] for name in sorted({*names})}
 
 
-def _as_tuple(name: str, values: object) -> tuple:
+def _as_tuple(name: str, values: object) -> tuple[Any, ...]:
     if not isinstance(values, Iterable):
         raise TypeError(f"base: {name} must be a name or a sequence of names, got {values!r}.")
     return tuple(values)
@@ -229,7 +230,7 @@ class _Copula(Distribution):
         joint = log_normal(white.squeeze(-1)) - log_normal(scores)
         return log_prob + joint.sum(-1) - self._factor.diagonal().log().sum()
 
-    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():
             like = self._scale.expand(*sample_shape, len(self._scale))
             if self._factor is None:
