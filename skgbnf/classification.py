@@ -296,7 +296,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
 
-    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the classifier."""
         check_is_fitted(self, "estimators_")
         data, arrays = wrapper_to_state(self, self.estimators_)
@@ -311,7 +311,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         return data, arrays
 
     @classmethod
-    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> Self:
+    def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Restore a fitted classifier, checking that data and arrays fit together."""
         parameters, densities = wrapper_from_state(data, arrays)
         self = cls(**parameters)
@@ -329,7 +329,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
 
 
-def _labels(data: dict, arrays: dict[str, np.ndarray]) -> np.ndarray:
+def _labels(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> np.ndarray:
     """Labels from a file, which are distinct and sorted."""
     if "classes_" in arrays:
         labels = arrays["classes_"]

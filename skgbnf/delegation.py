@@ -60,7 +60,9 @@ def fit_clone(
     return density.fit(X, sample_weight=sample_weight)
 
 
-def wrapper_to_state(wrapper: Any, fitted: Sequence[Any]) -> tuple[dict, dict[str, np.ndarray]]:
+def wrapper_to_state(
+    wrapper: Any, fitted: Sequence[Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """JSON data and arrays of what a wrapper was given and of the densities that it fitted.
 
     Parameters
@@ -100,8 +102,8 @@ def wrapper_to_state(wrapper: Any, fitted: Sequence[Any]) -> tuple[dict, dict[st
 
 
 def wrapper_from_state(
-    data: dict, arrays: dict[str, np.ndarray]
-) -> tuple[dict, list[GradientBoostedFlowDensity]]:
+    data: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> tuple[dict[str, Any], list[GradientBoostedFlowDensity]]:
     """Inverse of :func:`wrapper_to_state`: parameters of the wrapper, and its fitted densities.
 
     Raises

@@ -277,7 +277,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
             )
         return order[n_aside:], order[:n_aside]
 
-    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the detector."""
         check_is_fitted(self, "offset_")
         data, arrays = wrapper_to_state(self, [self.estimator_])
@@ -287,7 +287,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         return data, arrays
 
     @classmethod
-    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> Self:
+    def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Restore a fitted detector, checking that data and arrays fit together."""
         parameters, (density,) = wrapper_from_state(data, arrays)
         self = cls(**parameters)
