@@ -395,8 +395,9 @@ def test_a_warm_start_keeps_its_bounds(quick, amounts):
         model.set_params(n_estimators=3, bounds=None).fit(amounts)
 
 
-def test_margins_of_a_file_are_checked(quick, amounts):
+def test_margins_of_a_file_are_checked(quick, amounts, tmp_path):
     model = quick(flow="affine", bounds=BY_NAME).fit(amounts)
     model.bound_margins_[0, 0] = 0.0
+    skgbnf.save(model, tmp_path / "model")
     with pytest.raises(ValueError, match="margins"):
-        model._check_state()
+        skgbnf.load(tmp_path / "model")

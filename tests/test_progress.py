@@ -56,7 +56,7 @@ def test_a_line_for_each_epoch_too_at_2(small, table2, capfd, monkeypatch):
 def test_bars_on_a_terminal(small, table2, capfd, monkeypatch):
     pytest.importorskip("tqdm")
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    model = small(verbose=1, n_estimators=2).fit(table2)
+    model = small(verbose=1, n_estimators=1).fit(table2)
     assert capfd.readouterr().out == ""
     shown = terminal.getvalue()
     assert "rounds: 100%" in shown
