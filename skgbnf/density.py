@@ -68,7 +68,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
         From a list each round takes what does best on held-out rows, networks after a trial of
         a twentieth of the epochs. In the same way each round decides where a flow of several
-        layers has a spline for each column: before its first linear layer or behind it.
+        layers has a spline for each column: before its first linear layer or behind it ("maf" and
+        "linear": before it or nowhere).
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add; as many of them,

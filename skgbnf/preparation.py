@@ -13,7 +13,14 @@ from skgbnf.table.frames import describe_table
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.standardisation import Standardisation
 from skgbnf.training import Rows
-from skgbnf.validation import check_dequantize, check_weights, fit_device, rounded, seed_from
+from skgbnf.validation import (
+    check_base,
+    check_dequantize,
+    check_weights,
+    fit_device,
+    rounded,
+    seed_from,
+)
 
 DTYPES = [np.float64, np.float32]
 """Precisions in which rows are kept; others become the first."""
@@ -125,6 +132,7 @@ def prepare(estimator, X, sample_weight, X_val, sample_weight_val, proceed: bool
     device = fit_device(estimator.device)
     given = X
     X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=not proceed)
+    check_base(estimator.base, X.shape[1])
     estimator.container_, estimator.dtypes_ = describe_table(given, X.shape[1])
     X, weights = weighted_rows(X, sample_weight, "X")
     if len(X) < 2:

@@ -251,6 +251,8 @@ def _em_step(component, objective, x: Tensor, log_g: Tensor, index: Tensor | sli
 
 def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: int) -> int:
     clock, progress = _Clock(settings.seconds), 0.0
+    # One that was rebuilt from arrays is to go on as if it had never been arrays.
+    component.train()
     train = objective.train_rows
     x = train.x.float()
     penalised = settings.lipschitz_penalty and hasattr(component(), "transform")

@@ -67,12 +67,14 @@ def check_init(init: object) -> None:
         check_choice("init", init, ("auto", *FAMILIES))
 
 
-def check_base(base: object) -> None:
-    """Raise unless `base` is a name or a :class:`CopulaBase`."""
+def check_base(base: object, n_features: int | None = None) -> None:
+    """Raise unless `base` is a name or a :class:`CopulaBase` that suits the columns."""
     if not isinstance(base, str | CopulaBase):
         raise TypeError(f"base must be one of {tuple(BASES)} or a CopulaBase, got {base!r}.")
     if isinstance(base, str):
         check_choice("base", base, tuple(BASES))
+    elif n_features is not None:
+        base.check_columns(n_features)
 
 
 def check_hidden_layer_sizes(sizes: object, name: str = "hidden_layer_sizes") -> tuple[int, ...]:

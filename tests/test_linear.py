@@ -10,6 +10,7 @@ import pytest
 import report
 import torch
 from helpers import degenerate_data_allowed, joined, split
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 import skgbnf
@@ -318,6 +319,15 @@ def test_rounds_are_not_resumed_with_another_log_determinant(small, table2, tmp_
     small(checkpoint=path).fit(table2)
     with pytest.raises(ValueError, match="log_det"):
         small(n_estimators=2, log_det="exact").fit(table2, resume_from=path)
+
+
+def test_a_resumed_fit_is_tuned_by_the_learned_gradient(small, table2, tmp_path):
+    model = small(log_det="self_normalizing", validation_fraction=None)
+    path, tuned = tmp_path / "model", clone(model).set_params(fine_tune=1).fit(table2)
+    model.set_params(checkpoint=path).fit(table2)
+    resumed = clone(tuned).fit(table2, resume_from=path)
+    assert np.array_equal(resumed.score_samples(table2), tuned.score_samples(table2))
+    assert not np.array_equal(resumed.score_samples(table2), model.score_samples(table2))
 
 
 @pytest.mark.parametrize("wrong", ["LU", None, 1])

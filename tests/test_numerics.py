@@ -5,6 +5,8 @@ import pytest
 from hard_tables import TABLES, rays
 from helpers import degenerate_data_allowed
 
+from skgbnf import CopulaBase
+
 SETTINGS = {
     "auto": {"flow": "auto"},
     "nsf, Student-t": {"flow": "nsf", "base": "student_t"},
@@ -53,8 +55,10 @@ def test_scores_and_samples_are_finite_and_scores_fall_far_away(quick, table, se
         assert (np.diff(scores[start:]) < 0).all(), scores
 
 
-@pytest.mark.parametrize("base", ["normal", "student_t"])
-@pytest.mark.parametrize("kind", ["nsf", "nsf_coupling", "maf", "realnvp", "linear", "affine"])
+@pytest.mark.parametrize("base", ["normal", "student_t", CopulaBase("gaussian", "laplace")])
+@pytest.mark.parametrize(
+    "kind", ["nsf", "nsf_coupling", "maf", "realnvp", "glow", "linear", "affine"]
+)
 def test_parameters_of_any_size_give_no_nan(quick, table3, kind, base):
     """Wherever training might lead: noise on all parameters of a fitted component."""
     model = quick(n_estimators=1, flow=kind, base=base).fit(table3)

@@ -108,7 +108,7 @@ def test_a_correlation_matrix_has_a_unit_diagonal_whatever_its_parameters():
     assert np.linalg.eigvalsh(matrix).min() > 0
 
 
-@pytest.mark.parametrize("df", [0.6, 1.0, 2.0, 3.3, 10.0, 100.0])
+@pytest.mark.parametrize("df", [0.6, 1.0, 2.0, 3.3, 10.0, 100.0, 1000.0])
 def test_normal_scores_of_a_student_t_are_scipys(df):
     margin = StudentTMargin(torch.tensor([df], dtype=torch.float64))
     z = torch.linspace(-7, 7, 201, dtype=torch.float64).unsqueeze(1)
@@ -382,7 +382,9 @@ def test_rows_of_weight_zero_have_no_say(setting):
         ({"marginals": ("normal", "cauchy")}, ValueError, "base: marginals must be one of"),
         ({"marginals": 3}, TypeError, "base: marginals must be a name or a sequence"),
         ({"df": "hill"}, ValueError, "base: df must be one of"),
-        ({"df": 0.1}, ValueError, r"base: df must lie in \[0.6, inf\)"),
+        ({"df": 0.1}, ValueError, r"base: df must lie in \[0.6, 1000\]"),
+        ({"df": 1e9}, ValueError, "base: df must lie in"),
+        ({"df": np.ones((2, 2))}, TypeError, "base: df must be"),
         ({"df": (2.0, np.nan)}, ValueError, "base: df must lie in"),
         ({"df": True}, TypeError, "base: df must be"),
         ({"df": (2.0, "auto")}, TypeError, "base: df must be"),
@@ -409,9 +411,22 @@ def test_bad_parameters_are_refused(parameters, error, message):
         model.fit(heavy_rows(50))
 
 
+def test_a_base_of_other_columns_is_refused_before_the_first_round():
+    model = skgbnf.GradientBoostedFlowDensity(
+        2, flow="maf", init="student_t", base=CopulaBase(df=(2.0, 3.0, 4.0)), **SMALL
+    )
+    rounds = []
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="base: df holds"):
+        patch.setattr(skgbnf.boosting.Boosting, "add_round", lambda *_: rounds.append(1))
+        model.fit(heavy_rows(50))
+    assert not rounds
+
+
 def test_a_base_is_a_plain_value():
-    base = CopulaBase("gaussian", ["normal", "student_t"], np.array([2, 3]))
+    base = CopulaBase("gaussian", np.array(["normal", "student_t"]), np.array([2, 3]))
     assert eval(repr(base)) == base == CopulaBase("gaussian", ("normal", "student_t"), (2.0, 3.0))
+    assert all(type(name) is str for name in base.marginals)
+    assert CopulaBase(df=np.array(2)) == CopulaBase(df=2.0)
     assert hash(base) == hash(copy.copy(base))
     assert Architecture("maf", 2, base=vars(base)) == Architecture("maf", 2, base=base)
 

@@ -1,6 +1,5 @@
 """Base distributions with margins of chosen tails, independent or joined by a Gaussian copula."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
@@ -20,6 +19,8 @@ COPULAS = ("independence", "gaussian")
 
 _START_DF = 10.0
 _LEAST_ABOVE = 0.01
+# Above, the difference of the logarithms of two gamma functions is lost in float32.
+_LARGEST_GIVEN_DF = 1000.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class CopulaBase:
     df : "auto", "learn", float or tuple of float, default="auto"
         Degrees of freedom of Student t margins, of all columns or of each. "auto": the tail index
         of the column in the training rows, that of its heavier side; then fixed. "learn": starts
-        there and is learned, above 1. Numbers of columns with another margin count for nothing.
+        there and is learned, above 1. Numbers lie between 0.6 and 1000; those of columns with
+        another margin count for nothing.
 
     Raises
     ------
@@ -72,9 +74,9 @@ class CopulaBase:
 
     def __post_init__(self) -> None:
         if not isinstance(self.marginals, str):
-            object.__setattr__(self, "marginals", _as_tuple("marginals", self.marginals))
+            object.__setattr__(self, "marginals", _margin_names(_unpacked(self.marginals)))
         if not isinstance(self.df, str):
-            object.__setattr__(self, "df", _numbers(self.df))
+            object.__setattr__(self, "df", _numbers(_unpacked(self.df)))
         _check_name("copula", self.copula, COPULAS)
         for name in self._names():
             _check_name("marginals", name, MARGINS)
@@ -89,6 +91,11 @@ class CopulaBase:
         ValueError
             If there are more or fewer margins or degrees of freedom than columns.
         """
+        self.check_columns(n_features)
+        return CopulaDensity(n_features, self)
+
+    def check_columns(self, n_features: int) -> None:
+        """Raise ValueError if there are more or fewer margins or numbers than columns."""
         for name in ("marginals", "df"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != n_features:
@@ -96,7 +103,6 @@ class CopulaBase:
                     f"base: {name} holds {len(value)} entries for {n_features} columns, got "
                     f"{value!r}."
                 )
-        return CopulaDensity(n_features, self)
 
     def _names(self) -> tuple[str, ...]:
         return (self.marginals,) if isinstance(self.marginals, str) else self.marginals
@@ -107,9 +113,14 @@ class CopulaBase:
         return {name: [i for i, n in enumerate(names) if n == name] for name in sorted({*names})}
 
 
-def _as_tuple(name: str, values: object) -> tuple[Any, ...]:
+def _unpacked(values: Any) -> object:
+    """What an array holds, as plain values, so that a base is one too."""
+    return values.tolist() if hasattr(values, "tolist") else values
+
+
+def _margin_names(values: object) -> tuple[Any, ...]:
     if not isinstance(values, Iterable):
-        raise TypeError(f"base: {name} must be a name or a sequence of names, got {values!r}.")
+        raise TypeError(f"base: marginals must be a name or a sequence of names, got {values!r}.")
     return tuple(values)
 
 
@@ -125,8 +136,11 @@ def _numbers(df: object) -> float | tuple[float, ...]:
     values = tuple(df) if isinstance(df, Iterable) else (df,)
     if any(isinstance(value, bool) or not isinstance(value, Real) for value in values):
         raise TypeError(f'base: df must be "auto", "learn" or numbers, got {df!r}.')
-    if not all(SMALLEST_DF <= value < math.inf for value in values):
-        raise ValueError(f"base: df must lie in [{SMALLEST_DF}, inf), got {df!r}.")
+    if not all(SMALLEST_DF <= value <= _LARGEST_GIVEN_DF for value in values):
+        raise ValueError(
+            f"base: df must lie in [{SMALLEST_DF}, {_LARGEST_GIVEN_DF:g}], got {df!r}; beyond, a "
+            'Student t is a "normal".'
+        )
     plain = tuple(float(value) for value in values)
     return plain if isinstance(df, Iterable) else plain[0]
 
