@@ -191,6 +191,15 @@ def test_columns_without_tails_have_a_finite_map(column):
     assert torch.isfinite(ladj).all()
 
 
+def test_a_constant_column_keeps_its_scale():
+    x, weights = weighted(np.full((50, 1), 3.0))
+    layer = TailTransform(1).double()
+    layer.initialise(x, weights)
+    z, ladj = layer().call_and_ladj(x)
+    assert z.abs().max() < 1e-6
+    assert ladj.abs().max() < 0.5  # and not the 15 nats of an interval of a millionth
+
+
 # The tail transform
 
 

@@ -14,8 +14,10 @@ _LOG_HALF = math.log(0.5)
 _CENTRE = 3.0
 _N_INNER, _N_OUTER = 20, 32
 _NEWTON_STEPS = 6
-_LARGEST_LOG = {torch.float32: 60.0, torch.float64: 460.0}
 _CELLS_PER_CHUNK = 20_000
+
+LARGEST_LOG = {torch.float32: 60.0, torch.float64: 460.0}
+"""Logarithms of which the exponential is still far from the largest number."""
 
 
 class Margin(Protocol):
@@ -128,7 +130,7 @@ class StudentTMargin:
         return self._from_level(q)
 
     def _from_level(self, q: Tensor) -> Tensor:
-        level = (q.square() / self.df).clamp(max=_LARGEST_LOG[q.dtype])
+        level = (q.square() / self.df).clamp(max=LARGEST_LOG[q.dtype])
         return (self.df * level.expm1()).sqrt()
 
 

@@ -9,7 +9,7 @@ from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
 from skgbnf.flows.marginal import weighted_quantiles
-from skgbnf.flows.margins import log_bracket
+from skgbnf.flows.margins import LARGEST_LOG, log_bracket
 
 SMALLEST_DF, LARGEST_DF = 0.6, 100.0
 """Tail indices that are told apart; with the largest, a tail is nearly that of a normal."""
@@ -22,7 +22,6 @@ _START_DF = 4.0
 _MAX_ITER = 60
 _NEWTON_STEPS = 12
 _LEAST_WIDTH = 1e-6
-_LARGEST_LEVEL = {torch.float32: 60.0, torch.float64: 460.0}
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _distance(z: Tensor, df: Tensor) -> Tensor:
     y = square * c / (c - 1)
     for _ in range(_NEWTON_STEPS):
         y = y - (y - (y / c).log1p() - square) * (c + y) / (c + y - 1)
-    return (df * (y / df).clamp(max=_LARGEST_LEVEL[y.dtype]).expm1()).sqrt()
+    return (df * (y / df).clamp(max=LARGEST_LOG[y.dtype]).expm1()).sqrt()
 
 
 class TailTransform(LazyTransform):
@@ -155,8 +154,10 @@ class TailTransform(LazyTransform):
         """Estimate the tails of weighted rows."""
         tails = fit_tails(x, weights)
         lower, upper = tails.edges
-        # Where so many rows share a value that there is nothing between the edges.
-        missing = (_LEAST_WIDTH - (upper - lower)).clamp(min=0.0) / 2
+        # Where so many rows share a value that there is nothing between the edges; a column that
+        # is constant keeps its scale, like everywhere.
+        least = torch.where(x.amin(dim=0) < x.amax(dim=0), _LEAST_WIDTH, 2 * EDGE)
+        missing = (least - (upper - lower)).clamp(min=0.0) / 2
         self.edges.copy_(torch.stack([lower - missing, upper + missing]))
         self.rates.copy_(tails.rates)
         self.df.copy_(tails.df)
