@@ -73,7 +73,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add; as many of them,
-        from the last, as leave a round for `flow`. "auto": if `flow` is "auto", "student_t" and
+        from the last, as leave a round of `n_estimators` for `flow`: a fit of fewer rounds that
+        is continued later began with fewer of them. "auto": if `flow` is "auto", "student_t" and
         "gaussian_mixture", otherwise none. A Student t takes the rows that lie far from all
         others, and the mixture of Gaussians keeps the density from falling behind one on held-out
         rows; EM may take a tenth of `max_time` for each, less with more than 10,000 rows.

@@ -37,7 +37,9 @@ def _element_wise(
     return ElementWiseTransform(n_features, **kwargs)
 
 
-def _spline(make: Layer, n_features: int, i: int, *, scale_clamp: None, **kwargs) -> LazyTransform:
+def _spline(
+    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **kwargs
+) -> LazyTransform:
     shapes = [(3 * _N_BINS - 1,)]
     return make(n_features, i, univariate=RationalQuadraticSpline, shapes=shapes, **kwargs)
 
