@@ -83,10 +83,6 @@ class Objective(Protocol):
         """
 
 
-Penalty = Callable[[], Tensor]
-"""What a module adds to the loss of the batch that it saw last, in nats."""
-
-
 def _tell_nobody(n_iter: int, max_iter: int, score: float) -> None:
     pass
 
@@ -253,29 +249,23 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
     clock, progress = _Clock(settings.seconds), 0.0
     # One that was rebuilt from arrays is to go on as if it had never been arrays.
     component.train()
-    train = objective.train_rows
-    x = train.x.float()
-    penalised = settings.lipschitz_penalty and hasattr(component(), "transform")
-    stretch = StretchPenalty(train) if penalised else None
     generator = torch.Generator().manual_seed(seed)
+    batch_loss = _BatchLoss(component, objective, settings.lipschitz_penalty, generator)
+    n_rows, device = len(objective.train_rows.x), objective.train_rows.x.device
     descent = Descent(component, settings.learning_rate)
     best = _Best(descent.average, objective)
     best.update()
-    penalties = _penalties(component)
-    n_batches = math.ceil(len(x) / settings.batch_size)
+    n_batches = math.ceil(n_rows / settings.batch_size)
     n_steps = settings.max_iter * n_batches
     n_stale = n_decays = 0
     for n_iter in range(1, settings.max_iter + 1):
-        order = torch.randperm(len(x), generator=generator).to(x.device)
+        order = torch.randperm(n_rows, generator=generator).to(device)
         healthy = True
         for i, index in enumerate(order.tensor_split(n_batches)):
             progress = max(((n_iter - 1) * n_batches + i) / n_steps, clock.share())
             if progress >= 1:
                 break
-            loss = _batch_loss(component, objective, x, index, progress, penalties)
-            if stretch is not None:
-                penalty = stretch(component, x, index, generator)
-                loss = loss + settings.lipschitz_penalty * penalty
+            loss = batch_loss(index, progress)
             healthy = descent.step(loss, cosine(progress) * _DECAY**n_decays)
             if not healthy:
                 break
@@ -299,18 +289,38 @@ def cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _batch_loss(
-    component, objective, x: Tensor, index: Tensor, progress: float, penalties: list[Penalty]
-) -> Tensor:
-    log_g = component().log_prob(x[index])
-    weights = objective.row_weights(log_g.detach(), index, progress)
-    loss = -(weights.to(log_g) * log_g).mean()
-    return sum((penalty() for penalty in penalties), loss)
+class _BatchLoss:
+    """Loss of a batch: minus its weighted likelihood, and what is penalised besides.
 
+    Modules of a component may have a method ``penalty()``, which returns nats about the batch
+    that they saw last; `lipschitz_penalty` is the weight of a :class:`StretchPenalty`, which a
+    component without a map has not.
+    """
 
-def _penalties(component: nn.Module) -> list[Penalty]:
-    """The penalties of a component's modules, found once for the whole training."""
-    return [module.penalty for module in component.modules() if hasattr(module, "penalty")]
+    def __init__(
+        self,
+        component: LazyDistribution,
+        objective: Objective,
+        lipschitz_penalty: float,
+        generator: torch.Generator,
+    ) -> None:
+        self._component, self._objective = component, objective
+        self._x = objective.train_rows.x.float()
+        self._penalties = [m.penalty for m in component.modules() if hasattr(m, "penalty")]
+        self._weight, self._generator = lipschitz_penalty, generator
+        stretches = lipschitz_penalty and hasattr(component(), "transform")
+        self._stretch = StretchPenalty(objective.train_rows) if stretches else None
+
+    def __call__(self, index: Tensor, progress: float) -> Tensor:
+        """The loss of the rows with these indices."""
+        log_g = self._component().log_prob(self._x[index])
+        weights = self._objective.row_weights(log_g.detach(), index, progress)
+        loss = -(weights.to(log_g) * log_g).mean()
+        loss = sum((penalty() for penalty in self._penalties), loss)
+        if self._stretch is not None:
+            stretch = self._stretch(self._component, self._x, index, self._generator)
+            loss = loss + self._weight * stretch
+        return loss
 
 
 class StretchPenalty:
