@@ -24,7 +24,7 @@ from cells import load_results, run_guarded, store, unfinished
 from skgbnf import GradientBoostedFlowDensity
 
 SHAPES = [(1, 8), (2, 4), (4, 2), (8, 1)]
-OBJECTIVES = ["weighted", "greedy", "tempered"]
+OBJECTIVES = ["weighted", "greedy", "tempered", "geometric"]
 FLOWS = ["realnvp", "nsf"]
 SINGLE = "any"
 

@@ -36,11 +36,19 @@ from skgbnf.objectives import (
     certificate,
     corrective_weights,
 )
-from skgbnf.training import Objective, Rows, Settings, fit_component, fits_by_em
+from skgbnf.training import (
+    Objective,
+    Rows,
+    Settings,
+    continue_em,
+    fit_component,
+    fits_by_em,
+)
 
 _FINE_TUNE_RATE = 0.25
 _SETTLING_STEPS = 20
 _TRIALS_PER_ROUND = 20
+_COARSE_EM_TOL = 1e-3
 
 Ladder = Iterable[Architecture]
 """Architectures of one family, each larger than the one before."""
@@ -292,18 +300,34 @@ class Boosting:
         return tried
 
     def _climb(self, ladder: Ladder, settings: Settings) -> _Fitted:
-        """The best component of a ladder, climbed until two rungs in a row bring no gain."""
+        """The best component of a ladder, climbed until two rungs in a row bring no gain.
+
+        EM gains most in its first steps, so that each rung takes those and the best one the rest;
+        a gain smaller than what the steps left out would bring is none.
+        """
         best, n_stale, deadline = None, 0, time.perf_counter() + settings.seconds
+        coarse = replace(settings, em_tol=_COARSE_EM_TOL)
         for architecture in ladder:
             left = deadline - time.perf_counter()
             if best is not None and (left <= 0 or n_stale == 2):
                 break
-            fitted = self._fit(architecture, replace(settings, seconds=left))
-            if best is None or fitted.score > best.score:
+            fitted = self._fit(architecture, replace(coarse, seconds=left))
+            if best is None or fitted.score > best.score + _COARSE_EM_TOL:
                 best, n_stale = fitted, 0
             else:
                 n_stale += 1
-        return best
+        left = deadline - time.perf_counter()
+        return self._refined(best, replace(settings, seconds=left)) if best.exact else best
+
+    def _refined(self, fitted: _Fitted, settings: Settings) -> _Fitted:
+        """What more steps of EM make of a component, if the judging rows gain."""
+        if settings.seconds <= 0:
+            return fitted
+        component = copy.deepcopy(fitted.component)
+        objective = self._new_objective(fitted.architecture, component)
+        n_iter = fitted.n_iter + continue_em(component, objective, settings)
+        refined = self._scored(fitted.architecture, component, n_iter)
+        return max(fitted, refined, key=attrgetter("score"))
 
     def _fit(self, architecture: Architecture, settings: Settings) -> _Fitted:
         deadline = time.perf_counter() + settings.seconds
@@ -317,6 +341,11 @@ class Boosting:
         objective = self._new_objective(architecture, component)
         settings = replace(settings, seconds=deadline - time.perf_counter())
         n_iter = fit_component(component, objective, settings, derive_seed(seed, 1))
+        return self._scored(architecture, component, n_iter)
+
+    def _scored(
+        self, architecture: Architecture, component: LazyDistribution, n_iter: int
+    ) -> _Fitted:
         mixture = self._mixture_objective()
         start = time.perf_counter()
         log_g = component_log_prob(component, mixture.judge_rows.x)

@@ -52,11 +52,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     flow : str, callable, or list of these, default="auto"
         Family of the components.
 
-        - "auto": "nsf"; on fewer than 2,000 training rows, each round takes the best of "nsf",
-          "maf" and "gaussian_mixture". The first rounds follow `init`.
+        - "auto": each round takes the better of "nsf" and "maf"; on fewer than 2,000 training
+          rows, the best of these and "gaussian_mixture". The first rounds follow `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
-        - "maf": affine maps, autoregressive.
+        - "maf": affine maps, autoregressive; faster than splines.
         - "realnvp" [2]_: affine couplings, each of which changes every second column; "glow"
           [3]_: the same with a normalisation and a learned linear map before each.
         - "linear": linear layers in turn with a spline for each column, without a network, as
@@ -102,14 +102,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         [1]_. The integral is known within `log_normalizer_error_`, samples are exact, and
         `fine_tune` must be 0.
 
-    n_transforms : int, default=3
-        Layers of each flow. One coupling changes only half of the columns, so "realnvp" needs two.
+    n_transforms : int or "auto", default="auto"
+        Layers of each flow; "auto": 4 of "maf", 3 of others. One coupling changes only half of
+        the columns, so "realnvp" needs two.
 
     hidden_layer_sizes : tuple of int, default=(64, 64)
         Widths of the networks in each layer.
 
-    activation : {"relu", "tanh", "elu", "silu"}, default="relu"
-        Non-linearity of the networks.
+    activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
+        Non-linearity of the networks; "auto": "silu" in "maf", "relu" in others.
 
     log_det : {"lu", "exact", "self_normalizing"}, default="lu"
         How the linear layers of flows are parametrised, and what gives the gradient of their
@@ -319,9 +320,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         base: str | CopulaBase = "normal",
         tail: str = "base",
         objective: str = "tempered",
-        n_transforms: int = 3,
+        n_transforms: int | str = "auto",
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
-        activation: str = "relu",
+        activation: str = "auto",
         log_det: str = "lu",
         scale_clamp: float | None = SCALE_CLAMP,
         lipschitz_penalty: float = 0.0,

@@ -9,9 +9,12 @@ from skgbnf.training import Settings
 from skgbnf.validation import check_hidden_layer_sizes
 
 _FEW_ROWS = 2000
-_FAMILIES_FOR_FEW_ROWS = ("nsf", "maf", "gaussian_mixture")
+_FAMILIES = ("nsf", "maf")
+_FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture")
+_N_TRANSFORMS = 3
+_N_TRANSFORMS_OF_MAF = 4
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
-_MIXTURE_SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+_MIXTURE_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96)
 _FIRST_SHARE = 0.1
 _MANY_ROWS = 10_000
 _BATCH_SIZE = 256
@@ -70,20 +73,27 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
         return _family(estimator, first[n_rounds]), share
     kinds = estimator.flow if isinstance(estimator.flow, list | tuple) else [estimator.flow]
     if estimator.flow == "auto":
-        kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else ["nsf"]
+        kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else _FAMILIES
     return [ladder for kind in kinds for ladder in _family(estimator, kind)], 1.0
 
 
 def _family(estimator, kind) -> list[Ladder]:
     """The architectures of one family: splines in two places, or several sizes."""
+    n_transforms, activation = estimator.n_transforms, estimator.activation
+    # An affine layer costs about half as much as one of splines and does less; smooth networks
+    # suit what has no splines behind them.
+    if isinstance(n_transforms, str):
+        n_transforms = _N_TRANSFORMS_OF_MAF if kind == "maf" else _N_TRANSFORMS
+    if activation == "auto":
+        activation = "silu" if kind == "maf" else "relu"
     architecture = Architecture(
         kind=kind,
         n_features=estimator.n_features_in_,
         base=estimator.base,
         tail=estimator.tail,
-        n_transforms=int(estimator.n_transforms),
+        n_transforms=int(n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
-        activation=estimator.activation,
+        activation=activation,
         log_det=estimator.log_det,
         scale_clamp=None if estimator.scale_clamp is None else float(estimator.scale_clamp),
     )

@@ -31,7 +31,6 @@ _EM_TRIAL_STEPS = 5
 _EM_TRIAL_ROWS = 5000
 _EM_STEPS = 200
 _EM_PATIENCE = 10
-_EM_TOL = 1e-4
 _STEP = 0.05
 _SHORTEST = 1e-4
 
@@ -110,6 +109,9 @@ class Settings:
     lipschitz_penalty : float, default=0.0
         Weight, in the loss of components that are trained by their gradient, of the mean squared
         logarithm of how much their maps stretch short steps.
+
+    em_tol : float, default=1e-5
+        EM ends with the first step that gains less, in nats of the objective.
     """
 
     max_iter: int
@@ -118,6 +120,7 @@ class Settings:
     seconds: float = math.inf
     on_epoch: Callable[[int, int, float], None] = _tell_nobody
     lipschitz_penalty: float = 0.0
+    em_tol: float = 1e-5
 
 
 def fits_by_em(component: LazyDistribution) -> bool:
@@ -189,18 +192,37 @@ class _Best:
 
 
 def _fit_by_em(component, objective: Objective, settings: Settings, seed: int) -> int:
-    clock, train = _Clock(settings.seconds), objective.train_rows
-    best = _Best(component, objective)
+    clock, best = _Clock(settings.seconds), _Best(component, objective)
     _try_starts(component, objective, best, clock, seed)
     best.restore()
+    return _run_em(component, objective, settings, best, clock)
+
+
+def continue_em(component: LazyDistribution, objective: Objective, settings: Settings) -> int:
+    """Run EM from the state that a component is in, and leave it in its best state.
+
+    Returns
+    -------
+    n_iter : int
+        Number of iterations.
+    """
+    clock, best = _Clock(settings.seconds), _Best(component, objective)
+    best.update()
+    return _run_em(component, objective, settings, best, clock)
+
+
+def _run_em(component, objective: Objective, settings: Settings, best: _Best, clock) -> int:
+    train = objective.train_rows
     log_g = component_log_prob(component, train.x)
     n_iter = n_stale = 0
     while n_iter < _EM_STEPS and n_stale < _EM_PATIENCE and clock.share() < 1:
         n_iter += 1
-        before, log_g = log_g, _em_step(component, objective, train.x, log_g, slice(None))
+        weights = objective.row_weights(log_g, slice(None), 1.0)
+        before, log_g = log_g, _em_step(component, train.x, weights)
+        gain = float(weights @ (log_g - before)) / len(log_g)
         n_stale = 0 if best.update() else n_stale + 1
         settings.on_epoch(n_iter, _EM_STEPS, best.score)
-        if train.mean((log_g - before).abs()) < _EM_TOL:
+        if gain < settings.em_tol:
             break
     best.restore()
     return n_iter
@@ -221,7 +243,7 @@ def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, see
             component.em_seed(x, everywhere, n_neighbours)
         log_g = component_log_prob(component, x)
         for _ in range(_EM_TRIAL_STEPS):
-            log_g = _em_step(component, objective, x, log_g, some)
+            log_g = _em_step(component, x, objective.row_weights(log_g, some, 1.0))
             if clock.share() >= 1:
                 break
         best.update()
@@ -237,9 +259,8 @@ def _some_rows(n_rows: int, seed: int) -> Tensor:
     return torch.randperm(n_rows, generator=generator)[:_EM_TRIAL_ROWS]
 
 
-def _em_step(component, objective, x: Tensor, log_g: Tensor, index: Tensor | slice) -> Tensor:
-    """One step on training rows whose log-densities are given; return those after it."""
-    weights = objective.row_weights(log_g, index, 1.0)
+def _em_step(component, x: Tensor, weights: Tensor) -> Tensor:
+    """One step on rows with these weights; return their log-densities after it."""
     if weights.sum() > 0:
         component.em_step(x, weights)
     return component_log_prob(component, x)

@@ -152,15 +152,14 @@ def check_density_parameters(estimator) -> None:
     check_base(estimator.base)
     check_choice("tail", estimator.tail, TAILS)
     check_choice("objective", estimator.objective, (*OBJECTIVES, GEOMETRIC))
-    check_integer("n_transforms", estimator.n_transforms, 1)
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
-    check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
+    check_choice("activation", estimator.activation, ("auto", *ACTIVATIONS))
     check_real("lipschitz_penalty", estimator.lipschitz_penalty, 0, math.inf, open_low=False)
     if estimator.scale_clamp is not None:
         check_real("scale_clamp", estimator.scale_clamp, 0, math.inf, open_low=True)
     check_choice("log_det", estimator.log_det, tuple(LOG_DETS))
     check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
-    for name in ("batch_size", "max_iter"):
+    for name in ("n_transforms", "batch_size", "max_iter"):
         if not isinstance(value := getattr(estimator, name), str):
             check_integer(name, value, 1)
         elif value != "auto":

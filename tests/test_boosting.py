@@ -13,8 +13,15 @@ from threadpoolctl import threadpool_limits
 from skgbnf import GradientBoostedFlowDensity
 from skgbnf.boosting import Boosting
 from skgbnf.flows import Architecture
-from skgbnf.objectives import Greedy, Weighted, certificate, corrective_weights
-from skgbnf.training import Rows, Settings
+from skgbnf.mixture import component_log_prob
+from skgbnf.objectives import (
+    Greedy,
+    MaximumLikelihood,
+    Weighted,
+    certificate,
+    corrective_weights,
+)
+from skgbnf.training import Rows, Settings, continue_em, fit_component
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -365,6 +372,41 @@ def test_a_ladder_shares_the_time_it_is_given(table2):
     ladder = [Architecture("gaussian_mixture", 2, n_components=k) for k in (1, 2, 4, 8, 16, 32)]
     boosting.add_round([ladder], seconds=1e-6)
     assert boosting.architectures[0].n_components == 1
+
+
+def test_the_best_rung_of_a_ladder_is_run_until_em_has_converged():
+    rows = rows_of(ring(2000, seed=3))
+    boosting = Boosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
+    sizes = (1, 2, 4, 8)
+    boosting.add_round([[Architecture("gaussian_mixture", 2, n_components=k) for k in sizes]])
+    (component,) = boosting.components
+    assert component.components == 8
+    before = boosting.stages[-1].train_score
+    oracle = GaussianMixture(
+        8, tol=1e-9, reg_covar=1e-6, weights_init=component().logits.softmax(0).detach(),
+        means_init=component().base.loc.detach(),
+        precisions_init=component().base.precision_matrix.detach(),
+    ).fit(rows.x)  # fmt: skip
+    # The first step that gained less than 1e-5 was the last; those after it gain less still.
+    assert before - 1e-9 < oracle.score(rows.x) < before + 1e-3
+
+
+def test_em_goes_on_from_the_state_a_component_is_in():
+    # Where components overlap, EM takes many steps.
+    rows = rows_of(np.random.default_rng(4).standard_t(3, size=(1000, 2)))
+    objective = MaximumLikelihood(rows, rows)
+    component = Architecture("gaussian_mixture", 2, n_components=4).build().double()
+    coarse = fit_component(component, objective, Settings(1, 100, 1e-3, em_tol=0.01), seed=1)
+    before, again = rows.mean(component_log_prob(component, rows.x)), copy.deepcopy(component)
+    finer = continue_em(component, objective, Settings(1, 100, 1e-3))
+    after = rows.mean(component_log_prob(component, rows.x))
+    assert coarse < finer
+    assert after > before
+    # Converged: one more step is the last.
+    assert continue_em(component, objective, Settings(1, 100, 1e-3)) == 1
+    # Without time nothing changes.
+    continue_em(again, objective, Settings(1, 100, 1e-3, seconds=0.0))
+    assert rows.mean(component_log_prob(again, rows.x)) == before
 
 
 def test_a_dominant_component_keeps_its_weight_when_it_is_judged():
