@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 import skgbnf
+from skgbnf.plan import ladders
 
 KINDS = [
     "nsf",
@@ -757,6 +758,37 @@ def test_settings_of_the_networks_reach_the_components(quick, table2, base, acti
     assert (architecture.base, architecture.activation) == (base, activation)
     assert (architecture.n_transforms, architecture.hidden_layer_sizes) == (3, (5, 7))
     assert math.isfinite(model.score(table2))
+
+
+@pytest.mark.parametrize(
+    ("flow", "layers", "activation"), [("maf", 4, "silu"), ("nsf", 3, "relu"), ("glow", 3, "relu")]
+)
+def test_layers_and_activation_suit_the_family_where_they_are_auto(
+    quick, table2, flow, layers, activation
+):
+    model = quick(flow=flow, n_transforms="auto", n_estimators=1, max_iter=1).fit(table2)
+    architecture = model.estimators_[0].architecture
+    assert (architecture.n_transforms, architecture.activation) == (layers, activation)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "offered"),
+    [(1999, {"nsf", "maf", "gaussian_mixture"}), (2000, {"nsf", "maf"})],
+)
+def test_auto_offers_each_round_splines_and_affine_layers(quick, table2, n_samples, offered):
+    model = quick(flow="auto", n_estimators=3).fit(table2)
+    of_a_network, share = ladders(model, 2, n_samples)
+    architectures = [architecture for ladder in of_a_network for architecture in ladder]
+    assert {architecture.kind for architecture in architectures} == offered
+    assert share == 1.0
+
+
+def test_auto_takes_affine_layers_where_dependence_is_smooth():
+    rng = np.random.default_rng(12)
+    Z = rng.normal(size=(2600, 6))
+    Z[:, 3:] = Z[:, :3] ** 2 - 1 + 0.3 * Z[:, 3:]
+    model = skgbnf.GradientBoostedFlowDensity(1, max_iter=40, random_state=0).fit(Z)
+    assert model.estimators_[0].architecture.kind == "maf"
 
 
 @pytest.mark.parametrize("objective", ["tempered", "greedy", "weighted", "geometric"])

@@ -55,6 +55,8 @@ BAD_PARAMETERS = [
     ("objective", 1, TypeError),
     ("n_transforms", 0, ValueError),
     ("n_transforms", 1.0, TypeError),
+    ("n_transforms", "deep", ValueError),
+    ("n_transforms", None, TypeError),
     ("hidden_layer_sizes", (), ValueError),
     ("hidden_layer_sizes", (16, 0), ValueError),
     ("hidden_layer_sizes", (16, 2.5), TypeError),
