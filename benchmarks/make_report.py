@@ -115,8 +115,8 @@ def score_cell(results: dict, name: str, method: str) -> str:
     return f"{score.value:.3f}" + (f"<br>{signed(ahead)}" if ahead else "")
 
 
-def signed(mean: Mean) -> str:
-    return f"{mean.value:+.3f} ± {mean.error:.3f}"
+def signed(mean: Mean, digits: int = 3) -> str:
+    return f"{mean.value:+.{digits}f} ± {mean.error:.{digits}f}"
 
 
 def verdict_text(results: dict) -> str:
@@ -131,7 +131,7 @@ def verdict_text(results: dict) -> str:
         worse = {name: m for name, m in found.items() if m.value < -CLEAR * m.error}
         even = len(found) - len(better) - len(worse)
         rows.append([method, len(better), even, len(worse)])
-        behind += [f"* {name}: {method}, {signed(m)}" for name, m in worse.items()]
+        behind += [f"* {name}: {method}, {signed(m, 4)}" for name, m in worse.items()]
     losses = "\n".join(sorted(behind)) or "Nowhere."
     return (
         f"### Ahead and behind\n\nNumber of sets on which `{OURS}` is ahead or behind by more "

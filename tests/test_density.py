@@ -783,14 +783,6 @@ def test_auto_offers_each_round_splines_and_affine_layers(quick, table2, n_sampl
     assert share == 1.0
 
 
-def test_auto_takes_affine_layers_where_dependence_is_smooth():
-    rng = np.random.default_rng(12)
-    Z = rng.normal(size=(2600, 6))
-    Z[:, 3:] = Z[:, :3] ** 2 - 1 + 0.3 * Z[:, 3:]
-    model = skgbnf.GradientBoostedFlowDensity(1, max_iter=40, random_state=0).fit(Z)
-    assert model.estimators_[0].architecture.kind == "maf"
-
-
 @pytest.mark.parametrize("objective", ["tempered", "greedy", "weighted", "geometric"])
 def test_every_objective_fits(quick, table2, objective):
     model = quick(objective=objective, n_estimators=3, n_iter_no_change=5, tol=0.0).fit(table2)
