@@ -13,7 +13,8 @@ def test_samples_of_known_densities(name):
     rng = np.random.default_rng(0)
     rows = TARGETS[name].sample(4000, rng)
     fresh = TARGETS[name].sample(2000, rng)
-    model = GradientBoostedFlowDensity(3, max_iter=20, random_state=0).fit(rows)
+    # Samples of an affine flow that has hardly begun to learn spread too far.
+    model = GradientBoostedFlowDensity(3, max_iter=40, random_state=0).fit(rows)
     drawn = model.sample(10_000, random_state=1)
     assert outside(drawn, rows).mean() <= 1e-3
     # Rows of one density give 0.5 with a standard error of about 0.01.
