@@ -22,6 +22,8 @@ from skgbnf.flows import INVERTIBLE_FAMILIES, make_flow
 from skgbnf.table.standardisation import Standardisation
 from skgbnf.vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from skgbnf.vae.model import LatentModel
+from skgbnf.vae.preparation import to_images
+from skgbnf.vae.scoring import fitted_model, latent_noise
 
 SMALL = {
     "n_estimators": 2,
@@ -56,9 +58,12 @@ def fitted(digits):
 
 def posterior_of(model, X, Z):
     """Log-density of latent rows Z for each image, shape (len(Z), len(X)), by the formula."""
-    modules, weights = model._model(torch.float64), torch.from_numpy(model.estimator_weights_)
+    modules, weights = (
+        fitted_model(model, torch.float64),
+        torch.from_numpy(model.estimator_weights_),
+    )
     with torch.no_grad():
-        context = modules.encoder(model._images(X, torch.float64, "cpu").inputs)
+        context = modules.encoder(to_images(model, X, torch.float64, "cpu").inputs)
         z = torch.from_numpy(Z)[:, None].expand(-1, len(X), -1)
         return modules.posterior_log_prob(z, context, weights).numpy()
 
@@ -88,8 +93,8 @@ def test_transform_is_the_mean_of_the_posterior(fitted, digits):
 def test_bounds_are_in_order_and_below_the_density_on_a_grid(fitted, digits):
     X = digits[:8]
     Z, log_cell = latent_grid()
-    modules = fitted._model(torch.float64)
-    images = fitted._images(X, torch.float64, "cpu")
+    modules = fitted_model(fitted, torch.float64)
+    images = to_images(fitted, X, torch.float64, "cpu")
     with torch.no_grad():
         z = torch.from_numpy(Z)[:, None]
         log_joint = modules.log_joint(z, images.targets)
@@ -116,11 +121,11 @@ def test_the_weighted_bound_rises_with_the_number_of_draws(fitted, digits):
 
 def test_the_weighted_bound_of_one_draw_each_is_the_mixture_formula(fitted, digits):
     X = digits[:4]
-    modules = fitted._model(torch.float64)
-    images = fitted._images(X, torch.float64, "cpu")
+    modules = fitted_model(fitted, torch.float64)
+    images = to_images(fitted, X, torch.float64, "cpu")
     weights = fitted.estimator_weights_
     with torch.no_grad():
-        log_p, log_probs = modules.strata(images, fitted._noise(1, 0))
+        log_p, log_probs = modules.strata(images, latent_noise(fitted, 1, 0))
     terms = [
         w * np.exp(log_p[c, 0].numpy()) / (np.exp(log_probs[c, 0].numpy()) @ weights)
         for c, w in enumerate(weights)
@@ -131,9 +136,9 @@ def test_the_weighted_bound_of_one_draw_each_is_the_mixture_formula(fitted, digi
 def test_one_gaussian_component_has_the_bound_of_a_plain_autoencoder(digits):
     """Against the closed form of the divergence between Gaussians."""
     model = quick(n_estimators=1, flow="affine", likelihood="bernoulli").fit(digits / 16)
-    modules = model._model(torch.float64)
-    images = model._images(digits[:6] / 16, torch.float64, "cpu")
-    noise = model._noise(4000, 0)
+    modules = fitted_model(model, torch.float64)
+    images = to_images(model, digits[:6] / 16, torch.float64, "cpu")
+    noise = latent_noise(model, 4000, 0)
     with torch.no_grad():
         context = modules.encoder(images.inputs)
         mean, raw = modules.components[0].transform.transforms[0].head(context).chunk(2, -1)

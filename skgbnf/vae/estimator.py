@@ -1,38 +1,33 @@
 """The estimator: validate, scale, train, answer."""
 
 import math
-from collections.abc import Callable, Iterator
-from math import prod
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import mixture_bound
-from skgbnf.flows import Architecture
 from skgbnf.persistence import FittedComponent, persistent
-from skgbnf.preparation import DTYPES, hold_out
-from skgbnf.table.standardisation import Standardisation
-from skgbnf.vae.likelihoods import Likelihood, make_likelihood
+from skgbnf.preparation import DTYPES
 from skgbnf.vae.model import Images, LatentModel
-from skgbnf.vae.networks import NetworkArchitecture
-from skgbnf.vae.rounds import Rounds, Settings
-from skgbnf.vae.state import AutoencoderState, check_parameters
-from skgbnf.validation import (
-    check_hidden_layer_sizes,
-    check_integer,
-    fit_device,
-    score_device,
-    seed_from,
+from skgbnf.vae.plan import (
+    component_architecture,
+    likelihood_of,
+    network_architecture,
+    training_settings,
 )
+from skgbnf.vae.preparation import prepare, to_images
+from skgbnf.vae.rounds import Rounds
+from skgbnf.vae.scoring import bound, by_chunks, decode, latent_noise
+from skgbnf.vae.state import AutoencoderState, check_parameters
+from skgbnf.validation import check_integer, fit_device, seed_from
 
-_SPLIT_KEY, _NETWORKS_KEY, _ROUNDS_KEY = 0, 1, 2
+_NETWORKS_KEY, _ROUNDS_KEY = 1, 2
 _MEAN_DRAWS = 64
-_CELLS_PER_CHUNK = 4_000_000
 
 
 @persistent
@@ -264,9 +259,9 @@ class GradientBoostedFlowVAE(
             check_parameters(self)
             device = fit_device(self.device)
             seed = seed_from(self.random_state)
-            X, X_val = self._check_images(X, X_val, seed)
-            train = self._images(X, torch.float32, device)
-            judge = train if X_val is None else self._images(X_val, torch.float32, device)
+            X, X_val = prepare(self, X, X_val, seed)
+            train = to_images(self, X, torch.float32, device)
+            judge = train if X_val is None else to_images(self, X_val, torch.float32, device)
             # The tensors of a training step are small: more threads cost more than they give.
             limits = threadpool_limits(limits=1, user_api="openmp")
             with limits, torch.inference_mode(False), torch.enable_grad():
@@ -289,14 +284,15 @@ class GradientBoostedFlowVAE(
             float32 if X is, otherwise float64; a mean over 64 draws of each component, the same
             for every image and at every call, with their mirror images.
         """
-        noise = self._noise(_MEAN_DRAWS // 2, 0)
+        check_is_fitted(self)
+        noise = latent_noise(self, _MEAN_DRAWS // 2, 0)
         noise = torch.cat([noise, -noise])
 
         def mean(model: LatentModel, images: Images, weights: Tensor) -> Tensor:
             z = model.draws(model.encoder(images.inputs), noise.to(images.inputs))
             return torch.tensordot(weights, z.mean(1), dims=1)
 
-        return self._chunked(X, mean, self.n_components)
+        return by_chunks(self, X, mean, self.n_components)
 
     def inverse_transform(self, Z):
         """Decode latent rows: the mean of each pixel.
@@ -316,7 +312,7 @@ class GradientBoostedFlowVAE(
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but the latent space has {self._n_features_out}."
             )
-        return self._decode(Z)
+        return decode(self, Z)
 
     def reconstruct(self, X):
         """Encode and decode images.
@@ -331,7 +327,7 @@ class GradientBoostedFlowVAE(
             ``inverse_transform(transform(X))``.
         """
         # A wrapper of set_output may have made a table of what transform returns.
-        return self._decode(np.asarray(self.transform(X)))
+        return decode(self, np.asarray(self.transform(X)))
 
     def sample(self, n_samples=1, random_state=None, *, noise=True):
         """Draw images.
@@ -358,7 +354,7 @@ class GradientBoostedFlowVAE(
         generator = torch.Generator().manual_seed(seed)
         shape = (int(n_samples), self._n_features_out)
         Z = torch.randn(shape, generator=generator, dtype=torch.float64).numpy()
-        return self._decode(Z, generator if noise else None)
+        return decode(self, Z, generator if noise else None)
 
     def score_samples(self, X, n_draws=100, random_state=0):
         r"""Importance-weighted lower bound of the log-density of each image.
@@ -383,13 +379,14 @@ class GradientBoostedFlowVAE(
         log_density : ndarray of shape (n_samples,)
             In nats, with respect to the units of X; float32 if X is, otherwise float64.
         """
+        check_is_fitted(self)
 
         def evaluate(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> Tensor:
             log_q = torch.logsumexp(log_probs + weights.log(), dim=-1)
             log_ratio = log_p - log_q + weights.log()[:, None, None]
             return torch.logsumexp(log_ratio.flatten(0, 1), dim=0) - math.log(log_p.shape[1])
 
-        return self._bound(X, evaluate, n_draws, random_state)
+        return bound(self, X, evaluate, n_draws, random_state)
 
     def elbo(self, X, n_draws=100, random_state=0):
         """Evidence lower bound of each image.
@@ -410,11 +407,12 @@ class GradientBoostedFlowVAE(
             In nats, with respect to the units of X; at most :meth:`score_samples` with the same
             draws.
         """
+        check_is_fitted(self)
 
         def evaluate(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> Tensor:
             return mixture_bound(log_p, log_probs, weights).mean(0)
 
-        return self._bound(X, evaluate, n_draws, random_state)
+        return bound(self, X, evaluate, n_draws, random_state)
 
     def score(self, X, y=None):
         """Mean of :meth:`score_samples`, in nats; higher is better."""
@@ -429,88 +427,19 @@ class GradientBoostedFlowVAE(
     def _n_features_out(self) -> int:
         return self.decoder_.architecture.n_latent
 
-    def _check_images(self, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Validate what fit is given; return flat images to learn from and to judge by."""
-        X, image_shape = _flat(X)
-        X = validate_data(self, X, dtype=DTYPES, ensure_min_samples=2)
-        self.image_shape_ = image_shape or X.shape[1:]
-        if self.network == "conv" and len(self.image_shape_) < 2:
-            raise ValueError(
-                'network="conv" needs X of shape (n_samples, height, width[, channels]), '
-                f"got {X.shape}."
-            )
-        make_likelihood(self.likelihood, self.n_levels, None).check(X)
-        if X_val is not None:
-            X_val = self._check_X(X_val)
-        else:
-            split_seed = derive_seed(seed, _SPLIT_KEY)
-            kept, held_out = hold_out(len(X), self.validation_fraction, split_seed)
-            if len(held_out):
-                X, X_val = X[kept], X[held_out]
-        shares = np.full(len(X), 1 / len(X))
-        standardisation = Standardisation.from_rows(X, shares)
-        self.location_, self.scale_ = standardisation.location, standardisation.scale
-        if self.likelihood != "gaussian":
-            spread = X - self.location_
-            self.scale_ = np.full(X.shape[1], max(float(spread.std()), np.finfo(float).tiny))
-        return X, X_val
-
-    def _check_X(self, X) -> np.ndarray:
-        X, image_shape = _flat(X)
-        if image_shape and image_shape != self.image_shape_:
-            raise ValueError(f"X has images of shape {image_shape}, expected {self.image_shape_}.")
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
-        make_likelihood(self.likelihood, self.n_levels, None).check(X)
-        return X
-
-    def _likelihood(self) -> Likelihood:
-        standardisation = Standardisation(self.location_, self.scale_)
-        return make_likelihood(self.likelihood, self.n_levels, standardisation)
-
-    def _images(self, X: np.ndarray, dtype: torch.dtype, device: torch.device) -> Images:
-        inputs = Standardisation(self.location_, self.scale_).transform(X)
-        pair = (inputs, self._likelihood().targets(X))
-        return Images(*(torch.from_numpy(np.array(a)).to(device, dtype) for a in pair))
-
-    def _network_architecture(self, role: str) -> NetworkArchitecture:
-        return NetworkArchitecture(
-            role=role,
-            kind=self.network,
-            image_shape=self.image_shape_,
-            n_latent=int(self.n_components),
-            n_parameters=self._likelihood().n_parameters,
-            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
-            activation=self.activation,
-        )
-
     def _start(self, train: Images, judge: Images, seed: int) -> Rounds:
-        device, likelihood = train.inputs.device, self._likelihood()
+        """A model without components, its decoder at the mean of the images."""
+        device, likelihood = train.inputs.device, likelihood_of(self)
         with seeded(derive_seed(seed, _NETWORKS_KEY), device):
             encoder, decoder = (
-                self._network_architecture(role).build().to(device)
+                network_architecture(self, role).build().to(device)
                 for role in ("encoder", "decoder")
             )
         with torch.no_grad():
             decoder.offset.copy_(likelihood.start(train.targets))
-        architecture = Architecture(
-            kind=self.flow,
-            n_features=int(self.n_components),
-            n_transforms=int(self.n_transforms),
-            hidden_layer_sizes=check_hidden_layer_sizes(self.flow_hidden_layer_sizes),
-            activation=self.activation,
-            splines=None,
-            n_context=check_hidden_layer_sizes(self.hidden_layer_sizes)[-1],
-        )
-        settings = Settings(
-            max_iter=int(self.max_iter),
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate_init),
-            n_iter_no_change=int(self.n_iter_no_change),
-            objective=self.objective,
-            entropy_weight=float(self.entropy_weight),
-        )
         model = LatentModel(encoder, decoder, [], likelihood)
-        return Rounds(model, architecture, train, judge, settings, derive_seed(seed, _ROUNDS_KEY))
+        settings, seed = training_settings(self), derive_seed(seed, _ROUNDS_KEY)
+        return Rounds(model, component_architecture(self), train, judge, settings, seed)
 
     def _boost(self, rounds: Rounds) -> None:
         """Add rounds until enough, or until held-out images no longer gain; fine-tune."""
@@ -523,17 +452,17 @@ class GradientBoostedFlowVAE(
 
     def _report(self, what: str, rounds: Rounds) -> None:
         if self.verbose:
-            bound = rounds.scores[-1] + self._likelihood().log_det
+            bound = rounds.scores[-1] + likelihood_of(self).log_det
             print(f"[skgbnf] {what}: bound {bound:.4f} nats, {rounds.n_iter[-1]} epochs")
 
     def _publish(self, rounds: Rounds) -> None:
         """Turn the trained model into fitted attributes."""
         model = rounds.model
         self.encoder_ = FittedComponent.from_module(
-            self._network_architecture("encoder"), model.encoder
+            network_architecture(self, "encoder"), model.encoder
         )
         self.decoder_ = FittedComponent.from_module(
-            self._network_architecture("decoder"), model.decoder
+            network_architecture(self, "decoder"), model.decoder
         )
         self.estimators_ = [
             FittedComponent.from_module(rounds.architecture, component)
@@ -541,86 +470,5 @@ class GradientBoostedFlowVAE(
         ]
         self.estimator_weights_ = rounds.weights.cpu().numpy()
         self.n_estimators_ = len(self.estimators_)
-        self.scores_ = np.array(rounds.scores) + self._likelihood().log_det
+        self.scores_ = np.array(rounds.scores) + likelihood_of(self).log_det
         self.n_iter_ = sum(rounds.n_iter)
-
-    def _model(self, dtype: torch.dtype) -> LatentModel:
-        device = score_device(self.device)
-        encoder, decoder, *components = (
-            fitted.to_module(dtype, device)
-            for fitted in (self.encoder_, self.decoder_, *self.estimators_)
-        )
-        return LatentModel(encoder, decoder, components, self._likelihood())
-
-    def _noise(self, n_draws: int, random_state) -> Tensor:
-        """Standard normal draws, shape (n_draws, 1, n_components), in float64."""
-        check_is_fitted(self)
-        generator = torch.Generator().manual_seed(seed_from(random_state))
-        shape = (n_draws, 1, self._n_features_out)
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    def _bound(self, X, evaluate: Callable, n_draws: int, random_state) -> np.ndarray:
-        """A bound from draws of all components, in the units of X."""
-        check_is_fitted(self)
-        check_integer("n_draws", n_draws, 1)
-        n_draws = max(1, int(n_draws) // self.n_estimators_)
-        noise, log_det = self._noise(n_draws, random_state), self._likelihood().log_det
-
-        def bound(model: LatentModel, images: Images, weights: Tensor) -> Tensor:
-            strata = model.strata(images, noise.to(images.inputs))
-            return evaluate(*strata, weights) + log_det
-
-        return self._chunked(X, bound, self.n_features_in_ * n_draws * self.n_estimators_)
-
-    @torch.no_grad()
-    def _chunked(self, X, evaluate: Callable, cells_per_row: int) -> np.ndarray:
-        """Evaluate something for images, by chunks of rows, in the precision of X."""
-        check_is_fitted(self)
-        X = self._check_X(X)
-        device, dtype = score_device(self.device), _torch_dtype(X)
-        model = self._model(dtype)
-        weights = torch.from_numpy(self.estimator_weights_).to(device, dtype)
-        chunks = [
-            evaluate(model, self._images(rows, dtype, device), weights).cpu().numpy()
-            for rows in _chunks(X, cells_per_row)
-        ]
-        return np.concatenate(chunks)
-
-    @torch.no_grad()
-    def _decode(self, Z: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
-        """Means of pixels, or draws from their distribution if there is a generator."""
-        device, dtype = score_device(self.device), _torch_dtype(Z)
-        decoder, likelihood = self.decoder_.to_module(dtype, device), self._likelihood()
-        chunks = []
-        for rows in _chunks(Z, self.n_features_in_):
-            raw = decoder(torch.from_numpy(np.array(rows)).to(device))
-            if generator is None:
-                targets = likelihood.mean(raw)
-            else:
-                uniform = torch.rand(
-                    len(rows), self.n_features_in_, generator=generator, dtype=dtype
-                )
-                # Not 0, which inversion would send to infinity.
-                uniform = uniform.clamp(min=torch.finfo(dtype).tiny).to(device)
-                targets = likelihood.draw(raw, uniform)
-            chunks.append(likelihood.pixels(targets.cpu().numpy()).astype(Z.dtype, copy=False))
-        return np.concatenate(chunks).reshape(-1, *self.image_shape_)
-
-
-def _flat(X) -> tuple[object, tuple[int, ...]]:
-    """Images with their pixels in a row, and the shape of one; () and X itself if it has none."""
-    if isinstance(X, list | tuple):
-        X = np.asarray(X)
-    shape = tuple(int(n) for n in getattr(X, "shape", ()))
-    if len(shape) not in (3, 4):
-        return X, ()
-    return np.asarray(X).reshape(len(X), prod(shape[1:])), shape[1:]
-
-
-def _torch_dtype(X: np.ndarray) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, X.dtype)).dtype
-
-
-def _chunks(X: np.ndarray, cells_per_row: int) -> Iterator[np.ndarray]:
-    step = max(1, _CELLS_PER_CHUNK // cells_per_row)
-    return (X[start : start + step] for start in range(0, len(X), step))

@@ -21,6 +21,7 @@ from skgbnf.persistence import (
 )
 from skgbnf.vae.likelihoods import LIKELIHOODS
 from skgbnf.vae.networks import NETWORKS, NetworkArchitecture
+from skgbnf.vae.plan import network_architecture
 from skgbnf.validation import (
     check_choice,
     check_device,
@@ -129,7 +130,7 @@ def _network(data: dict, arrays: dict[str, np.ndarray], estimator) -> FittedComp
     lists = {name: tuple(data[name]) for name in ("image_shape", "hidden_layer_sizes")}
     architecture = NetworkArchitecture(**{**data, **lists})
     role = architecture.role
-    if architecture != estimator._network_architecture(role):
+    if architecture != network_architecture(estimator, role):
         raise ValueError(f"its {role} is not what its parameters say")
     own = arrays_under(f"{role}.", arrays)
     if not all(np.isfinite(array).all() for array in own.values()):
