@@ -4,7 +4,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,12 +17,10 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
-from skgbnf.geometric import GeometricBoosting
-from skgbnf.objectives import GEOMETRIC
-from skgbnf.persistence import load, persistent, save
-from skgbnf.plan import first_families, ladders, training_settings
+from skgbnf.persistence import load, persistent
 from skgbnf.preparation import Table, fitted_coordinates, prepare
-from skgbnf.progress import Progress, make_progress
+from skgbnf.progress import make_progress
+from skgbnf.rounds import add_rounds, check_resumed, has_stopped, start_rounds
 from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
 from skgbnf.table.frames import make_frame, snap
@@ -440,15 +437,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             progress = make_progress(
                 self.verbose, self.n_estimators, n_done, table.judge_log_det, seconds
             )
-            boosting = self._start(table, proceed, progress)
+            boosting = start_rounds(self, table, proceed, progress)
             if resumed:
-                self._check_resumed(boosting, table)
+                check_resumed(self, boosting, table)
             # The tensors of a training step are small: more threads cost more than they give,
             # many times more where the machine is busy.
             limits = threadpool_limits(limits=1, user_api="openmp")
             with progress, limits, torch.inference_mode(False), torch.enable_grad():
-                finished = resumed and self._has_stopped(boosting)
-                self._boost(boosting, table, progress, start + seconds, finished)
+                finished = resumed and has_stopped(self, boosting)
+                add_rounds(self, boosting, table, progress, start + seconds, finished)
             self._publish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)
@@ -588,67 +585,6 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         rows = snap(rows, self.dequantize_origins_, self.dequantize_widths_, self.bounds_)
         names = getattr(self, "feature_names_in_", None)
         return make_frame(rows, self.container_, self.dtypes_, names)
-
-    def _start(self, table: Table, proceed: bool, progress: Progress) -> Boosting:
-        """A boosting that has no round yet, or those of the fit that is to proceed."""
-        settings = training_settings(self, len(table.train.x))
-        settings = replace(settings, on_epoch=progress.epoch)
-        kind = GeometricBoosting if self.objective == GEOMETRIC else Boosting
-        boosting = kind(table.train, table.judge, self.objective, settings, self._seed)
-        if proceed:
-            if self.n_estimators < self.n_estimators_:
-                raise ValueError(
-                    f"n_estimators={self.n_estimators} is below the {self.n_estimators_} rounds "
-                    "already fitted; it can only grow."
-                )
-            earlier = zip(self.estimators_, self.n_iter_, self.gains_, strict=True)
-            for fitted, n_iter, gain in earlier:
-                module = fitted.to_module(fitted.dtype, table.train.x.device)
-                boosting.append(fitted.architecture, module, int(n_iter), float(gain))
-        return boosting
-
-    def _check_resumed(self, boosting: Boosting, table: Table) -> None:
-        """Raise unless the rounds of a file score the rows of this fit as they did before."""
-        scores = [s.train_score + table.train_log_det for s in boosting.stages]
-        # Rounding differs from machine to machine.
-        if not np.allclose(scores, self.train_scores_, rtol=1e-6, atol=1e-6):
-            raise ValueError(
-                "resume_from: the rounds in the file were fitted to other rows or weights."
-            )
-
-    def _boost(
-        self, boosting: Boosting, table: Table, progress: Progress, deadline: float, finished: bool
-    ) -> None:
-        """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
-        while len(boosting.stages) < self.n_estimators and not finished:
-            left = deadline - time.perf_counter()
-            # What is less than the work beside training is too little for one more round.
-            if boosting.stages and left <= boosting.overhead:
-                break
-            n_rounds = len(boosting.stages)
-            offered, share = ladders(self, n_rounds, len(boosting.train.x))
-            if not boosting.add_round(offered, share * left):
-                break
-            if self.checkpoint is not None:
-                self._publish(boosting, table)
-                save(self, self.checkpoint)
-            stage = boosting.stages[-1]
-            held_out = stage.judge_score + table.judge_log_det if table.has_held_out else None
-            train = stage.train_score + table.train_log_det
-            progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
-            finished = self._has_stopped(boosting)
-        if boosting.judge is not boosting.train:
-            boosting.truncate(boosting.best_round(self.tol))
-        for _ in range(self.fine_tune):
-            boosting.fine_tune(deadline - time.perf_counter())
-
-    def _has_stopped(self, boosting: Boosting) -> bool:
-        """Whether held-out rows no longer gain, once `flow` had a round."""
-        if len(boosting.stages) <= len(first_families(self)):
-            return False
-        n_stale = len(boosting.stages) - boosting.best_round(self.tol)
-        stopped = boosting.gains[-1] <= self.tol or n_stale >= self.n_iter_no_change
-        return stopped and boosting.judge is not boosting.train
 
     def _recover(
         self,

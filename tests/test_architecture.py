@@ -20,6 +20,7 @@ FLOORS = [
     {"validation"},
     {"preparation"},
     {"plan", "scoring", "state", "vae", "variational"},
+    {"rounds"},
     {"density", "plotting"},
     {"delegation", "diagnostics"},
     {"classification", "outliers"},

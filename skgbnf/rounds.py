@@ -1,0 +1,85 @@
+"""The rounds of a fit: begun or gone on with, added until enough, until no gain or no time."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from skgbnf.boosting import Boosting
+from skgbnf.geometric import GeometricBoosting
+from skgbnf.objectives import GEOMETRIC
+from skgbnf.persistence import save
+from skgbnf.plan import first_families, ladders, training_settings
+from skgbnf.preparation import Table
+from skgbnf.progress import Progress
+
+
+def start_rounds(estimator, table: Table, proceed: bool, progress: Progress) -> Boosting:
+    """A boosting that has no round yet, or those of the fit that is to proceed."""
+    settings = training_settings(estimator, len(table.train.x))
+    settings = replace(settings, on_epoch=progress.epoch)
+    kind = GeometricBoosting if estimator.objective == GEOMETRIC else Boosting
+    boosting = kind(table.train, table.judge, estimator.objective, settings, estimator._seed)
+    if proceed:
+        n_estimators, n_done = estimator.n_estimators, estimator.n_estimators_
+        if n_estimators < n_done:
+            raise ValueError(
+                f"n_estimators={n_estimators} is below the {n_done} rounds already fitted; "
+                "it can only grow."
+            )
+        earlier = zip(estimator.estimators_, estimator.n_iter_, estimator.gains_, strict=True)
+        for fitted, n_iter, gain in earlier:
+            module = fitted.to_module(fitted.dtype, table.train.x.device)
+            boosting.append(fitted.architecture, module, int(n_iter), float(gain))
+    return boosting
+
+
+def check_resumed(estimator, boosting: Boosting, table: Table) -> None:
+    """Raise unless the rounds of a file score the rows of this fit as they did before."""
+    scores = [s.train_score + table.train_log_det for s in boosting.stages]
+    # Rounding differs from machine to machine.
+    if not np.allclose(scores, estimator.train_scores_, rtol=1e-6, atol=1e-6):
+        raise ValueError(
+            "resume_from: the rounds in the file were fitted to other rows or weights."
+        )
+
+
+def add_rounds(
+    estimator,
+    boosting: Boosting,
+    table: Table,
+    progress: Progress,
+    deadline: float,
+    finished: bool,
+) -> None:
+    """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
+    while len(boosting.stages) < estimator.n_estimators and not finished:
+        left = deadline - time.perf_counter()
+        # What is less than the work beside training is too little for one more round.
+        if boosting.stages and left <= boosting.overhead:
+            break
+        n_rounds = len(boosting.stages)
+        offered, share = ladders(estimator, n_rounds, len(boosting.train.x))
+        if not boosting.add_round(offered, share * left):
+            break
+        if estimator.checkpoint is not None:
+            estimator._publish(boosting, table)
+            save(estimator, estimator.checkpoint)
+        stage = boosting.stages[-1]
+        held_out = stage.judge_score + table.judge_log_det if table.has_held_out else None
+        train = stage.train_score + table.train_log_det
+        progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
+        finished = has_stopped(estimator, boosting)
+    if boosting.judge is not boosting.train:
+        boosting.truncate(boosting.best_round(estimator.tol))
+    for _ in range(estimator.fine_tune):
+        boosting.fine_tune(deadline - time.perf_counter())
+
+
+def has_stopped(estimator, boosting: Boosting) -> bool:
+    """Whether held-out rows no longer gain, once `flow` had a round."""
+    if len(boosting.stages) <= len(first_families(estimator)):
+        return False
+    n_stale = len(boosting.stages) - boosting.best_round(estimator.tol)
+    stopped = boosting.gains[-1] <= estimator.tol or n_stale >= estimator.n_iter_no_change
+    return stopped and boosting.judge is not boosting.train
