@@ -20,7 +20,7 @@ from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import load, persistent
 from skgbnf.preparation import Table, fitted_coordinates, prepare
 from skgbnf.progress import make_progress
-from skgbnf.rounds import add_rounds, check_resumed, has_stopped, start_rounds
+from skgbnf.rounds import add_rounds, check_resumed, fine_tune, has_stopped, start_rounds
 from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
 from skgbnf.table.frames import make_frame, snap
@@ -140,7 +140,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     fine_tune : int, default=0
         Passes after the last round in which each component is retrained against all the others.
-        Gaussians are also tried in other places, and all of them settled together by EM.
+        Gaussians are also tried in other places, and all of them settled together by EM. A
+        `warm_start` that adds rounds retrains the earlier components with the new ones; one that
+        adds none leaves all as they are.
 
     max_time : float or None, default=None
         Seconds of wall time after which `fit` ends at the next safe point, with the best model
@@ -182,8 +184,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         there are folded inwards.
 
     warm_start : bool, default=False
-        Whether `fit` adds rounds to those already fitted, up to `n_estimators`, and leaves the
-        earlier components as they are.
+        Whether `fit` adds rounds to those already fitted, up to `n_estimators`. It leaves the
+        earlier components as they are, unless `fine_tune` retrains them.
 
     checkpoint : str, path-like or None, default=None
         File to which the rounds fitted so far are saved after each. :func:`skgbnf.load` opens it,
@@ -446,6 +448,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             with progress, limits, torch.inference_mode(False), torch.enable_grad():
                 finished = resumed and has_stopped(self, boosting)
                 add_rounds(self, boosting, table, progress, start + seconds, finished)
+                if resumed or len(boosting.stages) > n_done:
+                    fine_tune(self, boosting, start + seconds)
             self._publish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)

@@ -55,9 +55,9 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         as inliers, so that fewer are flagged where many rows are equal.
 
     calibration_fraction : float or None, default=0.2
-        Share of the rows that the density does not see and that p-values compare with; at least
-        19, which a p-value of 5 % needs, but no more than a third of the rows. None fits the
-        density to all rows, and there are no p-values.
+        Share of the rows that the density does not see and that p-values compare with. A smaller
+        share than 19 rows, which a p-value of 5 % needs, is raised to 19, or to a third of the
+        rows if that is less. None fits the density to all rows, and there are no p-values.
 
     random_state : int, RandomState instance or None, default=None
         Governs which rows are set aside. Unless it is None, it also draws a seed for each
@@ -274,6 +274,11 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
             raise ValueError(
                 "FlowOutlierDetector needs at least 3 rows to set one of them aside, got "
                 f"n_samples={n_rows}; calibration_fraction=None sets none aside."
+            )
+        if n_rows - n_aside < 2:
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} leaves the density fewer than "
+                f"two of {n_rows} rows."
             )
         return order[n_aside:], order[:n_aside]
 

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Container, Iterable
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -14,22 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
-from zuko.lazy import LazyDistribution
 
 from skgbnf._random import seeded
-from skgbnf.flows import (
-    ACTIVATIONS,
-    BASES,
-    FAMILIES,
-    INVERTIBLE_FAMILIES,
-    LAYERED_FAMILIES,
-    LOG_DETS,
-    NETWORK_FAMILIES,
-    SPLINES,
-    TAILS,
-    Architecture,
-    CopulaBase,
-)
+from skgbnf.flows import FAMILIES, Architecture, CopulaBase
 
 FORMAT_VERSION = 1
 _FORMAT = "skgbnf"
@@ -50,24 +35,24 @@ _Class = TypeVar("_Class", bound=type[Persistent])
 _PERSISTENT: dict[str, type[Persistent]] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedComponent:
     """One trained component or network: its architecture and its parameters as NumPy arrays.
 
     Attributes
     ----------
-    architecture : Architecture
-        Or another frozen dataclass of plain values with a method ``build``.
+    architecture : Architecture, or NetworkArchitecture of an autoencoder
+        A frozen dataclass of plain values with methods ``build`` and ``check``.
 
     arrays : dict of str to ndarray
         The module's state.
     """
 
-    architecture: Architecture
-    arrays: dict[str, np.ndarray]
+    architecture: Any
+    arrays: dict[str, np.ndarray] = field(repr=False)
 
     @classmethod
-    def from_module(cls, architecture: Architecture, module: LazyDistribution) -> Self:
+    def from_module(cls, architecture: Any, module: torch.nn.Module) -> Self:
         """Copy a module's state into arrays."""
         state = module.state_dict().items()
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state}
@@ -77,6 +62,16 @@ class FittedComponent:
     def from_plain(cls, state: dict[str, Any]) -> "FittedComponent":
         """Inverse of :meth:`plain`."""
         return cls(Architecture(**state["architecture"]), state["arrays"])
+
+    @classmethod
+    def checked(cls, architecture: Any, arrays: dict[str, np.ndarray]) -> Self:
+        """A component out of a file; ValueError unless architecture and arrays fit together."""
+        architecture.check([array.size for array in arrays.values()])
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError(f"a parameter is not finite: {architecture}")
+        component = cls(architecture, arrays)
+        component.to_module(component.dtype, "cpu")
+        return component
 
     def plain(self) -> dict[str, Any]:
         """The component as dicts of plain values and arrays."""
@@ -88,8 +83,8 @@ class FittedComponent:
         doubles = any(array.dtype == np.float64 for array in self.arrays.values())
         return torch.float64 if doubles else torch.float32
 
-    def to_module(self, dtype: torch.dtype, device: torch.device | str) -> LazyDistribution:
-        """Rebuild the component as a zuko density over standardised rows."""
+    def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
+        """Rebuild the module: of a component, a zuko density over standardised rows."""
         with seeded(0):
             module = self.architecture.build()
         # Parameters may be float64 where the fresh module is float32: widen it before they go in.
@@ -312,45 +307,4 @@ def check_arrays(
 
 def _component_from_state(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedComponent:
     data = dict(data, hidden_layer_sizes=tuple(data["hidden_layer_sizes"]))
-    architecture = Architecture(**data)
-    _check_architecture(architecture, arrays)
-    component = FittedComponent(architecture, arrays)
-    component.to_module(component.dtype, "cpu")
-    return component
-
-
-def _check_architecture(architecture: Architecture, arrays: dict[str, np.ndarray]) -> None:
-    """Refuse names that are unknown, and sizes that the arrays cannot have come from."""
-    known = (
-        architecture.kind in FAMILIES
-        and (isinstance(architecture.base, CopulaBase) or architecture.base in BASES)
-        and architecture.tail in TAILS
-        and architecture.activation in ACTIVATIONS
-        and architecture.log_det in LOG_DETS
-        and architecture.splines in SPLINES
-        and _is_clamp(architecture.scale_clamp)
-        and (architecture.n_context == 0 or architecture.kind in INVERTIBLE_FAMILIES)
-    )
-    if not known:
-        raise ValueError(f"it names an unknown component: {architecture}")
-    # With one column there is nothing to condition on, and no network.
-    network = architecture.kind in NETWORK_FAMILIES and architecture.n_features > 1
-    sizes = (architecture.n_features, *architecture.hidden_layer_sizes)
-    n_context = architecture.n_context
-    counts = (*sizes, architecture.n_transforms, architecture.n_components)
-    if not all(type(count) is int and count > 0 for count in (*counts, n_context + 1)):
-        raise ValueError(f"a size of a component is no positive integer: {architecture}")
-    largest = [architecture.n_features * max(architecture.n_components, n_context)]
-    n_layers = architecture.n_transforms if architecture.kind in LAYERED_FAMILIES else 0
-    if network:
-        largest += [a * b for a, b in pairwise(sizes)]
-        n_layers += len(architecture.hidden_layer_sizes)
-    too_large = max(largest) > sum(array.size for array in arrays.values())
-    if too_large or n_layers > len(arrays):
-        raise ValueError("the sizes of a component do not fit its arrays")
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ValueError("a parameter of a component is not finite")
-
-
-def _is_clamp(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 < value < math.inf)
+    return FittedComponent.checked(Architecture(**data), arrays)

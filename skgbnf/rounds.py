@@ -52,7 +52,7 @@ def add_rounds(
     deadline: float,
     finished: bool,
 ) -> None:
-    """Add rounds until enough, or until held-out rows no longer gain; fine-tune."""
+    """Add rounds until enough, or until held-out rows no longer gain."""
     while len(boosting.stages) < estimator.n_estimators and not finished:
         left = deadline - time.perf_counter()
         # What is less than the work beside training is too little for one more round.
@@ -70,8 +70,12 @@ def add_rounds(
         train = stage.train_score + table.train_log_det
         progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
         finished = has_stopped(estimator, boosting)
-    if boosting.judge is not boosting.train:
+    if table.has_held_out:
         boosting.truncate(boosting.best_round(estimator.tol))
+
+
+def fine_tune(estimator, boosting: Boosting, deadline: float) -> None:
+    """Make the passes over all components that the estimator asks for, while there is time."""
     for _ in range(estimator.fine_tune):
         boosting.fine_tune(deadline - time.perf_counter())
 

@@ -89,6 +89,7 @@ class MixtureState:
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
         check_is_fitted(self)
+        check_density_parameters(self)
         self._check_savable()
         components, arrays = components_to_state(self.estimators_)
         for name in _SAVED_ARRAYS:

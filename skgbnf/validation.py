@@ -45,6 +45,12 @@ def check_flag(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
+def check_verbose(value: object) -> None:
+    """Raise unless `value` is True, False or an integer that is not negative."""
+    if not isinstance(value, bool | np.bool_):
+        check_integer("verbose", value, 0)
+
+
 def check_flow(flow: object) -> None:
     """Raise unless `flow` is "auto", a name, a callable or a list of names and callables."""
     if isinstance(flow, str):
@@ -55,7 +61,7 @@ def check_flow(flow: object) -> None:
         raise ValueError("flow: a list must name at least one family, got an empty one.")
     for choice in flow if several else [flow]:
         if not callable(choice):
-            check_choice("flow", choice, FAMILIES)
+            check_choice("flow", choice, FAMILIES if several else ("auto", *FAMILIES))
 
 
 def check_init(init: object) -> None:
@@ -178,8 +184,7 @@ def check_density_parameters(estimator) -> None:
     check_bounds(estimator.bounds)
     check_path("checkpoint", estimator.checkpoint)
     check_device(estimator.device)
-    if not isinstance(estimator.verbose, bool | np.bool_):
-        check_integer("verbose", estimator.verbose, 0)
+    check_verbose(estimator.verbose)
 
 
 def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:

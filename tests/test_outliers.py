@@ -192,6 +192,8 @@ def test_bad_parameters_are_named():
         FlowOutlierDetector("nsf").fit(X)
     with pytest.raises(ValueError, match="calibration_fraction is None"):
         FlowOutlierDetector(GaussianDensity(), calibration_fraction=None).fit(X).pvalues(X)
+    with pytest.raises(ValueError, match="calibration_fraction=0.99 leaves the density fewer"):
+        FlowOutlierDetector(GaussianDensity(), calibration_fraction=0.99).fit(X)
     with pytest.raises(NotFittedError):
         FlowOutlierDetector(GaussianDensity()).pvalues(X)
 

@@ -1,5 +1,6 @@
 """The autoencoder: likelihoods, posterior, bounds, rounds, the estimator's contract, files."""
 
+import copy
 import math
 import pickle
 
@@ -444,6 +445,27 @@ def test_save_and_load(parameters, digits, tmp_path):
     np.testing.assert_array_equal(again.sample(3, 0), model.sample(3, 0))
 
 
+def test_parameters_set_after_fit_are_for_the_next_fit(fitted, digits, tmp_path):
+    """Answers and files are of what was fitted."""
+    model = copy.deepcopy(fitted)
+    model.set_params(
+        n_components=3, hidden_layer_sizes=(9,), likelihood="bernoulli", n_levels=64
+    ).set_params(activation="relu", network="conv")
+    save(model, tmp_path / "vae.safetensors")
+    for other in (model, load(tmp_path / "vae.safetensors")):
+        np.testing.assert_array_equal(other.score_samples(digits), fitted.score_samples(digits))
+        np.testing.assert_array_equal(other.transform(digits), fitted.transform(digits))
+        np.testing.assert_array_equal(other.sample(3, 0), fitted.sample(3, 0))
+
+
+def test_what_could_not_be_loaded_is_not_saved(fitted, tmp_path):
+    path = tmp_path / "vae.safetensors"
+    save(fitted, path)
+    with pytest.raises(ValueError, match="n_levels must be at least 2"):
+        save(copy.deepcopy(fitted).set_params(n_levels=1), path)
+    load(path)
+
+
 def test_a_density_in_a_file_still_loads_beside_it(digits, tmp_path):
     model = GradientBoostedFlowDensity(flow="affine").fit(
         np.random.default_rng(0).normal(size=(50, 2))
@@ -456,6 +478,11 @@ DAMAGES = {
     "weights": lambda data, arrays: arrays.update(estimator_weights_=np.array([0.7, 0.7])),
     "scale": lambda data, arrays: arrays.update(scale_=np.zeros(64)),
     "shape": lambda data, arrays: data.update(image_shape=[9, 9]),
+    "likelihood": lambda data, arrays: data.update(likelihood="poisson"),
+    "other likelihood": lambda data, arrays: data.update(likelihood="bernoulli"),
+    "levels": lambda data, arrays: data.update(n_levels=1),
+    "swapped": lambda data, arrays: data["networks"]["encoder"].update(role="decoder"),
+    "activation": lambda data, arrays: data["networks"]["encoder"].update(activation="exp"),
     "huge layer": lambda data, arrays: data["networks"]["encoder"].update(
         hidden_layer_sizes=[10**9]
     ),

@@ -90,7 +90,7 @@ def test_rounds_do_not_lower_the_bound(matched):
 def test_families_and_numbers_of_columns(flow, n_features):
     settings = {**QUICK, "max_iter": 20, "n_estimators": 2}
     density = fit_to_log_prob(lambda z: -z.abs().sum(1), n_features, flow=flow, **settings)
-    assert density.n_features_ == n_features
+    assert density.n_features_in_ == n_features
     assert density.sample(7, random_state=0).shape == (7, n_features)
     assert np.isfinite(density.score_samples(np.zeros((4, n_features)))).all()
 

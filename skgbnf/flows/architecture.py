@@ -1,13 +1,27 @@
 """A component described by a few plain values."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.bases import BASES
 from skgbnf.flows.copula import CopulaBase
-from skgbnf.flows.families import SCALE_CLAMP, make_flow
+from skgbnf.flows.families import (
+    ACTIVATIONS,
+    FAMILIES,
+    INVERTIBLE_FAMILIES,
+    LAYERED_FAMILIES,
+    NETWORK_FAMILIES,
+    SCALE_CLAMP,
+    SPLINES,
+    TAILS,
+    make_flow,
+)
+from skgbnf.flows.linear import LOG_DETS
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,48 @@ class Architecture:
         if callable(self.kind):
             return _checked(self.kind(self.n_features), self.n_features)
         return make_flow(**vars(self))
+
+    def check(self, array_sizes: Sequence[int]) -> None:
+        """Check what came out of a file before anything is built of it.
+
+        Parameters
+        ----------
+        array_sizes : sequence of int
+            Number of values in each array of parameters that came with it.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a size is none or one that the arrays cannot have come from.
+        """
+        if not self._is_known():
+            raise ValueError(f"it names an unknown component: {self}")
+        # With one column there is nothing to condition on, and no network.
+        network = self.kind in NETWORK_FAMILIES and self.n_features > 1
+        sizes = (self.n_features, *self.hidden_layer_sizes)
+        counts = (*sizes, self.n_transforms, self.n_components, self.n_context + 1)
+        if not all(type(count) is int and count > 0 for count in counts):
+            raise ValueError(f"a size of a component is no positive integer: {self}")
+        largest = [self.n_features * max(self.n_components, self.n_context)]
+        n_layers = self.n_transforms if self.kind in LAYERED_FAMILIES else 0
+        if network:
+            largest += [a * b for a, b in pairwise(sizes)]
+            n_layers += len(self.hidden_layer_sizes)
+        if max(largest) > sum(array_sizes) or n_layers > len(array_sizes):
+            raise ValueError("the sizes of a component do not fit its arrays")
+
+    def _is_known(self) -> bool:
+        clamp = self.scale_clamp
+        return (
+            self.kind in FAMILIES
+            and (isinstance(self.base, CopulaBase) or self.base in BASES)
+            and self.tail in TAILS
+            and self.activation in ACTIVATIONS
+            and self.log_det in LOG_DETS
+            and self.splines in SPLINES
+            and (clamp is None or (isinstance(clamp, int | float) and 0 < clamp < math.inf))
+            and (self.n_context == 0 or self.kind in INVERTIBLE_FAMILIES)
+        )
 
 
 def _checked(flow: object, n_features: int) -> LazyDistribution:

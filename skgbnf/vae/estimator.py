@@ -1,32 +1,30 @@
 """The estimator: validate, scale, train, answer."""
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import RandomState
 from skgbnf.elbo import mixture_bound
-from skgbnf.persistence import FittedComponent, persistent
+from skgbnf.persistence import persistent
 from skgbnf.preparation import DTYPES
 from skgbnf.vae.model import Images, LatentModel
-from skgbnf.vae.plan import (
-    component_architecture,
-    likelihood_of,
-    network_architecture,
-    training_settings,
-)
 from skgbnf.vae.preparation import prepare, to_images
-from skgbnf.vae.rounds import Rounds
+from skgbnf.vae.rounds import add_rounds, start_rounds
 from skgbnf.vae.scoring import bound, by_chunks, decode, latent_noise
-from skgbnf.vae.state import AutoencoderState, check_parameters
+from skgbnf.vae.state import AutoencoderState
+from skgbnf.vae.validation import check_parameters
 from skgbnf.validation import check_integer, fit_device, seed_from
 
-_NETWORKS_KEY, _ROUNDS_KEY = 1, 2
 _MEAN_DRAWS = 64
 
 
@@ -147,6 +145,12 @@ class GradientBoostedFlowVAE(
     image_shape_ : tuple of int
         Shape of one row of X.
 
+    likelihood_ : str
+        Distribution of a pixel, `likelihood` at the time of `fit`.
+
+    n_levels_ : int
+        `n_levels` at the time of `fit`.
+
     n_features_in_ : int
         Number of pixels, times channels.
 
@@ -184,29 +188,29 @@ class GradientBoostedFlowVAE(
 
     def __init__(
         self,
-        n_components=2,
+        n_components: int = 2,
         *,
-        n_estimators=4,
-        flow="realnvp",
-        n_transforms=2,
-        likelihood="gaussian",
-        n_levels=256,
-        network="mlp",
-        hidden_layer_sizes=(300, 300),
-        flow_hidden_layer_sizes=(64,),
-        activation="elu",
-        objective="greedy",
-        entropy_weight=1.0,
-        max_iter=200,
-        fine_tune=1,
-        batch_size=100,
-        learning_rate_init=2e-3,
-        validation_fraction=0.1,
-        n_iter_no_change=40,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
+        n_estimators: int = 4,
+        flow: str = "realnvp",
+        n_transforms: int = 2,
+        likelihood: str = "gaussian",
+        n_levels: int = 256,
+        network: str = "mlp",
+        hidden_layer_sizes: int | Sequence[int] = (300, 300),
+        flow_hidden_layer_sizes: int | Sequence[int] = (64,),
+        activation: str = "elu",
+        objective: str = "greedy",
+        entropy_weight: float = 1.0,
+        max_iter: int = 200,
+        fine_tune: int = 1,
+        batch_size: int = 100,
+        learning_rate_init: float = 2e-3,
+        validation_fraction: float | None = 0.1,
+        n_iter_no_change: int = 40,
+        device: str = "cpu",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.n_estimators = n_estimators
         self.flow = flow
@@ -229,7 +233,7 @@ class GradientBoostedFlowVAE(
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None, X_val=None):
+    def fit(self, X: ArrayLike, y: object = None, X_val: ArrayLike | None = None) -> Self:
         """Train the networks, and the posterior round by round.
 
         Parameters
@@ -265,13 +269,15 @@ class GradientBoostedFlowVAE(
             # The tensors of a training step are small: more threads cost more than they give.
             limits = threadpool_limits(limits=1, user_api="openmp")
             with limits, torch.inference_mode(False), torch.enable_grad():
-                self._boost(self._start(train, judge, seed))
+                boosting = start_rounds(self, train, judge, seed)
+                add_rounds(self, boosting)
+            self._publish(boosting)
         except BaseException:
             self.__dict__ = before
             raise
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Posterior mean of each image.
 
         Parameters
@@ -292,9 +298,9 @@ class GradientBoostedFlowVAE(
             z = model.draws(model.encoder(images.inputs), noise.to(images.inputs))
             return torch.tensordot(weights, z.mean(1), dims=1)
 
-        return by_chunks(self, X, mean, self.n_components)
+        return by_chunks(self, X, mean, self._n_features_out)
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
         """Decode latent rows: the mean of each pixel.
 
         Parameters
@@ -307,14 +313,14 @@ class GradientBoostedFlowVAE(
             In the units of the training images.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=DTYPES, input_name="Z")
-        if Z.shape[1] != self._n_features_out:
+        rows = check_array(Z, dtype=DTYPES, input_name="Z")
+        if rows.shape[1] != self._n_features_out:
             raise ValueError(
-                f"Z has {Z.shape[1]} columns, but the latent space has {self._n_features_out}."
+                f"Z has {rows.shape[1]} columns, but the latent space has {self._n_features_out}."
             )
-        return decode(self, Z)
+        return decode(self, rows)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: ArrayLike) -> np.ndarray:
         """Encode and decode images.
 
         Parameters
@@ -329,7 +335,9 @@ class GradientBoostedFlowVAE(
         # A wrapper of set_output may have made a table of what transform returns.
         return decode(self, np.asarray(self.transform(X)))
 
-    def sample(self, n_samples=1, random_state=None, *, noise=True):
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None, *, noise: bool = True
+    ) -> np.ndarray:
         """Draw images.
 
         Parameters
@@ -356,7 +364,9 @@ class GradientBoostedFlowVAE(
         Z = torch.randn(shape, generator=generator, dtype=torch.float64).numpy()
         return decode(self, Z, generator if noise else None)
 
-    def score_samples(self, X, n_draws=100, random_state=0):
+    def score_samples(
+        self, X: ArrayLike, n_draws: int = 100, random_state: RandomState = 0
+    ) -> np.ndarray:
         r"""Importance-weighted lower bound of the log-density of each image.
 
         .. math:: \log \sum_c \rho_c \frac{1}{K} \sum_k \frac{p(x, z_{ck})}{q(z_{ck}|x)},
@@ -388,7 +398,7 @@ class GradientBoostedFlowVAE(
 
         return bound(self, X, evaluate, n_draws, random_state)
 
-    def elbo(self, X, n_draws=100, random_state=0):
+    def elbo(self, X: ArrayLike, n_draws: int = 100, random_state: RandomState = 0) -> np.ndarray:
         """Evidence lower bound of each image.
 
         Parameters
@@ -414,11 +424,11 @@ class GradientBoostedFlowVAE(
 
         return bound(self, X, evaluate, n_draws, random_state)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: object = None) -> float:
         """Mean of :meth:`score_samples`, in nats; higher is better."""
         return float(np.mean(self.score_samples(X), dtype=np.float64))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -426,49 +436,3 @@ class GradientBoostedFlowVAE(
     @property
     def _n_features_out(self) -> int:
         return self.decoder_.architecture.n_latent
-
-    def _start(self, train: Images, judge: Images, seed: int) -> Rounds:
-        """A model without components, its decoder at the mean of the images."""
-        device, likelihood = train.inputs.device, likelihood_of(self)
-        with seeded(derive_seed(seed, _NETWORKS_KEY), device):
-            encoder, decoder = (
-                network_architecture(self, role).build().to(device)
-                for role in ("encoder", "decoder")
-            )
-        with torch.no_grad():
-            decoder.offset.copy_(likelihood.start(train.targets))
-        model = LatentModel(encoder, decoder, [], likelihood)
-        settings, seed = training_settings(self), derive_seed(seed, _ROUNDS_KEY)
-        return Rounds(model, component_architecture(self), train, judge, settings, seed)
-
-    def _boost(self, rounds: Rounds) -> None:
-        """Add rounds until enough, or until held-out images no longer gain; fine-tune."""
-        while len(rounds.scores) < self.n_estimators and rounds.add_round():
-            self._report(f"round {len(rounds.scores)}/{self.n_estimators}", rounds)
-        for _ in range(self.fine_tune):
-            rounds.fine_tune()
-            self._report("fine-tuning", rounds)
-        self._publish(rounds)
-
-    def _report(self, what: str, rounds: Rounds) -> None:
-        if self.verbose:
-            bound = rounds.scores[-1] + likelihood_of(self).log_det
-            print(f"[skgbnf] {what}: bound {bound:.4f} nats, {rounds.n_iter[-1]} epochs")
-
-    def _publish(self, rounds: Rounds) -> None:
-        """Turn the trained model into fitted attributes."""
-        model = rounds.model
-        self.encoder_ = FittedComponent.from_module(
-            network_architecture(self, "encoder"), model.encoder
-        )
-        self.decoder_ = FittedComponent.from_module(
-            network_architecture(self, "decoder"), model.decoder
-        )
-        self.estimators_ = [
-            FittedComponent.from_module(rounds.architecture, component)
-            for component in model.components
-        ]
-        self.estimator_weights_ = rounds.weights.cpu().numpy()
-        self.n_estimators_ = len(self.estimators_)
-        self.scores_ = np.array(rounds.scores) + likelihood_of(self).log_det
-        self.n_iter_ = sum(rounds.n_iter)

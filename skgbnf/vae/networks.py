@@ -54,6 +54,16 @@ class NetworkArchitecture:
         """Build an untrained network; parameters come from torch's global generator."""
         return Encoder(self) if self.role == "encoder" else Decoder(self)
 
+    def check(self, array_sizes: Sequence[int]) -> None:
+        """Raise ValueError if what came out of a file is none, or none with arrays so large."""
+        sizes = (prod(self.image_shape), *self.hidden_layer_sizes, self.n_latent)
+        if self.kind not in NETWORKS or self.activation not in ACTIVATIONS:
+            raise ValueError(f"it names an unknown {self.role}: {self}")
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError(f"a size of its {self.role} is no positive integer: {self}")
+        if max(sizes) > max(array_sizes, default=0):
+            raise ValueError(f"the sizes of its {self.role} do not fit its arrays")
+
 
 class Encoder(nn.Module):
     """Images of shape (n_samples, n_pixels) to contexts of shape (n_samples, n_context)."""

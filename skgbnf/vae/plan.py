@@ -1,17 +1,17 @@
-"""What an autoencoder is to be made of, as its parameters say: networks, components, likelihood."""
+"""What an autoencoder is made of: networks and components by its parameters, its likelihood."""
 
 from skgbnf.flows import Architecture
 from skgbnf.table.standardisation import Standardisation
+from skgbnf.vae.boosting import Settings
 from skgbnf.vae.likelihoods import Likelihood, make_likelihood
 from skgbnf.vae.networks import NetworkArchitecture
-from skgbnf.vae.rounds import Settings
 from skgbnf.validation import check_hidden_layer_sizes
 
 
 def likelihood_of(vae) -> Likelihood:
-    """Distribution of the pixels, once location and scale of the images are known."""
+    """Distribution of the pixels that an autoencoder was fitted with."""
     standardisation = Standardisation(vae.location_, vae.scale_)
-    return make_likelihood(vae.likelihood, vae.n_levels, standardisation)
+    return make_likelihood(vae.likelihood_, vae.n_levels_, standardisation)
 
 
 def network_architecture(vae, role: str) -> NetworkArchitecture:

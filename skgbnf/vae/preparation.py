@@ -20,7 +20,7 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Validate what fit is given; return flat images to learn from and to judge by.
 
     Sets the attributes of the estimator that say what images are: their shape, number of pixels,
-    location and scale.
+    location and scale, and the likelihood.
     """
     X, image_shape = _flat(X)
     X = validate_data(vae, X, dtype=DTYPES, ensure_min_samples=2)
@@ -30,7 +30,8 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
             'network="conv" needs X of shape (n_samples, height, width[, channels]), '
             f"got {X.shape}."
         )
-    make_likelihood(vae.likelihood, vae.n_levels, None).check(X)
+    vae.likelihood_, vae.n_levels_ = vae.likelihood, int(vae.n_levels)
+    make_likelihood(vae.likelihood_, vae.n_levels_, None).check(X)
     if X_val is not None:
         X_val = check_images(vae, X_val)
     else:
@@ -40,7 +41,7 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     shares = np.full(len(X), 1 / len(X))
     standardisation = Standardisation.from_rows(X, shares)
     vae.location_, vae.scale_ = standardisation.location, standardisation.scale
-    if vae.likelihood != "gaussian":
+    if vae.likelihood_ != "gaussian":
         spread = X - vae.location_
         vae.scale_ = np.full(X.shape[1], max(float(spread.std()), np.finfo(float).tiny))
     return X, X_val
@@ -52,7 +53,7 @@ def check_images(vae, X) -> np.ndarray:
     if image_shape and image_shape != vae.image_shape_:
         raise ValueError(f"X has images of shape {image_shape}, expected {vae.image_shape_}.")
     X = validate_data(vae, X, dtype=DTYPES, reset=False)
-    make_likelihood(vae.likelihood, vae.n_levels, None).check(X)
+    make_likelihood(vae.likelihood_, vae.n_levels_, None).check(X)
     return X
 
 

@@ -1,15 +1,11 @@
-"""Parameters of the autoencoder checked, and a fitted one as plain data and arrays, and back."""
+"""What a fitted autoencoder holds: taken from boosting, put into a file and back."""
 
-import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 
-from skgbnf.elbo import BOUNDS
-from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES
 from skgbnf.persistence import (
     FittedComponent,
     arrays_under,
@@ -19,51 +15,41 @@ from skgbnf.persistence import (
     components_to_state,
     plain,
 )
+from skgbnf.vae.boosting import PosteriorBoosting
 from skgbnf.vae.likelihoods import LIKELIHOODS
-from skgbnf.vae.networks import NETWORKS, NetworkArchitecture
-from skgbnf.vae.plan import network_architecture
-from skgbnf.validation import (
-    check_choice,
-    check_device,
-    check_hidden_layer_sizes,
-    check_integer,
-    check_real,
-)
+from skgbnf.vae.networks import NetworkArchitecture
+from skgbnf.vae.plan import likelihood_of, network_architecture
+from skgbnf.vae.validation import check_parameters
+from skgbnf.validation import check_choice, check_integer
 
 _SAVED_ARRAYS = ("location_", "scale_", "estimator_weights_", "scores_")
 
 
-def check_parameters(estimator) -> None:
-    """Raise unless every constructor parameter is in its range."""
-    check_integer("n_components", estimator.n_components, 1)
-    check_integer("n_estimators", estimator.n_estimators, 1)
-    check_choice("flow", estimator.flow, INVERTIBLE_FAMILIES)
-    check_integer("n_transforms", estimator.n_transforms, 1)
-    check_choice("likelihood", estimator.likelihood, LIKELIHOODS)
-    check_integer("n_levels", estimator.n_levels, 2)
-    check_choice("network", estimator.network, NETWORKS)
-    check_hidden_layer_sizes(estimator.hidden_layer_sizes)
-    check_hidden_layer_sizes(estimator.flow_hidden_layer_sizes, "flow_hidden_layer_sizes")
-    check_choice("activation", estimator.activation, tuple(ACTIVATIONS))
-    check_choice("objective", estimator.objective, tuple(BOUNDS))
-    check_real("entropy_weight", estimator.entropy_weight, 0, math.inf, open_low=True)
-    for name in ("max_iter", "batch_size", "n_iter_no_change"):
-        check_integer(name, getattr(estimator, name), 1)
-    check_integer("fine_tune", estimator.fine_tune, 0)
-    check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
-    if estimator.validation_fraction is not None:
-        check_real("validation_fraction", estimator.validation_fraction, 0, 1, open_low=False)
-    check_device(estimator.device)
-    if not isinstance(estimator.verbose, bool | np.bool_):
-        check_integer("verbose", estimator.verbose, 0)
-
-
 class AutoencoderState:
-    """Mixin of the file of a fitted autoencoder."""
+    """Mixin of what a fitted autoencoder is: its attributes, and its file."""
+
+    def _publish(self, boosting: PosteriorBoosting) -> None:
+        """Turn the trained model into fitted attributes."""
+        self.encoder_, self.decoder_ = (
+            FittedComponent.from_module(network_architecture(self, role), module)
+            for role, module in (
+                ("encoder", boosting.model.encoder),
+                ("decoder", boosting.model.decoder),
+            )
+        )
+        self.estimators_ = [
+            FittedComponent.from_module(boosting.architecture, component)
+            for component in boosting.model.components
+        ]
+        self.estimator_weights_ = boosting.weights.cpu().numpy()
+        self.n_estimators_ = len(self.estimators_)
+        self.scores_ = np.array(boosting.scores) + likelihood_of(self).log_det
+        self.n_iter_ = sum(boosting.n_iter)
 
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
         check_is_fitted(self)
+        check_parameters(self)
         check_savable_random_state(self.random_state)
         components, arrays = components_to_state(self.estimators_)
         networks = {"encoder": self.encoder_, "decoder": self.decoder_}
@@ -75,6 +61,8 @@ class AutoencoderState:
             "components": components,
             "networks": {role: asdict(net.architecture) for role, net in networks.items()},
             "image_shape": list(self.image_shape_),
+            "likelihood": self.likelihood_,
+            "n_levels": self.n_levels_,
             "n_iter": self.n_iter_,
             "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
         }
@@ -92,6 +80,9 @@ class AutoencoderState:
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays[name])
         self.image_shape_ = tuple(data["image_shape"])
+        self.likelihood_, self.n_levels_ = data["likelihood"], data["n_levels"]
+        check_choice("the likelihood of its pixels", self.likelihood_, LIKELIHOODS)
+        check_integer("the number of its levels", self.n_levels_, 2)
         self.n_iter_ = int(data["n_iter"])
         self.n_features_in_ = len(self.location_)
         self.n_estimators_ = len(data["components"])
@@ -100,12 +91,13 @@ class AutoencoderState:
         self._check_arrays()
         self.estimators_ = components_from_state(data["components"], arrays)
         n_latents = {fitted.architecture.n_features for fitted in self.estimators_}
-        self.encoder_ = _network(data["networks"]["encoder"], arrays, self)
-        self.decoder_ = _network(data["networks"]["decoder"], arrays, self)
-        n_context = self.encoder_.architecture.hidden_layer_sizes[-1]
-        if n_latents != {self.decoder_.architecture.n_latent} or any(
-            fitted.architecture.n_context != n_context for fitted in self.estimators_
-        ):
+        self.encoder_ = _network("encoder", data["networks"], arrays, self)
+        self.decoder_ = _network("decoder", data["networks"], arrays, self)
+        encoder, decoder = self.encoder_.architecture, self.decoder_.architecture
+        if encoder != replace(decoder, role="encoder"):
+            raise ValueError("its encoder does not fit its decoder")
+        n_contexts = {fitted.architecture.n_context for fitted in self.estimators_}
+        if n_latents != {decoder.n_latent} or n_contexts != {encoder.hidden_layer_sizes[-1]}:
             raise ValueError("its components do not fit its encoder and decoder")
         return self
 
@@ -125,20 +117,16 @@ class AutoencoderState:
             raise ValueError("the shape of its images does not fit their number of pixels")
 
 
-def _network(data: dict, arrays: dict[str, np.ndarray], estimator) -> FittedComponent:
-    """An encoder or decoder from plain data, if it is that of the estimator."""
+def _network(role: str, networks: dict, arrays: dict[str, np.ndarray], vae) -> FittedComponent:
+    """An encoder or decoder from plain data, if it is one for the images of the estimator."""
+    data = networks[role]
     lists = {name: tuple(data[name]) for name in ("image_shape", "hidden_layer_sizes")}
     architecture = NetworkArchitecture(**{**data, **lists})
-    role = architecture.role
-    if architecture != network_architecture(estimator, role):
-        raise ValueError(f"its {role} is not what its parameters say")
-    own = arrays_under(f"{role}.", arrays)
-    if not all(np.isfinite(array).all() for array in own.values()):
-        raise ValueError(f"a parameter of its {role} is not finite")
-    largest = max((array.size for array in own.values()), default=0)
-    sizes = (*architecture.hidden_layer_sizes, architecture.n_latent, estimator.n_features_in_)
-    if max(sizes) > largest:
-        raise ValueError(f"the sizes of its {role} do not fit its arrays")
-    fitted = FittedComponent(architecture, own)
-    fitted.to_module(torch.float32, "cpu")
-    return fitted
+    fits = (
+        architecture.role == role
+        and architecture.image_shape == vae.image_shape_
+        and architecture.n_parameters == likelihood_of(vae).n_parameters
+    )
+    if not fits:
+        raise ValueError(f"its {role} is not one for its images")
+    return FittedComponent.checked(architecture, arrays_under(f"{role}.", arrays))

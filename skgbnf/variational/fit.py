@@ -1,10 +1,13 @@
 """The function that users call: check arguments, match, return the density."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from skgbnf._random import RandomState
 from skgbnf.elbo import BOUNDS
 from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES, Architecture
 from skgbnf.persistence import FittedComponent
@@ -14,6 +17,7 @@ from skgbnf.validation import (
     check_hidden_layer_sizes,
     check_integer,
     check_real,
+    check_verbose,
     fit_device,
     seed_from,
 )
@@ -22,25 +26,25 @@ from skgbnf.variational.matching import Matching, Settings
 
 
 def fit_to_log_prob(
-    log_prob,
-    n_features,
+    log_prob: Callable[[Tensor], Tensor],
+    n_features: int,
     *,
-    n_estimators=4,
-    flow="realnvp",
-    n_transforms=4,
-    hidden_layer_sizes=(64,),
-    activation="tanh",
-    objective="greedy",
-    entropy_weight=1.0,
-    max_iter=2000,
-    fine_tune=1,
-    batch_size=256,
-    learning_rate_init=5e-3,
-    tol=1e-3,
-    device="cpu",
-    random_state=None,
-    verbose=0,
-):
+    n_estimators: int = 4,
+    flow: str = "realnvp",
+    n_transforms: int = 4,
+    hidden_layer_sizes: int | Sequence[int] = (64,),
+    activation: str = "tanh",
+    objective: str = "greedy",
+    entropy_weight: float = 1.0,
+    max_iter: int = 2000,
+    fine_tune: int = 1,
+    batch_size: int = 256,
+    learning_rate_init: float = 5e-3,
+    tol: float = 1e-3,
+    device: str = "cpu",
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> MatchedDensity:
     r"""Fit a boosted mixture of flows to an unnormalised log-density.
 
     Variational inference: no rows are needed, only a function whose exponential is proportional
@@ -148,6 +152,7 @@ def fit_to_log_prob(
     check_real("learning_rate_init", learning_rate_init, 0, np.inf, open_low=True)
     check_real("tol", tol, 0, np.inf, open_low=False)
     check_device(device)
+    check_verbose(verbose)
     architecture = Architecture(
         kind=flow,
         n_features=int(n_features),

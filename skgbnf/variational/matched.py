@@ -1,11 +1,14 @@
 """The density that comes of matching: scores, samples, a file."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array
 
+from skgbnf._random import RandomState
 from skgbnf.mixture import FlowMixture
 from skgbnf.persistence import (
     FittedComponent,
@@ -18,7 +21,7 @@ from skgbnf.validation import check_device, check_integer, score_device, seed_fr
 
 
 @persistent
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatchedDensity:
     """A normalised mixture of flows close to an unnormalised density; see `fit_to_log_prob`.
 
@@ -48,7 +51,7 @@ class MatchedDensity:
     device: str = field(default="cpu", repr=False)
 
     @property
-    def n_features_(self) -> int:
+    def n_features_in_(self) -> int:
         """Number of columns."""
         return self.estimators_[0].architecture.n_features
 
@@ -57,7 +60,7 @@ class MatchedDensity:
         """Number of components."""
         return len(self.estimators_)
 
-    def score_samples(self, Z):
+    def score_samples(self, Z: ArrayLike) -> np.ndarray:
         """Log-density of each row.
 
         Parameters
@@ -69,14 +72,19 @@ class MatchedDensity:
         log_density : ndarray of shape (n_samples,)
             In nats; float32 if Z is, otherwise float64.
         """
-        Z = check_array(Z, dtype=DTYPES, input_name="Z")
-        if Z.shape[1] != self.n_features_:
-            raise ValueError(f"Z has {Z.shape[1]} columns, but the density {self.n_features_}.")
-        rows = torch.from_numpy(np.array(Z)).to(score_device(self.device))
+        rows = check_array(Z, dtype=DTYPES, input_name="Z")
+        n_columns, n_known = rows.shape[1], self.n_features_in_
+        if n_columns != n_known:
+            raise ValueError(f"Z has {n_columns} columns, but the density {n_known}.")
+        z = torch.from_numpy(np.array(rows)).to(score_device(self.device))
         with torch.no_grad():
-            return self._mixture(rows.dtype).log_prob(rows).cpu().numpy()
+            return self._mixture(z.dtype).log_prob(z).cpu().numpy()
 
-    def sample(self, n_samples=1, random_state=None):
+    def score(self, Z: ArrayLike) -> float:
+        """Mean of :meth:`score_samples`, in nats; higher is better."""
+        return float(np.mean(self.score_samples(Z), dtype=np.float64))
+
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
         """Draw rows.
 
         Parameters
@@ -94,7 +102,7 @@ class MatchedDensity:
         mixture = self._mixture(torch.float64)
         return mixture.sample(int(n_samples), seed_from(random_state)).cpu().numpy()
 
-    def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the density."""
         components, arrays = components_to_state(self.estimators_)
         arrays.update(weights=self.estimator_weights_, bounds=self.bounds_)
@@ -102,7 +110,7 @@ class MatchedDensity:
         return data, arrays
 
     @classmethod
-    def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]) -> "MatchedDensity":
+    def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> "MatchedDensity":
         """Restore a density, checking that data and arrays fit together."""
         check_device(data["device"])
         components = components_from_state(data["components"], arrays)
