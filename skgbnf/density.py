@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
+from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import load, persistent
@@ -600,7 +601,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """After Ctrl-C keep the finished rounds; otherwise go back to the state before `fit`."""
         if isinstance(error, KeyboardInterrupt) and boosting and table and boosting.stages:
             try:
-                if self.fine_tune:
+                if self.fine_tune and isinstance(boosting, AdditiveBoosting):
                     boosting.refit_stages()
                 self._publish(boosting, table)
                 return

@@ -14,6 +14,7 @@ https://arxiv.org/abs/2002.11896
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from skgbnf.boosting import Boosting, Stage
 from skgbnf.flows import Architecture
 from skgbnf.mixture import FlowMixture, component_log_prob, mixture_log_prob, sample_component
 from skgbnf.objectives import WEIGHT_CLIP, MaximumLikelihood
-from skgbnf.training import Objective, Rows, fits_by_em
+from skgbnf.training import Objective, Rows, Settings, fits_by_em
 
 _N_DRAWS = 10_000
 _MOST_TRAINING_DRAWS = 20_000
@@ -144,54 +145,42 @@ class GeometricBoosting(Boosting):
     nothing to the choice of the weights.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._for_weights, self._for_normalizer = self._draws = (
-            _Draws(derive_seed(self._seed, 3)),
-            _Draws(derive_seed(self._seed, 4)),
-        )
-        self._drawn: list[Tensor] = []
+    def __init__(self, train: Rows, judge: Rows, settings: Settings, seed: int) -> None:
+        super().__init__(train, judge, settings, seed)
+        self._for_weights = _Draws(derive_seed(seed, 3))
+        self._for_normalizer = _Draws(derive_seed(seed, 4))
+        self._drawn: tuple[LazyDistribution, list[Tensor]] | None = None
 
-    def append(self, architecture, component: LazyDistribution, n_iter: int, gain: float) -> None:
-        for draws in self._draws:
-            draws.append(component)
-        super().append(architecture, component, n_iter, gain)
-        self._drawn = []
-
-    def truncate(self, n_rounds: int) -> None:
-        super().truncate(n_rounds)
-        for draws in self._draws:
-            draws.truncate(n_rounds)
-        self._drawn = []
-
-    def _new_objective(self, architecture: Architecture, component: LazyDistribution) -> Objective:
+    def new_objective(self, architecture: Architecture, component: LazyDistribution) -> Objective:
         """EM knows no rows of negative weight: what it fits has its own likelihood."""
         if fits_by_em(component):
             return MaximumLikelihood(self.train, self.judge)
-        return self._mixture_objective()
+        return self.mixture_objective()
 
-    def _mixture_objective(self, make: Callable[..., Objective] = GeometricGreedy) -> Objective:
+    def mixture_objective(self) -> Objective:
         if not self.components:
             return MaximumLikelihood(self.train, self.judge)
-        rho = 1 / (len(self.components) + 1)
-        return make(self.train, self.judge, *self._drawn_rows(), self._mixture().log_prob, rho)
+        drawn, rho = self._drawn_rows(), 1 / (len(self.components) + 1)
+        return GeometricGreedy(self.train, self.judge, *drawn, self._mixture().log_prob, rho)
 
-    def _rows_to_score(self) -> int:
+    def rows_to_score(self) -> int:
         """Those that it draws and that others drew, and those that other networks then score."""
         n_networks = sum(not fits_by_em(component) for component in self.components)
         n_times = 8 + 2 * len(self.components) + 3 * n_networks
-        return super()._rows_to_score() + n_times * _N_DRAWS
+        return len(self.train.x) + 4 * len(self.judge.x) + n_times * _N_DRAWS
 
     def _drawn_rows(self) -> list[Tensor]:
         """Rows of the mixture so far, to learn from and to judge by, the same for a whole round."""
-        if not self._drawn:
+        newest = self.components[-1]
+        if self._drawn is None or self._drawn[0] is not newest:
             mixture = self._mixture()
             sizes = min(len(self.train.x), _MOST_TRAINING_DRAWS), _N_DRAWS
-            self._drawn = [
+            drawn = [
                 _bounded(mixture.sample(n, derive_seed(self._seed, 5, len(self.components), i)))
                 for i, n in enumerate(sizes)
             ]
-        return self._drawn
+            self._drawn = newest, drawn
+        return self._drawn[1]
 
     def _gain(self, component: LazyDistribution) -> float:
         """The slope of the likelihood at weight zero, which no weight exceeds on average."""
@@ -211,11 +200,11 @@ class GeometricBoosting(Boosting):
 
     def _stage(self, log_probs: dict[Rows, Tensor], start: Tensor) -> Stage:
         """The product of components, with powers fitted on the judging rows."""
-        n_rounds = len(start)
+        components = self.components[: len(start)]
         weights = self.judge.weights / self.judge.weights.sum()
         means = weights @ log_probs[self.judge]
-        powers = fit_powers(means, self._for_weights.log_probs(n_rounds))
-        log_Z, error = log_normalizer(self._for_normalizer.log_probs(n_rounds), powers)
+        powers = fit_powers(means, self._for_weights.log_probs(components))
+        log_Z, error = log_normalizer(self._for_normalizer.log_probs(components), powers)
         train, judge = (
             rows.mean(log_probs[rows] @ powers) - log_Z for rows in (self.train, self.judge)
         )
@@ -231,7 +220,27 @@ class _Draws:
         self._rows: list[Tensor] = []
         self._columns: list[list[Tensor]] = []
 
-    def append(self, component: LazyDistribution) -> None:
+    def log_probs(self, components: Sequence[LazyDistribution]) -> Tensor:
+        """Log-densities of shape (n_components, n_draws, n_components).
+
+        What an earlier call found for the same first components is not computed again.
+        """
+        pairs = zip(self._components, components, strict=False)
+        n_known = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))
+        if n_known < len(components):
+            self._forget_after(n_known)
+        for component in components[n_known:]:
+            self._append(component)
+        n = len(components)
+        return torch.stack([torch.stack(columns[:n], dim=1) for columns in self._columns[:n]])
+
+    def _forget_after(self, n: int) -> None:
+        for kept in (self._components, self._rows, self._columns):
+            del kept[n:]
+        for columns in self._columns:
+            del columns[n:]
+
+    def _append(self, component: LazyDistribution) -> None:
         seed = derive_seed(self._seed, len(self._rows))
         rows = _bounded(sample_component(component, _N_DRAWS, seed))
         for columns, earlier in zip(self._columns, self._rows, strict=True):
@@ -240,16 +249,6 @@ class _Draws:
         self._columns[-1].append(component_log_prob(component, rows))
         self._components.append(component)
         self._rows.append(rows)
-
-    def truncate(self, n: int) -> None:
-        for kept in (self._components, self._rows, self._columns):
-            del kept[n:]
-        for columns in self._columns:
-            del columns[n:]
-
-    def log_probs(self, n: int) -> Tensor:
-        """Log-densities of shape (n, n_draws, n) for the first components."""
-        return torch.stack([torch.stack(columns[:n], dim=1) for columns in self._columns[:n]])
 
 
 def log_normalizer(log_probs: Tensor, powers: Tensor) -> tuple[float, float]:

@@ -95,10 +95,6 @@ class Table:
         rows, weights = (tensor.cpu().numpy() for tensor in (self.train.x, self.train.weights))
         return gaussian_score(rows, weights) + self.train_log_det
 
-    @property
-    def has_held_out(self) -> bool:
-        return self.judge is not self.train
-
 
 def _rows(coordinates: Coordinates, X, weights, device: torch.device) -> tuple[Rows, float]:
     """Rows, and the weighted mean of the log-determinants."""

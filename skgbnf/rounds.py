@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
@@ -18,8 +19,13 @@ def start_rounds(estimator, table: Table, proceed: bool, progress: Progress) -> 
     """A boosting that has no round yet, or those of the fit that is to proceed."""
     settings = training_settings(estimator, len(table.train.x))
     settings = replace(settings, on_epoch=progress.epoch)
-    kind = GeometricBoosting if estimator.objective == GEOMETRIC else Boosting
-    boosting = kind(table.train, table.judge, estimator.objective, settings, estimator._seed)
+    boosting: Boosting
+    if estimator.objective == GEOMETRIC:
+        boosting = GeometricBoosting(table.train, table.judge, settings, estimator._seed)
+    else:
+        boosting = AdditiveBoosting(
+            table.train, table.judge, estimator.objective, settings, estimator._seed
+        )
     if proceed:
         n_estimators, n_done = estimator.n_estimators, estimator.n_estimators_
         if n_estimators < n_done:
@@ -66,11 +72,11 @@ def add_rounds(
             estimator._publish(boosting, table)
             save(estimator, estimator.checkpoint)
         stage = boosting.stages[-1]
-        held_out = stage.judge_score + table.judge_log_det if table.has_held_out else None
+        held_out = stage.judge_score + table.judge_log_det if boosting.has_held_out else None
         train = stage.train_score + table.train_log_det
         progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
         finished = has_stopped(estimator, boosting)
-    if table.has_held_out:
+    if boosting.has_held_out:
         boosting.truncate(boosting.best_round(estimator.tol))
 
 
@@ -86,4 +92,4 @@ def has_stopped(estimator, boosting: Boosting) -> bool:
         return False
     n_stale = len(boosting.stages) - boosting.best_round(estimator.tol)
     stopped = boosting.gains[-1] <= estimator.tol or n_stale >= estimator.n_iter_no_change
-    return stopped and boosting.judge is not boosting.train
+    return stopped and boosting.has_held_out

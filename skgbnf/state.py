@@ -79,7 +79,7 @@ class MixtureState:
         judged = [stage.judge_score for stage in boosting.stages]
         self.train_scores_ = table.train_log_det + np.array(learned)
         self.validation_scores_ = None
-        if table.has_held_out:
+        if boosting.has_held_out:
             self.validation_scores_ = table.judge_log_det + np.array(judged)
         self.staged_log_normalizers_ = self.log_normalizer_error_ = None
         if isinstance(boosting, GeometricBoosting):

@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.boosting import Boosting
+from skgbnf.additive import AdditiveBoosting
 from skgbnf.flows import Architecture
 from skgbnf.mixture import component_log_prob
 from skgbnf.objectives import (
@@ -193,7 +193,7 @@ def test_certificate_bounds_the_gain_of_every_weight(seed):
 
 def boosting_of(X, n_rounds, kind="affine", seed=0, earlier=None):
     rows = rows_of(X)
-    boosting = Boosting(rows, rows, "greedy", Settings(2, 32, 3e-3), seed)
+    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(2, 32, 3e-3), seed)
     for fitted in earlier or []:
         boosting.append(*fitted)
     architecture = Architecture(kind, X.shape[1], n_transforms=1, hidden_layer_sizes=(8,))
@@ -368,7 +368,7 @@ def test_weighted_rounds_do_not_gain():
 
 def test_a_ladder_shares_the_time_it_is_given(table2):
     rows = rows_of(np.tile(table2, (50, 1)))
-    boosting = Boosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
+    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
     ladder = [Architecture("gaussian_mixture", 2, n_components=k) for k in (1, 2, 4, 8, 16, 32)]
     boosting.add_round([ladder], seconds=1e-6)
     assert boosting.architectures[0].n_components == 1
@@ -376,7 +376,7 @@ def test_a_ladder_shares_the_time_it_is_given(table2):
 
 def test_the_best_rung_of_a_ladder_is_run_until_em_has_converged():
     rows = rows_of(ring(2000, seed=3))
-    boosting = Boosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
+    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
     sizes = (1, 2, 4, 8)
     boosting.add_round([[Architecture("gaussian_mixture", 2, n_components=k) for k in sizes]])
     (component,) = boosting.components

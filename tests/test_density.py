@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 import skgbnf
+from skgbnf.additive import AdditiveBoosting
 from skgbnf.plan import ladders
 
 KINDS = [
@@ -474,7 +475,7 @@ def test_a_fit_ends_near_its_limit_of_time(quick, monkeypatch, objective):
 
 def test_a_trial_without_time_to_train_adds_no_round(quick, table2, monkeypatch):
     model = quick(flow="auto", n_estimators=5, max_iter=10**6)
-    monkeypatch.setattr(skgbnf.boosting.Boosting, "_rows_to_score", lambda boosting: 10**12)
+    monkeypatch.setattr(AdditiveBoosting, "rows_to_score", lambda boosting: 10**12)
     model.set_params(max_time=1.0).fit(np.tile(table2, (20, 1)))
     kinds = [fitted.architecture.kind for fitted in model.estimators_]
     assert set(kinds) <= {"student_t", "gaussian_mixture"}

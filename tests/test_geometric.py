@@ -34,10 +34,16 @@ def exact_log_normalizer(powers):
 
 
 def log_probs_of_draws(components, seed=0):
-    draws = _Draws(seed)
-    for component in components:
-        draws.append(component)
-    return draws.log_probs(len(components))
+    return _Draws(seed).log_probs(components)
+
+
+def test_draws_of_components_that_stay_are_kept():
+    first, second, third = gaussians()
+    draws = _Draws(0)
+    draws.log_probs([first, second])
+    both = draws.log_probs([first, third])  # one forgotten, another in its place
+    assert torch.equal(both, _Draws(0).log_probs([first, third]))
+    assert torch.equal(draws.log_probs([first]), _Draws(0).log_probs([first]))
 
 
 @pytest.mark.parametrize("powers", [POWERS, np.array([0.0, 0.5, 0.5]), np.array([1.0, 0.0, 0.0])])

@@ -9,7 +9,8 @@ import torch
 import zuko
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-import skgbnf.boosting
+import skgbnf.additive
+import skgbnf.search
 
 X = np.random.default_rng(0).normal(size=(40, 2))
 X.setflags(write=False)
@@ -401,7 +402,7 @@ class Interrupting:
     """Stands in for the training of a component and is interrupted at its last call."""
 
     def __init__(self, n_calls):
-        self.original, self.remaining = skgbnf.boosting.fit_component, n_calls
+        self.original, self.remaining = skgbnf.search.fit_component, n_calls
 
     def __call__(self, *args, **kwargs):
         self.remaining -= 1
@@ -416,7 +417,7 @@ def test_an_interrupt_in_the_first_round_leaves_the_estimator_as_it_was(quick, m
     for estimator in (fresh, model):
         before = fitted_state(estimator)
         with monkeypatch.context() as patch:
-            patch.setattr(skgbnf.boosting, "fit_component", Interrupting(1))
+            patch.setattr(skgbnf.search, "fit_component", Interrupting(1))
             with pytest.raises(KeyboardInterrupt):
                 estimator.fit(X + 1.0)
         assert_unchanged(estimator, before)
@@ -433,7 +434,9 @@ def test_an_interrupt_later_keeps_the_finished_rounds(quick, monkeypatch, n_call
         pytest.skip("three rounds train three components")
     model = quick(**settings)
     with monkeypatch.context() as patch:
-        patch.setattr(skgbnf.boosting, "fit_component", Interrupting(n_calls))
+        interrupting = Interrupting(n_calls)
+        patch.setattr(skgbnf.search, "fit_component", interrupting)
+        patch.setattr(skgbnf.additive, "fit_component", interrupting)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X)
     n_rounds = min(n_calls - 1, 3)
@@ -469,7 +472,7 @@ def test_an_interrupted_warm_start_goes_on_where_it_stopped(quick, monkeypatch):
     settings |= {"n_iter_no_change": 5, "tol": 0.0}
     model = quick(warm_start=True, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(skgbnf.boosting, "fit_component", Interrupting(3))
+        patch.setattr(skgbnf.search, "fit_component", Interrupting(3))
         with pytest.raises(KeyboardInterrupt):
             model.fit(X)
     assert model.n_estimators_ == 2
