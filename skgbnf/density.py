@@ -110,6 +110,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
         Non-linearity of the networks; "auto": "silu" in "maf", "relu" in others.
 
+    dropout : float or "auto", default="auto"
+        Share of the values of each hidden layer that a training step leaves out, from 0 to below
+        1; "auto": 0.1 where there are fewer than 50 training rows for each column, 0 elsewhere.
+
     log_det : {"lu", "exact", "self_normalizing"}, default="lu"
         How the linear layers of flows are parametrised, and what gives the gradient of their
         log-determinant. "lu": triangular factors, for which it is a sum. "exact": any matrix,
@@ -323,6 +327,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         n_transforms: int | str = "auto",
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         activation: str = "auto",
+        dropout: float | str = "auto",
         log_det: str = "lu",
         scale_clamp: float | None = SCALE_CLAMP,
         lipschitz_penalty: float = 0.0,
@@ -351,6 +356,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         self.n_transforms = n_transforms
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.dropout = dropout
         self.log_det = log_det
         self.scale_clamp = scale_clamp
         self.lipschitz_penalty = lipschitz_penalty

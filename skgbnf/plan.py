@@ -20,6 +20,8 @@ _MANY_ROWS = 10_000
 _BATCH_SIZE = 256
 _MIN_BATCH_SIZE = 32
 _MIN_BATCHES = 16
+_FEW_ROWS_PER_COLUMN = 50
+_DROPOUT_FOR_FEW_ROWS = 0.1
 _STEPS = 8000
 _MIN_EPOCHS = 30
 _MAX_EPOCHS = 200
@@ -70,14 +72,14 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
     if n_rounds < len(first):
         # With more rows networks leave EM further behind, and need more time.
         share = _FIRST_SHARE * min(1.0, _MANY_ROWS / n_samples)
-        return _family(estimator, first[n_rounds]), share
+        return _family(estimator, first[n_rounds], n_samples), share
     kinds = estimator.flow if isinstance(estimator.flow, list | tuple) else [estimator.flow]
     if estimator.flow == "auto":
         kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else _FAMILIES
-    return [ladder for kind in kinds for ladder in _family(estimator, kind)], 1.0
+    return [ladder for kind in kinds for ladder in _family(estimator, kind, n_samples)], 1.0
 
 
-def _family(estimator, kind) -> list[Ladder]:
+def _family(estimator, kind, n_samples: int) -> list[Ladder]:
     """The architectures of one family: splines in two places, or several sizes."""
     n_transforms, activation = estimator.n_transforms, estimator.activation
     # An affine layer costs about half as much as one of splines and does less; smooth networks
@@ -94,6 +96,7 @@ def _family(estimator, kind) -> list[Ladder]:
         n_transforms=int(n_transforms),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator.hidden_layer_sizes),
         activation=activation,
+        dropout=_dropout(estimator, n_samples),
         log_det=estimator.log_det,
         scale_clamp=None if estimator.scale_clamp is None else float(estimator.scale_clamp),
     )
@@ -105,3 +108,10 @@ def _family(estimator, kind) -> list[Ladder]:
         places = ("columns", None if kind in ("maf", "linear") else "whitened")
         return [[replace(architecture, splines=splines)] for splines in places]
     return [[architecture]]
+
+
+def _dropout(estimator, n_samples: int) -> float:
+    if estimator.dropout != "auto":
+        return float(estimator.dropout)
+    few = n_samples < _FEW_ROWS_PER_COLUMN * estimator.n_features_in_
+    return _DROPOUT_FOR_FEW_ROWS if few else 0.0

@@ -8,7 +8,8 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
+from skgbnf.flows import Dropout
 from skgbnf.flows.covariance import RIDGE, weighted_gaussian
 from skgbnf.mixture import component_log_prob
 
@@ -313,9 +315,9 @@ def cosine(progress: float) -> float:
 class _BatchLoss:
     """Loss of a batch: minus its weighted likelihood, and what is penalised besides.
 
-    Modules of a component may have a method ``penalty()``, which returns nats about the batch
-    that they saw last; `lipschitz_penalty` is the weight of a :class:`StretchPenalty`, which a
-    component without a map has not.
+    Values are dropped in the likelihood only. Modules of a component may have a method
+    ``penalty()``, which returns nats about the batch that they saw last; `lipschitz_penalty` is
+    the weight of a :class:`StretchPenalty`, which a component without a map has not.
     """
 
     def __init__(
@@ -328,13 +330,15 @@ class _BatchLoss:
         self._component, self._objective = component, objective
         self._x = objective.train_rows.x.float()
         self._penalties = [m.penalty for m in component.modules() if hasattr(m, "penalty")]
+        self._dropouts = [m for m in component.modules() if isinstance(m, Dropout)]
         self._weight, self._generator = lipschitz_penalty, generator
         stretches = lipschitz_penalty and hasattr(component(), "transform")
         self._stretch = StretchPenalty(objective.train_rows) if stretches else None
 
     def __call__(self, index: Tensor, progress: float) -> Tensor:
         """The loss of the rows with these indices."""
-        log_g = self._component().log_prob(self._x[index])
+        with lent(self._generator, self._dropouts):
+            log_g = self._component().log_prob(self._x[index])
         weights = self._objective.row_weights(log_g.detach(), index, progress)
         loss = -(weights.to(log_g) * log_g).mean()
         loss = sum((penalty() for penalty in self._penalties), loss)
@@ -342,6 +346,18 @@ class _BatchLoss:
             stretch = self._stretch(self._component, self._x, index, self._generator)
             loss = loss + self._weight * stretch
         return loss
+
+
+@contextmanager
+def lent(generator: torch.Generator, dropouts: Iterable[Dropout]) -> Iterator[None]:
+    """Let modules drop values for the length of a ``with`` block."""
+    for module in dropouts:
+        module.generator = generator
+    try:
+        yield
+    finally:
+        for module in dropouts:
+            module.generator = None
 
 
 class StretchPenalty:

@@ -160,6 +160,8 @@ def check_density_parameters(estimator) -> None:
     check_choice("objective", estimator.objective, (*OBJECTIVES, GEOMETRIC))
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
     check_choice("activation", estimator.activation, ("auto", *ACTIVATIONS))
+    if not (isinstance(estimator.dropout, str) and estimator.dropout == "auto"):
+        check_real("dropout", estimator.dropout, 0, 1, open_low=False)
     check_real("lipschitz_penalty", estimator.lipschitz_penalty, 0, math.inf, open_low=False)
     if estimator.scale_clamp is not None:
         check_real("scale_clamp", estimator.scale_clamp, 0, math.inf, open_low=True)

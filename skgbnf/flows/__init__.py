@@ -3,6 +3,7 @@
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import BASES
 from skgbnf.flows.copula import CopulaBase
+from skgbnf.flows.dropout import Dropout
 from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
@@ -30,6 +31,7 @@ __all__ = [
     "TAILS",
     "Architecture",
     "CopulaBase",
+    "Dropout",
     "initialise",
     "make_flow",
 ]

@@ -39,6 +39,7 @@ class Architecture:
     n_transforms: int = 3
     hidden_layer_sizes: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    dropout: float = 0.0
     log_det: str = "lu"
     scale_clamp: float | None = SCALE_CLAMP
     splines: str | None = "columns"
@@ -92,12 +93,13 @@ class Architecture:
             raise ValueError("the sizes of a component do not fit its arrays")
 
     def _is_known(self) -> bool:
-        clamp = self.scale_clamp
+        clamp, dropout = self.scale_clamp, self.dropout
         return (
             self.kind in FAMILIES
             and (isinstance(self.base, CopulaBase) or self.base in BASES)
             and self.tail in TAILS
             and self.activation in ACTIVATIONS
+            and (isinstance(dropout, int | float) and 0 <= dropout < 1)
             and self.log_det in LOG_DETS
             and self.splines in SPLINES
             and (clamp is None or (isinstance(clamp, int | float) and 0 < clamp < math.inf))

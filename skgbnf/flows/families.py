@@ -1,6 +1,6 @@
 """The families of components by name, and one factory for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.bases import make_base
 from skgbnf.flows.copula import CopulaBase
+from skgbnf.flows.dropout import Dropout
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.layers import LAYERS, conditional_layers, family_layers
 from skgbnf.flows.linear import LinearLayer
@@ -39,6 +40,7 @@ def make_flow(
     n_transforms: int = 3,
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "relu",
+    dropout: float = 0.0,
     log_det: str = "lu",
     scale_clamp: float | None = SCALE_CLAMP,
     splines: str | None = "columns",
@@ -72,6 +74,10 @@ def make_flow(
 
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         Non-linearity of the conditioning networks.
+
+    dropout : float, default=0.0
+        Share of the values of each hidden layer that a training step drops; see
+        :class:`~skgbnf.flows.dropout.Dropout`.
 
     log_det : {"lu", "exact", "self_normalizing"}, default="lu"
         What gives the linear layers their log-determinant: triangular factors, a decomposition of
@@ -123,7 +129,7 @@ def make_flow(
         return StudentT(n_features)
     network = {
         "hidden_features": tuple(hidden_layer_sizes),
-        "activation": ACTIVATIONS[activation],
+        "activation": _dropping(ACTIVATIONS[activation], dropout),
         "scale_clamp": scale_clamp,
     }
     if n_context:
@@ -140,6 +146,13 @@ def make_flow(
     if tail == "transform":
         layers.insert(0, TailTransform(n_features))
     return Flow(layers, make_base(base, n_features))
+
+
+def _dropping(activation: type[nn.Module], dropout: float) -> Callable[[], nn.Module]:
+    """What makes a non-linearity, with dropout behind it if there is to be any."""
+    if not dropout:
+        return activation
+    return lambda: nn.Sequential(activation(), Dropout(dropout))
 
 
 INVERTIBLE_FAMILIES = ("realnvp", "glow", "nsf_coupling", "affine")
