@@ -39,20 +39,6 @@ RARE_SHARE = 0.1
 TEST_SHARE = 0.4
 N_COMPONENTS = 10
 N_DRAWS = 100
-EXAMPLE = """```python
-from sklearn.datasets import load_breast_cancer
-from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
-
-X, y = load_breast_cancer(return_X_y=True)
-benign, malignant = X[y == 1], X[y == 0]
-
-density = GradientBoostedFlowDensity(1, flow="student_t")
-detector = FlowOutlierDetector(density, contamination=0.05, random_state=0).fit(benign)
-
-detector.predict(malignant)  # -1 for outliers, 1 for inliers
-detector.decision_function(malignant)  # nats above the threshold
-detector.pvalues(malignant)  # small for outliers
-```"""
 TRAININGS = {"mixed": "all rows, unlabelled", "inliers": "inliers only"}
 
 
@@ -228,15 +214,8 @@ def page(results: dict) -> str:
     lines = [
         "# Outliers found",
         "",
-        "`FlowOutlierDetector` flags rows of low density. **A high density is no proof that a row "
-        "is of the kind seen in fit**: in many columns, rows of",
-        "quite another kind may have higher densities than all rows of fit, since typical rows do "
-        "not lie where the density is highest "
-        "([Nalisnick et al., 2019](https://arxiv.org/abs/1810.09136)).",
-        "Rows that lie close together away from the others are found by no threshold on a density "
-        "that has learned them too.",
-        "",
-        EXAMPLE,
+        "What `FlowOutlierDetector` finds beside other detectors, and how often it is wrong. "
+        "[The guide](guide/outliers.md) says what it does, and what no threshold on a density can.",
         "",
         "## Against other detectors",
         "",

@@ -46,11 +46,11 @@ def machine_text(machine: dict) -> str:
 
 
 def closing_lines(machine: dict, script: str) -> list[str]:
-    """The end of a page that a benchmark writes: machine, script and results."""
+    """The end of what a benchmark writes into a page: machine, script and results."""
     return [
         machine_text(machine),
         "",
-        f"Measured by [{script}.py](../benchmarks/{script}.py), which writes this page "
+        f"Measured by [{script}.py](../benchmarks/{script}.py), which writes this "
         f"([JSON](../benchmarks/results/{script}.json)).",
         "",
     ]

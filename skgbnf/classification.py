@@ -29,7 +29,7 @@ from skgbnf.delegation import (
     wrapper_to_state,
 )
 from skgbnf.persistence import persistent
-from skgbnf.validation import check_weights, seed_from
+from skgbnf.validation import check_integer, check_weights, seed_from
 
 _NUMBERS = "biuf"
 """Kinds of labels that are numbers."""
@@ -220,23 +220,30 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         return logsumexp(self._joint(X), axis=1)
 
     @available_if(lambda classifier: can_sample(classifier.estimator))
-    def sample(self, y: ArrayLike, random_state: RandomState = None) -> np.ndarray:
-        """Draw a row for each label.
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None, *, y: ArrayLike | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows with their labels.
 
-        There if `estimator` has ``sample(n_samples, random_state)``. For rows whose classes are
-        drawn too, draw y from `classes_` by `class_prior_`.
+        There if `estimator` has ``sample(n_samples, random_state)``.
 
         Parameters
         ----------
-        y : array-like of shape (n_samples,)
-            Labels, each one of `classes_`.
+        n_samples : int, default=1
+            Number of rows, whose labels are drawn by `class_prior_`. Ignored if there is `y`.
 
         random_state : int, RandomState instance or None, default=None
+
+        y : array-like of shape (n_samples,), default=None
+            Labels to draw a row for each, of those in `classes_`.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
             Row i is drawn from the density of class ``y[i]``, in the units of X.
+
+        y : ndarray of shape (n_samples,)
+            The labels.
 
         Raises
         ------
@@ -244,17 +251,21 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             If a label was not seen in fit.
         """
         check_is_fitted(self, "estimators_")
-        target = column_or_1d(y)
+        rng = np.random.RandomState(seed_from(random_state))
+        if y is None:
+            check_integer("n_samples", n_samples, 1)
+            target = rng.choice(self.classes_, n_samples, p=self.class_prior_)
+        else:
+            target = column_or_1d(y)
         unknown = np.setdiff1d(target, self.classes_)
         if len(unknown):
             raise ValueError(f"y holds labels that fit has not seen: {unknown.tolist()}.")
         labels = np.searchsorted(self.classes_, target)
-        rng = np.random.RandomState(seed_from(random_state))
         X = np.empty((len(labels), self.n_features_in_))
         for k in np.unique(labels):
             rows = np.flatnonzero(labels == k)
             X[rows] = self.estimators_[k].sample(len(rows), random_state=seed_from(rng))
-        return X
+        return X, target
 
     def _check_priors(self, shares: np.ndarray) -> np.ndarray:
         """Prior probabilities: the user's, or the shares of the classes."""

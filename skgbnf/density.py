@@ -538,7 +538,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         return float(np.average(scores[counted], weights=weights[counted]))
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
-        """Draw rows from the fitted density.
+        """Draw rows from the fitted density, as an array; :meth:`sample_frame` gives a frame.
 
         Parameters
         ----------

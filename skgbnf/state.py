@@ -1,4 +1,4 @@
-"""What a fitted mixture estimator holds: taken from boosting, put into a file and back."""
+"""What a fitted mixture estimator holds: rounds taken from boosting; all of it as a file."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -19,12 +19,18 @@ from skgbnf.table.bounds import bounds_from_plain, bounds_to_plain
 from skgbnf.table.frames import check_description
 from skgbnf.validation import check_density_parameters
 
-_SAVED_ARRAYS = (
-    "location_", "scale_", "dequantize_widths_", "staged_weights_", "n_iter_", "gains_",
-    "train_scores_", "validation_scores_", "staged_log_normalizers_", "log_normalizer_error_",
-    "bounds_", "bound_margins_", "dequantize_origins_", "reference_score_",
-)  # fmt: skip
 
+def _shapes(n: int, d: int) -> dict[str, tuple[int, ...]]:
+    """Attributes that a file holds as arrays, for `n` components of `d` columns."""
+    return {
+        "location_": (d,), "scale_": (d,), "bounds_": (2, d), "bound_margins_": (2, d),
+        "dequantize_widths_": (d,), "dequantize_origins_": (d,), "reference_score_": (1,),
+        "staged_weights_": (n, n), "n_iter_": (n,), "gains_": (n,), "train_scores_": (n,),
+        "validation_scores_": (n,), "staged_log_normalizers_": (n,), "log_normalizer_error_": (1,),
+    }  # fmt: skip
+
+
+_SAVED_ARRAYS = tuple(_shapes(0, 0))
 _OPTIONAL = {"validation_scores_", "staged_log_normalizers_", "log_normalizer_error_"}
 
 _MAY_CHANGE = {
@@ -167,14 +173,7 @@ class MixtureState:
     def _check_state(self) -> None:
         """Raise ValueError unless the fitted attributes fit together."""
         n, d = self.n_estimators_, self.n_features_in_
-        shapes = {
-            "location_": (d,), "scale_": (d,), "staged_weights_": (n, n), "n_iter_": (n,),
-            "train_scores_": (n,), "validation_scores_": (n,), "gains_": (n,),
-            "dequantize_widths_": (d,), "staged_log_normalizers_": (n,),
-            "log_normalizer_error_": (1,), "bounds_": (2, d), "bound_margins_": (2, d),
-            "dequantize_origins_": (d,), "reference_score_": (1,),
-        }  # fmt: skip
-        check_arrays(self, shapes, _OPTIONAL)
+        check_arrays(self, _shapes(n, d), _OPTIONAL)
         weights = self.staged_weights_
         if n < 1:
             raise ValueError("it has no components")

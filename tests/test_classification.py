@@ -127,17 +127,30 @@ def test_rows_are_drawn_from_the_class_of_each_label():
     X, y = three_gaussians(3000, 0)
     classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y)
     labels = np.tile(NAMES, 2000)
-    drawn = classifier.sample(labels, random_state=0)
+    drawn, again = classifier.sample(random_state=0, y=labels)
+    np.testing.assert_array_equal(again, labels)
     for name, mean in zip(NAMES, MEANS, strict=True):
         np.testing.assert_allclose(drawn[labels == name].mean(axis=0), mean, atol=0.2)
-    np.testing.assert_array_equal(drawn, classifier.sample(labels, random_state=0))
-    assert (drawn != classifier.sample(labels, random_state=1)).all()
+    np.testing.assert_array_equal(drawn, classifier.sample(random_state=0, y=labels)[0])
+    assert (drawn != classifier.sample(random_state=1, y=labels)[0]).all()
+
+
+def test_labels_are_drawn_by_the_prior_probabilities():
+    X, y = three_gaussians(3000, 0)
+    priors = np.array([0.2, 0.7, 0.1])
+    classifier = FlowBayesClassifier(GaussianDensity(), priors=priors).fit(X, y)
+    drawn, labels = classifier.sample(5000, random_state=0)
+    shares = (labels[:, None] == classifier.classes_).mean(axis=0)
+    # Five standard errors of the share 0.5, the most uncertain.
+    np.testing.assert_allclose(shares, priors, atol=5 * 0.5 / 5000**0.5)
+    assert classifier.score(drawn, labels) == pytest.approx(classifier.score(X, y), abs=0.1)
+    assert classifier.sample()[0].shape == (1, 2)
 
 
 def test_samples_of_flows_are_of_their_class():
     X, y = three_gaussians(300, 0)
     classifier = FlowBayesClassifier(AFFINE, random_state=0).fit(X + 50 * (y == "red")[:, None], y)
-    drawn = classifier.sample(["red", "blue", "red"], random_state=0)
+    drawn, _ = classifier.sample(random_state=0, y=["red", "blue", "red"])
     np.testing.assert_array_equal(drawn[:, 0] > 25, [True, False, True])
 
 
@@ -145,9 +158,11 @@ def test_labels_that_cannot_be_drawn():
     X, y = three_gaussians(300, 0)
     classifier = FlowBayesClassifier(GaussianDensity())
     with pytest.raises(NotFittedError):
-        classifier.sample(["red"])
+        classifier.sample()
     with pytest.raises(ValueError, match=r"not seen: \['pink'\]"):
-        classifier.fit(X, y).sample(["red", "pink"])
+        classifier.fit(X, y).sample(y=["red", "pink"])
+    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
+        classifier.sample(0)
     for density in (_ScoresOnly(), GaussianMixture()):  # the latter's takes no seed
         assert not hasattr(FlowBayesClassifier(density), "sample")
     for density in (None, KernelDensity()):

@@ -27,9 +27,9 @@ from skgbnf.flows import (
     make_flow,
 )
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
+from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.covariance import leave_one_out_shrinkage, weighted_gaussian
 from skgbnf.flows.linear import LULinear
-from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import BOUND, RationalQuadraticSpline
 
 FLOW_FAMILIES = (*LAYERED_FAMILIES, "affine")

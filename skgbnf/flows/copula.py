@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.marginal import weighted_quantiles
+from skgbnf.flows.column_splines import weighted_quantiles
 from skgbnf.flows.margins import MARGINS, Margin, log_normal, make_margin
 from skgbnf.flows.tails import SMALLEST_DF, fit_tails
 

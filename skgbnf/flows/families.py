@@ -8,12 +8,12 @@ from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.bases import make_base
+from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.dropout import Dropout
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.layers import LAYERS, conditional_layers, family_layers
 from skgbnf.flows.linear import LinearLayer
-from skgbnf.flows.marginal import MarginalSpline
 from skgbnf.flows.spline import BOUND
 from skgbnf.flows.student_t import StudentT
 from skgbnf.flows.tails import EDGE, TailTransform

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.marginal import weighted_quantiles
+from skgbnf.flows.column_splines import weighted_quantiles
 from skgbnf.flows.margins import LARGEST_LOG, log_bracket
 
 SMALLEST_DF, LARGEST_DF = 0.6, 100.0

@@ -51,8 +51,7 @@ def score_rows(estimator: Any, X: Any) -> np.ndarray:
 def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np.ndarray:
     """Rows drawn from a density, in the space of its input.
 
-    A pipeline is sampled at its last step, and the steps before are inverted. A classifier that
-    draws a row for each label gets labels drawn by their prior probabilities.
+    A pipeline is sampled at its last step, and the steps before are inverted.
     """
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         transformers = estimator[:-1]
@@ -68,14 +67,11 @@ def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np
         )
     rng = check_random_state(random_state)
     parameters = inspect.signature(estimator.sample).parameters
-    if "y" in parameters:
-        labels = rng.choice(estimator.classes_, n_samples, p=estimator.class_prior_)
-        drawn = estimator.sample(labels, random_state=rng)
-    elif "random_state" in parameters:
+    if "random_state" in parameters:
         drawn = estimator.sample(n_samples, random_state=rng)
     else:
         drawn = _seeded(estimator, rng).sample(n_samples)
-    # A GaussianMixture returns the component of each row too.
+    # A GaussianMixture returns the component of each row too, a classifier its label.
     return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
 
 
