@@ -34,7 +34,7 @@ format: $(VENV)/.stamp ## repair style and formatting in place
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/.stamp ## run all examples, check links and module map, build the site
+docs: $(VENV)/.stamp ## run all examples, check links, build the site
 	$(VENV)/bin/python -m pytest skgbnf
 	$(VENV)/bin/python docs/check.py
 	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html

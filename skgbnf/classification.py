@@ -101,8 +101,9 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
     >>> classifier = FlowBayesClassifier(density, random_state=0).fit(X, y)
     >>> classifier.predict_proba(X[:5]).shape
     (5, 3)
-    >>> classifier.sample([2, 0], random_state=0).shape
-    (2, 13)
+    >>> rows, labels = classifier.sample(random_state=0, y=[2, 0])
+    >>> rows.shape, labels.tolist()
+    ((2, 13), [2, 0])
     """
 
     def __init__(
