@@ -35,9 +35,9 @@ def main() -> None:
     torch.set_num_threads(1)
     options = parse_arguments()
     results = load_results(options.out, fresh_results(options))
-    forget(results, options.redo)
     chosen = choose_sets(options)
     keys = [(s, str(i), m) for i in options.seeds for s in chosen for m in options.methods]
+    forget(results, [key for key in keys if key[-1] in options.redo])
     todo = [key for key in unfinished(results["cells"], keys) if not missing(key)]
     print(f"{len(keys) - len(todo)} of {len(keys)} cells are there or cannot be run.", flush=True)
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -63,7 +63,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="use no more than so many rows of a file")
     parser.add_argument("--jobs", type=int, default=1, help="cells run at once; default: 1")
     parser.add_argument(
-        "--redo", nargs="+", choices=METHODS, default=[], help="forget these methods' results"
+        "--redo",
+        nargs="+",
+        choices=METHODS,
+        default=[],
+        help="run these methods again on the sets and seeds chosen",
     )
     parser.add_argument("--out", type=Path, default=report.RESULTS / "bench_peers.json")
     return parser.parse_args()
@@ -90,12 +94,10 @@ def choose_sets(options: argparse.Namespace) -> list[str]:
     return options.sets or known
 
 
-def forget(results: dict, methods: list[str]) -> None:
-    """Remove what the file holds of some methods, so that they run again."""
-    for seeds in results["cells"].values():
-        for cells in seeds.values():
-            for method in methods:
-                cells.pop(method, None)
+def forget(results: dict, keys: list[Key]) -> None:
+    """Remove cells from what the file holds, so that they run again."""
+    for name, seed, method in keys:
+        results["cells"].get(name, {}).get(seed, {}).pop(method, None)
 
 
 def missing(key: Key) -> bool:
