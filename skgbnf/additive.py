@@ -77,6 +77,7 @@ class AdditiveBoosting(Boosting):
         return self._objective_by(Greedy)
 
     def rows_to_score(self) -> int:
+        # By the end of its training, by the search, for what it promises, and when it is added.
         return len(self.train.x) + 4 * len(self.judge.x)
 
     def fine_tune(self, seconds: float = math.inf) -> None:
@@ -99,13 +100,6 @@ class AdditiveBoosting(Boosting):
             else:
                 self._retrain(k, settings)
         self.refit_stages()
-
-    def refit_stages(self) -> None:
-        """Fit the weights after each round anew, once components have changed."""
-        stages: list[Stage] = []
-        for _ in self.components:
-            stages.append(self._next_stage(stages))
-        self.stages = stages
 
     def _objective_by(self, make: Callable[..., Objective]) -> Objective:
         if not self.components:

@@ -28,16 +28,16 @@ class Stage:
     train_score, judge_score : float
         Mean log-likelihoods, in nats.
 
-    log_normalizer, log_normalizer_error : float
-        Logarithm of what the combined components integrate to, and its standard error; an
-        additive mixture integrates to 1.
+    log_normalizer, log_normalizer_error : float or None
+        Logarithm of what the combined components integrate to, and its standard error; None of
+        an additive mixture, which integrates to 1.
     """
 
     weights: Tensor
     train_score: float
     judge_score: float
-    log_normalizer: float = 0.0
-    log_normalizer_error: float = 0.0
+    log_normalizer: float | None = None
+    log_normalizer_error: float | None = None
 
 
 class Boosting(ABC):
@@ -136,6 +136,13 @@ class Boosting(ABC):
             del kept[n_rounds:]
         for rows, log_probs in self._log_probs.items():
             self._log_probs[rows] = log_probs[:, :n_rounds]
+
+    def refit_stages(self) -> None:
+        """Fit the weights after each round anew, once components have changed."""
+        stages: list[Stage] = []
+        for _ in self.components:
+            stages.append(self._next_stage(stages))
+        self.stages = stages
 
     @abstractmethod
     def new_objective(self, architecture: Architecture, component: LazyDistribution) -> Objective:

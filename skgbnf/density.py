@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,10 +16,9 @@ from threadpoolctl import threadpool_limits
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
-from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
-from skgbnf.persistence import load, persistent
+from skgbnf.persistence import load, persistent, save
 from skgbnf.preparation import Table, fitted_coordinates, prepare
 from skgbnf.progress import make_progress
 from skgbnf.rounds import add_rounds, check_resumed, fine_tune, has_stopped, start_rounds
@@ -440,13 +440,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 self._check_savable()
             given = X, sample_weight, X_val, sample_weight_val
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
-            table = prepare(self, *given, proceed)
+            if not proceed:
+                self._seed = seed_from(self.random_state)
+            table = prepare(self, *given, self._seed, proceed)
             n_done = self.n_estimators_ if proceed else 0
             seconds = self.max_time or math.inf
             progress = make_progress(
                 self.verbose, self.n_estimators, n_done, table.judge_log_det, seconds
             )
-            boosting = start_rounds(self, table, proceed, progress)
+            boosting = start_rounds(self, table, self._seed, proceed, progress)
             if resumed:
                 check_resumed(self, boosting, table)
             # The tensors of a training step are small: more threads cost more than they give,
@@ -454,9 +456,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             limits = threadpool_limits(limits=1, user_api="openmp")
             with progress, limits, torch.inference_mode(False), torch.enable_grad():
                 finished = resumed and has_stopped(self, boosting)
-                add_rounds(self, boosting, table, progress, start + seconds, finished)
+                keep = partial(self._keep, boosting, table)
+                add_rounds(self, boosting, table, progress, start + seconds, finished, keep)
                 if resumed or len(boosting.stages) > n_done:
-                    fine_tune(self, boosting, start + seconds)
+                    fine_tune(self, boosting, table, progress, start + seconds)
             self._publish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)
@@ -597,6 +600,12 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         return make_frame(rows, self.container_, self.dtypes_, names)
 
+    def _keep(self, boosting: Boosting, table: Table) -> None:
+        """Save the rounds so far, if there is to be a checkpoint."""
+        if self.checkpoint is not None:
+            self._publish(boosting, table)
+            save(self, self.checkpoint)
+
     def _recover(
         self,
         error: BaseException,
@@ -607,7 +616,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """After Ctrl-C keep the finished rounds; otherwise go back to the state before `fit`."""
         if isinstance(error, KeyboardInterrupt) and boosting and table and boosting.stages:
             try:
-                if self.fine_tune and isinstance(boosting, AdditiveBoosting):
+                if self.fine_tune:
                     boosting.refit_stages()
                 self._publish(boosting, table)
                 return

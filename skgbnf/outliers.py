@@ -255,7 +255,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self, "offset_")
         if self.calibration_scores_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
-        n_below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")
+        scores = np.asarray(self.score_samples(X))
+        n_below = np.searchsorted(self.calibration_scores_, scores, side="right")
         return (1 + n_below) / (1 + len(self.calibration_scores_))
 
     def _check_parameters(self) -> None:

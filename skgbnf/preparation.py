@@ -1,6 +1,6 @@
 """Rows on their way from a table to boosting: weights, held-out rows, units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from skgbnf.validation import (
     check_weights,
     fit_device,
     rounded,
-    seed_from,
 )
 
 DTYPES = [np.float64, np.float32]
@@ -69,31 +68,28 @@ class Table:
 
     train_log_det, judge_log_det : float
         What turns a mean log-density of theirs to the units of X.
+
+    reference_score : float
+        Mean log-density of the training rows under the best Gaussian, in the units of X.
+
+    coordinates : Coordinates
+
+    noise : Dequantisation
+
+    container : {"numpy", "pandas", "polars"}
+
+    dtypes : list of str of length n_features
     """
 
     train: Rows
     judge: Rows
     train_log_det: float
     judge_log_det: float
-
-    @classmethod
-    def from_rows(
-        cls,
-        coordinates: Coordinates,
-        train: tuple[np.ndarray, np.ndarray],
-        held_out: tuple[np.ndarray, np.ndarray],
-        device: torch.device,
-    ) -> "Table":
-        """Take rows and weights of each kind to flows; of held-out rows there may be none."""
-        learned = _rows(coordinates, *train, device)
-        judged = _rows(coordinates, *held_out, device) if len(held_out[0]) else learned
-        return cls(learned[0], judged[0], learned[1], judged[1])
-
-    @property
-    def reference_score(self) -> float:
-        """Mean log-density of the training rows under the best Gaussian, in the units of X."""
-        rows, weights = (tensor.cpu().numpy() for tensor in (self.train.x, self.train.weights))
-        return gaussian_score(rows, weights) + self.train_log_det
+    reference_score: float
+    coordinates: Coordinates
+    noise: Dequantisation
+    container: str
+    dtypes: list[str]
 
 
 def _rows(coordinates: Coordinates, X, weights, device: torch.device) -> tuple[Rows, float]:
@@ -111,16 +107,21 @@ def fitted_coordinates(estimator) -> Coordinates:
     return Coordinates(bounds, Standardisation(estimator.location_, estimator.scale_))
 
 
-def prepare(estimator, X, sample_weight, X_val, sample_weight_val, proceed: bool) -> Table:
+def prepare(
+    estimator, X, sample_weight, X_val, sample_weight_val, seed: int, proceed: bool
+) -> Table:
     """Validate everything that fit is given, and choose the units in which flows are trained.
 
     Parameters
     ----------
     estimator : GradientBoostedFlowDensity
-        Gets the fitted attributes that describe the table.
+        scikit-learn notes the number and the names of the columns in it.
 
     X, sample_weight, X_val, sample_weight_val
         As given to fit.
+
+    seed : int
+        Governs noise and held-out rows.
 
     proceed : bool
         Whether the fit adds to rounds that are there, in the units chosen for them.
@@ -129,58 +130,72 @@ def prepare(estimator, X, sample_weight, X_val, sample_weight_val, proceed: bool
     given = X
     X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=not proceed)
     check_base(estimator.base, X.shape[1])
-    estimator.container_, estimator.dtypes_ = describe_table(given, X.shape[1])
+    container, dtypes = describe_table(given, X.shape[1])
     X, weights = weighted_rows(X, sample_weight, "X")
     if len(X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
-    if not proceed:
-        estimator._seed = seed_from(estimator.random_state)
     names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
     check_near(limits, X, names)
-    noise = _choose_noise(estimator, X, names)
-    bounds = _choose_bounds(estimator, limits, X, proceed)
-    X = noise.apply(X, derive_seed(estimator._seed, _NOISE_KEY))
+    noise = _choose_noise(estimator, X, names, proceed)
+    bounds = _choose_bounds(estimator, limits, X, noise.widths, proceed)
+    X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
         check_array(X_val, dtype=DTYPES, input_name="X_val")
         X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
         X_val, weights_val = weighted_rows(X_val, sample_weight_val, "X_val")
         check_within(limits, X_val, "X_val", names)
-        X_val = noise.apply(X_val, derive_seed(estimator._seed, _HELD_OUT_NOISE_KEY))
+        X_val = noise.apply(X_val, derive_seed(seed, _HELD_OUT_NOISE_KEY))
     elif sample_weight_val is not None:
         raise ValueError("sample_weight_val was given without X_val.")
     else:
-        seed = derive_seed(estimator._seed, _SPLIT_KEY)
-        kept, held_out = hold_out(len(X), estimator.validation_fraction, seed)
+        split_seed = derive_seed(seed, _SPLIT_KEY)
+        kept, held_out = hold_out(len(X), estimator.validation_fraction, split_seed)
         X_val, weights_val = X[held_out], weights[held_out]
         X, weights = X[kept], weights[kept]
-    if not proceed:
+    if proceed:
+        coordinates = fitted_coordinates(estimator)
+    else:
         standardisation = Standardisation.from_rows(bounds.transform(X)[0], weights)
-        estimator.location_, estimator.scale_ = standardisation.location, standardisation.scale
-    coordinates = fitted_coordinates(estimator)
-    table = Table.from_rows(coordinates, (X, weights), (X_val, weights_val), device)
-    estimator.reference_score_ = table.reference_score
-    return table
+        coordinates = Coordinates(bounds, standardisation)
+    train, train_log_det = _rows(coordinates, X, weights, device)
+    judge, judge_log_det = train, train_log_det
+    if len(X_val):
+        judge, judge_log_det = _rows(coordinates, X_val, weights_val, device)
+    reference = gaussian_score(train.x.cpu().numpy(), train.weights.cpu().numpy()) + train_log_det
+    scores = train_log_det, judge_log_det, reference
+    return Table(train, judge, *scores, coordinates, noise, container, dtypes)
 
 
-def _choose_noise(estimator, X: np.ndarray, names: list) -> Dequantisation:
-    """Noise for columns that have no density; those without it are warned of."""
+def _choose_noise(estimator, X: np.ndarray, names: list, proceed: bool) -> Dequantisation:
+    """Noise for columns that have no density, as wide as in an earlier fit that is gone on with.
+
+    Columns without a density that get none are warned of.
+    """
     check_dequantize(estimator.dequantize, X.shape[1])
     noise = Dequantisation.from_rows(X, estimator.dequantize, names)
-    estimator.dequantize_widths_, estimator.dequantize_origins_ = noise.widths, noise.origins
-    return noise
+    if not proceed:
+        return noise
+    earlier, origins = estimator.dequantize_widths_, estimator.dequantize_origins_
+    changed = np.flatnonzero((noise.widths > 0) != (earlier > 0))
+    if len(changed):
+        raise ValueError(
+            "dequantize must spread the columns that it spread for the rounds already fitted; it "
+            f"does not for {[names[j] for j in changed]}."
+        )
+    return replace(noise, widths=earlier, origins=origins)
 
 
-def _choose_bounds(estimator, limits: np.ndarray, X: np.ndarray, proceed: bool) -> Bounds:
+def _choose_bounds(
+    estimator, limits: np.ndarray, X: np.ndarray, widths: np.ndarray, proceed: bool
+) -> Bounds:
     """Margins of the bounds by the rows, unless those of an earlier fit are to be kept."""
-    if proceed:
-        if not np.array_equal(limits, estimator.bounds_):
-            raise ValueError("bounds must be those of the rounds already fitted.")
-        return Bounds(estimator.bounds_, estimator.bound_margins_)
-    bounds = Bounds.from_rows(limits, X, estimator.dequantize_widths_)
-    estimator.bounds_, estimator.bound_margins_ = bounds.limits, bounds.margins
-    return bounds
+    if not proceed:
+        return Bounds.from_rows(limits, X, widths)
+    if not np.array_equal(limits, estimator.bounds_):
+        raise ValueError("bounds must be those of the rounds already fitted.")
+    return Bounds(estimator.bounds_, estimator.bound_margins_)
 
 
 def weighted_rows(X: np.ndarray, sample_weight, input_name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -24,12 +24,18 @@ class Progress:
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         """Take note of a finished round: its number, its epochs and the scores after it."""
 
+    def begin_pass(self, number: int, n_passes: int) -> None:
+        """Take note that a pass of fine-tuning begins."""
+
+    def end_pass(self, train: float, held_out: float | None) -> None:
+        """Take note of the scores after it."""
+
     def close(self) -> None:
         """End what was begun."""
 
 
 class Lines(Progress):
-    """A line for each round and, if wanted, for each epoch.
+    """A line for each round and each pass of fine-tuning and, if wanted, for each epoch.
 
     Parameters
     ----------
@@ -53,31 +59,38 @@ class Lines(Progress):
     ) -> None:
         self._n_rounds, self._n_before, self._n_done = n_rounds, n_done, n_done
         self._log_det, self._every_epoch = log_det, every_epoch
-        self._start = self._round_start = time.perf_counter()
+        self._what = f"round {n_done + 1}/{n_rounds}"
+        self._start = self._part_start = time.perf_counter()
         self._deadline = self._start + seconds
 
     def epoch(self, n_iter: int, max_iter: int, score: float) -> None:
         if self._every_epoch:
-            self._print(
-                self._n_done + 1, f"epoch {n_iter}/{max_iter}, {score + self._log_det:.4f} nats"
-            )
+            self._print(f"epoch {n_iter}/{max_iter}, {score + self._log_det:.4f} nats")
 
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         now = time.perf_counter()
         text = f"{scores(train, held_out)} nats, {n_iter} iterations"
-        text += f", {now - self._round_start:.1f} s"
-        self._n_done, self._round_start = n_rounds, now
+        text += f", {now - self._part_start:.1f} s"
+        self._n_done, self._part_start = n_rounds, now
         if n_rounds < self._n_rounds:
             text += f", at most about {self._seconds_left(now):.0f} s left"
-        self._print(n_rounds, text)
+        self._print(text)
+        self._what = f"round {n_rounds + 1}/{self._n_rounds}"
+
+    def begin_pass(self, number: int, n_passes: int) -> None:
+        self._what, self._part_start = f"fine-tuning {number}/{n_passes}", time.perf_counter()
+
+    def end_pass(self, train: float, held_out: float | None) -> None:
+        seconds = time.perf_counter() - self._part_start
+        self._print(f"{scores(train, held_out)} nats, {seconds:.1f} s")
 
     def _seconds_left(self, now: float) -> float:
         per_round = (now - self._start) / max(self._n_done - self._n_before, 1)
         left = per_round * (self._n_rounds - self._n_done)
         return max(min(left, self._deadline - now), 0.0)
 
-    def _print(self, n_rounds: int, text: str) -> None:
-        print(f"[skgbnf] round {n_rounds}/{self._n_rounds}: {text}", flush=True)
+    def _print(self, text: str) -> None:
+        print(f"[skgbnf] {self._what}: {text}", flush=True)
 
 
 class Bars(Progress):
@@ -112,6 +125,12 @@ class Bars(Progress):
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         self._rounds.set_postfix_str(f"{scores(train, held_out)} nats", refresh=False)
         self._rounds.update(n_rounds - self._rounds.n)
+
+    def begin_pass(self, number: int, n_passes: int) -> None:
+        self._epochs.set_description(f"fine-tuning {number}/{n_passes}", refresh=False)
+
+    def end_pass(self, train: float, held_out: float | None) -> None:
+        self._rounds.set_postfix_str(f"{scores(train, held_out)} nats")
 
     def close(self) -> None:
         self._epochs.close()

@@ -1,6 +1,7 @@
 """The rounds of a fit: begun or gone on with, added until enough, until no gain or no time."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,23 +10,20 @@ from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
 from skgbnf.geometric import GeometricBoosting
 from skgbnf.objectives import GEOMETRIC
-from skgbnf.persistence import save
 from skgbnf.plan import first_families, ladders, training_settings
 from skgbnf.preparation import Table
 from skgbnf.progress import Progress
 
 
-def start_rounds(estimator, table: Table, proceed: bool, progress: Progress) -> Boosting:
+def start_rounds(estimator, table: Table, seed: int, proceed: bool, progress: Progress) -> Boosting:
     """A boosting that has no round yet, or those of the fit that is to proceed."""
     settings = training_settings(estimator, len(table.train.x))
     settings = replace(settings, on_epoch=progress.epoch)
     boosting: Boosting
     if estimator.objective == GEOMETRIC:
-        boosting = GeometricBoosting(table.train, table.judge, settings, estimator._seed)
+        boosting = GeometricBoosting(table.train, table.judge, settings, seed)
     else:
-        boosting = AdditiveBoosting(
-            table.train, table.judge, estimator.objective, settings, estimator._seed
-        )
+        boosting = AdditiveBoosting(table.train, table.judge, estimator.objective, settings, seed)
     if proceed:
         n_estimators, n_done = estimator.n_estimators, estimator.n_estimators_
         if n_estimators < n_done:
@@ -57,8 +55,30 @@ def add_rounds(
     progress: Progress,
     deadline: float,
     finished: bool,
+    on_round: Callable[[], None],
 ) -> None:
-    """Add rounds until enough, or until held-out rows no longer gain."""
+    """Add rounds until enough, or until held-out rows no longer gain.
+
+    Parameters
+    ----------
+    estimator : GradientBoostedFlowDensity
+        Its parameters say when it is enough.
+
+    boosting : Boosting
+
+    table : Table
+
+    progress : Progress
+
+    deadline : float
+        Reading of ``time.perf_counter()`` after which no round begins.
+
+    finished : bool
+        Whether the rounds that are there are all.
+
+    on_round : callable ``()``
+        Called after each round, before anything is told of it.
+    """
     while len(boosting.stages) < estimator.n_estimators and not finished:
         left = deadline - time.perf_counter()
         # What is less than the work beside training is too little for one more round.
@@ -68,22 +88,31 @@ def add_rounds(
         offered, share = ladders(estimator, n_rounds, len(boosting.train.x))
         if not boosting.add_round(offered, share * left):
             break
-        if estimator.checkpoint is not None:
-            estimator._publish(boosting, table)
-            save(estimator, estimator.checkpoint)
-        stage = boosting.stages[-1]
-        held_out = stage.judge_score + table.judge_log_det if boosting.has_held_out else None
-        train = stage.train_score + table.train_log_det
-        progress.round(n_rounds + 1, boosting.n_iter[-1], train, held_out)
+        on_round()
+        progress.round(n_rounds + 1, boosting.n_iter[-1], *last_scores(boosting, table))
         finished = has_stopped(estimator, boosting)
     if boosting.has_held_out:
         boosting.truncate(boosting.best_round(estimator.tol))
 
 
-def fine_tune(estimator, boosting: Boosting, deadline: float) -> None:
-    """Make the passes over all components that the estimator asks for, while there is time."""
-    for _ in range(estimator.fine_tune):
+def fine_tune(
+    estimator, boosting: Boosting, table: Table, progress: Progress, deadline: float
+) -> None:
+    """Make the passes over all components that the estimator asks for, while there is time.
+
+    It asks an additive mixture only; validation refuses them for a product.
+    """
+    for number in range(1, estimator.fine_tune + 1):
+        progress.begin_pass(number, estimator.fine_tune)
         boosting.fine_tune(deadline - time.perf_counter())
+        progress.end_pass(*last_scores(boosting, table))
+
+
+def last_scores(boosting: Boosting, table: Table) -> tuple[float, float | None]:
+    """Mean log-likelihood of the training rows and, where there are any, of the held-out rows."""
+    stage = boosting.stages[-1]
+    held_out = stage.judge_score + table.judge_log_det if boosting.has_held_out else None
+    return stage.train_score + table.train_log_det, held_out
 
 
 def has_stopped(estimator, boosting: Boosting) -> bool:

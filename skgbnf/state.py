@@ -5,7 +5,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgbnf.boosting import Boosting
 from skgbnf.flows import CopulaBase
-from skgbnf.geometric import GeometricBoosting
 from skgbnf.persistence import (
     FittedComponent,
     check_arrays,
@@ -67,7 +66,8 @@ class MixtureState:
         super().__setstate__(state)
 
     def _publish(self, boosting: Boosting, table: Table) -> None:
-        """Turn the finished rounds into fitted attributes."""
+        """Turn the finished rounds, and what was chosen for their table, into fitted attributes."""
+        self._describe(table)
         boosting.truncate(len(boosting.stages))
         n_rounds = len(boosting.stages)
         self.estimators_ = [
@@ -87,10 +87,19 @@ class MixtureState:
         self.validation_scores_ = None
         if boosting.has_held_out:
             self.validation_scores_ = table.judge_log_det + np.array(judged)
-        self.staged_log_normalizers_ = self.log_normalizer_error_ = None
-        if isinstance(boosting, GeometricBoosting):
-            self.staged_log_normalizers_ = np.array([s.log_normalizer for s in boosting.stages])
-            self.log_normalizer_error_ = boosting.stages[-1].log_normalizer_error
+        normalizers = [stage.log_normalizer for stage in boosting.stages]
+        self.staged_log_normalizers_ = None if None in normalizers else np.array(normalizers)
+        self.log_normalizer_error_ = boosting.stages[-1].log_normalizer_error
+
+    def _describe(self, table: Table) -> None:
+        """Turn what was chosen for a table into fitted attributes."""
+        bounds, standardisation = table.coordinates.bounds, table.coordinates.standardisation
+        self.bounds_, self.bound_margins_ = bounds.limits, bounds.margins
+        self.location_, self.scale_ = standardisation.location, standardisation.scale
+        self.dequantize_widths_ = table.noise.widths
+        self.dequantize_origins_ = table.noise.origins
+        self.container_, self.dtypes_ = table.container, table.dtypes
+        self.reference_score_ = table.reference_score
 
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""

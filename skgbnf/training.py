@@ -291,6 +291,10 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
             loss = batch_loss(index, progress)
             healthy = descent.step(loss, cosine(progress) * _DECAY**n_decays)
             if not healthy:
+                warn_not_finite(
+                    "The best state so far is restored and the rate lowered. Lower "
+                    "learning_rate_init or look for extreme values in X."
+                )
                 break
         n_stale = 0 if healthy and best.update() else n_stale + 1
         settings.on_epoch(n_iter, settings.max_iter, best.score)
@@ -305,6 +309,16 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
         descent.restart()
     component.load_state_dict(best.state)
     return n_iter
+
+
+def warn_not_finite(consequence: str) -> None:
+    """Warn that :meth:`Descent.step` gave up, and say what follows and what to do about it."""
+    warnings.warn(
+        f"{_MAX_FAILED_STEPS} training steps had a loss or gradient that was not finite. "
+        f"{consequence}",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
 
 
 def cosine(progress: float) -> float:
@@ -426,16 +440,7 @@ class Descent:
             self._update_average()
             return True
         self._n_failed += 1
-        if self._n_failed < _MAX_FAILED_STEPS:
-            return True
-        warnings.warn(
-            f"{self._n_failed} training steps at learning rate {self._learning_rate:g} had a "
-            "loss or gradient that was not finite; the best state so far is restored and the "
-            "rate lowered. Lower learning_rate_init or look for extreme values in X.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-        return False
+        return self._n_failed < _MAX_FAILED_STEPS
 
     @torch.no_grad()
     def _update_average(self) -> None:

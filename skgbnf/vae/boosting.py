@@ -12,7 +12,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
-from skgbnf.training import Descent, cosine
+from skgbnf.training import Descent, cosine, warn_not_finite
 from skgbnf.vae.model import Images, LatentModel
 
 _WARM_UP = 0.1
@@ -175,6 +175,9 @@ class PosteriorBoosting:
                 value = loss(index.to(self.train.inputs.device), progress, kl_weight, generator)
                 healthy = descent.step(value / self.train.inputs.shape[1], cosine(progress))
                 if not healthy:
+                    warn_not_finite(
+                        "The round ends in its best state so far. Lower learning_rate_init."
+                    )
                     break
             score, weights = self._judged(descent.average)
             n_stale += 1

@@ -1,6 +1,7 @@
 """Rounds: one component after the other, then all together, on bounds from draws."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
-from skgbnf.training import Descent, cosine
+from skgbnf.training import Descent, cosine, warn_not_finite
 
 _JUDGE_KEY, _ROUND_KEY, _FINE_TUNE_KEY = 0, 1, 2
 _WARM_UP = 0.5
@@ -116,6 +117,11 @@ class Matching:
         loss = self._round_loss(rho) if n_rounds else self._joint_loss
         self._train(component, loss, self._settings.learning_rate, seed, warm_up=_WARM_UP)
         bound = self._judge()
+        if not n_rounds and not math.isfinite(bound):
+            raise ValueError(
+                "log_prob is not finite at rows that the first component draws; it must be finite "
+                "everywhere: let it fall steeply where the density is to be zero."
+            )
         if n_rounds and not bound > self.bounds[-1] + tol:
             del self.components[-1]
             self.weights, self.error = before
@@ -149,6 +155,10 @@ class Matching:
             if progress < warm_up:
                 warmth = _COOLEST + (1 - _COOLEST) * progress / warm_up
             if not descent.step(loss(generator, warmth, progress), cosine(progress)):
+                warn_not_finite(
+                    "Training ends with the average of the states so far. Lower "
+                    "learning_rate_init, or see that log_prob and its gradient are finite."
+                )
                 break
         module.load_state_dict(descent.average.state_dict())
 
