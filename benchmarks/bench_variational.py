@@ -142,7 +142,7 @@ def run_cell(name: str, method: str, seed: int, steps: int, pictures: Path) -> d
     return {
         "divergence": float(q @ (log_q - log_p + log_integral)),
         "mass_on_grid": float(q.sum()),
-        "bound": float(density.bounds_[-1]),
+        "bound": float(density.lower_bounds_[-1]),
         "log_integral": log_integral,
         "weights": density.estimator_weights_.round(4).tolist(),
         "cpu_seconds": seconds,

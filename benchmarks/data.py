@@ -23,6 +23,16 @@ BUNDLED = {
 }
 """Tables that scikit-learn ships."""
 
+SOURCES = {
+    "protein": "Physicochemical Properties of Protein Tertiary Structure, UCI 265",
+    "magic": "MAGIC Gamma Telescope, UCI 159",
+    "pendigits": "Pen-Based Recognition of Handwritten Digits, UCI 81",
+    "parkinsons": "Parkinsons Telemonitoring, UCI 189",
+    "elevators": "elevators, OpenML 216",
+    "mammography": "mammography, OpenML 310",
+}
+"""Where tables of a folder are kept in public, by their names in the results of this project."""
+
 N_TARGET_ROWS = 14_286
 """Rows drawn from a known density, of which 10,000 are for training."""
 

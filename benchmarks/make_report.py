@@ -21,7 +21,7 @@ from summary import Mean, errors_in, methods_in, over_seeds
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 KINDS = {
-    "file": "Tables of a folder",
+    "file": "Real tables",
     "bundled": "Tables that scikit-learn ships",
     "known": "Known densities",
 }
@@ -184,11 +184,17 @@ def sets_text(results: dict) -> str:
         f"of neighbouring values; one with a value that more than {100 * data.HEAP_SHARE:.0f} % "
         f"of the rows share gets noise of at least {100 * data.HEAP_WIDTH:.0f} % of its range. "
         "Without that, likelihoods have no upper bound on such columns.\n\n"
+        f"{sources_text(results)}"
         + table(
             ["set", "kind", "training / held-out / test rows", "columns", "dropped", "with noise"],
             rows,
         )
     )
+
+
+def sources_text(results: dict) -> str:
+    known = [f"{name}: {data.SOURCES[name]}" for name in results["sets"] if name in data.SOURCES]
+    return f"Where real tables come from: {'; '.join(known)}.\n\n" if known else ""
 
 
 def errors_text(results: dict) -> str:

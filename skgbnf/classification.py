@@ -25,6 +25,7 @@ from skgbnf.delegation import (
     fit_clone,
     inherit_tags,
     take,
+    unchanged_on_failure,
     wrapper_from_state,
     wrapper_to_state,
 )
@@ -141,6 +142,11 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             If y holds no classes, `priors` are no probabilities of them, or a density refuses the
             rows of its class or their weights.
         """
+        with unchanged_on_failure(self):
+            self._fit(X, y, sample_weight)
+        return self
+
+    def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
         validate_data(self, X, y, skip_check_array=True)
         table, target = as_rows(X), check_array(y, ensure_2d=False, dtype=None, input_name="y")
         target = column_or_1d(target, warn=True)
@@ -157,9 +163,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             rows = present[labels == k]
             given = None if sample_weight is None else weights[rows]
             densities.append(self._fit_class(name, take(table, rows), given, rng))
-        # Together, lest an interrupt leave classes without a density.
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, densities
-        return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable class of each row.
@@ -258,15 +262,19 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             target = rng.choice(self.classes_, n_samples, p=self.class_prior_)
         else:
             target = column_or_1d(y)
-        unknown = np.setdiff1d(target, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y holds labels that fit has not seen: {unknown.tolist()}.")
-        labels = np.searchsorted(self.classes_, target)
-        X = np.empty((len(labels), self.n_features_in_))
-        for k in np.unique(labels):
-            rows = np.flatnonzero(labels == k)
-            X[rows] = self.estimators_[k].sample(len(rows), random_state=seed_from(rng))
-        return X, target
+        if not len(target):
+            raise ValueError("y must hold at least one label.")
+        number_of = {label: k for k, label in enumerate(self.classes_.tolist())}
+        labels = np.array([number_of.get(label, -1) for label in target.tolist()])
+        if (labels < 0).any():
+            unknown = {*target[labels < 0].tolist()}
+            raise ValueError(f"y holds labels that fit has not seen: {unknown}.")
+        order, drawn = np.argsort(labels, kind="stable"), []
+        for k, n_rows in enumerate(np.bincount(labels)):
+            if n_rows:
+                density = self.estimators_[k]
+                drawn.append(density.sample(int(n_rows), random_state=seed_from(rng)))
+        return np.concatenate(drawn)[np.argsort(order)], target
 
     def _check_priors(self, shares: np.ndarray) -> np.ndarray:
         """Prior probabilities: the user's, or the shares of the classes."""

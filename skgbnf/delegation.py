@@ -1,6 +1,7 @@
 """A density that another estimator holds: cloned, seeded and fitted for it, and its file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -18,6 +19,17 @@ _LARGEST_SEED = np.iinfo(np.int32).max
 def chosen(estimator: Any) -> Any:
     """The user's density, or the default one for None."""
     return GradientBoostedFlowDensity() if estimator is None else estimator
+
+
+@contextmanager
+def unchanged_on_failure(wrapper: Any) -> Iterator[None]:
+    """Put a wrapper back as it was if the ``with`` block, a fit, does not come to its end."""
+    before = wrapper.__dict__.copy()
+    try:
+        yield
+    except BaseException:
+        wrapper.__dict__ = before
+        raise
 
 
 def fit_clone(
@@ -54,7 +66,8 @@ def fit_clone(
         names = (k for k in sorted(density.get_params()) if k.split("__")[-1] == "random_state")
         density.set_params(**{name: int(rng.randint(_LARGEST_SEED)) for name in names})
     if sample_weight is None:
-        return density.fit(X)
+        # scikit-learn's FrozenEstimator insists on a y.
+        return density.fit(X, None)
     if not has_fit_parameter(density, "sample_weight"):
         raise ValueError(f"sample_weight: {type(density).__name__}.fit takes no weights.")
     return density.fit(X, sample_weight=sample_weight)

@@ -25,7 +25,14 @@ from skgbnf.rounds import add_rounds, check_resumed, fine_tune, has_stopped, sta
 from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
 from skgbnf.table.frames import make_frame, snap
-from skgbnf.validation import check_density_parameters, check_integer, check_weights, seed_from
+from skgbnf.validation import (
+    check_density_parameters,
+    check_file_can_be_made,
+    check_integer,
+    check_path,
+    check_weights,
+    seed_from,
+)
 
 Family = str | Callable[[int], LazyDistribution]
 Bounded = Mapping[Any, Any] | Sequence[Any] | np.ndarray | None
@@ -70,9 +77,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         "linear": before it or nowhere).
 
     init : str, list of str or None, default="auto"
-        Families of the first rounds, a round each, to which those of `flow` add; as many of them,
-        from the last, as leave a round of `n_estimators` for `flow`: a fit of fewer rounds that
-        is continued later began with fewer of them. "auto": if `flow` is "auto", "student_t" and
+        Families of the first rounds, a round each, to which those of `flow` add. One round of
+        `n_estimators` is left to `flow`: if there are too many families, the first ones are
+        passed over, and a fit that is continued later has then begun with fewer. "auto": if `flow` is "auto", "student_t" and
         "gaussian_mixture", otherwise none. A Student t takes the rows that lie far from all
         others, and the mixture of Gaussians keeps the density from falling behind one on held-out
         rows; EM may take a tenth of `max_time` for each, less with more than 10,000 rows.
@@ -104,8 +111,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Layers of each flow; "auto": 4 of "maf", 3 of others. One coupling changes only half of
         the columns, so "realnvp" needs two.
 
-    hidden_layer_sizes : tuple of int, default=(64, 64)
-        Widths of the networks in each layer.
+    hidden_layer_sizes : int or tuple of int, default=(64, 64)
+        Widths of the hidden layers of each network; an integer stands for one layer.
 
     activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
         Non-linearity of the networks; "auto": "silu" in "maf", "relu" in others.
@@ -119,7 +126,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         log-determinant. "lu": triangular factors, for which it is a sum. "exact": any matrix,
         and its inverse, O(n_features^3) a step. "self_normalizing": any matrix, and an approximate
         inverse that is learned beside it, O(n_features^2) a step [5]_. Scores and samples are
-        exact in each case. "affine" has no gradient and takes no notice.
+        exact in each case. "affine" has no gradient and ignores it.
 
     scale_clamp : float or None, default=3.0
         Soft bound of the logarithm of the scales that networks of "maf", "realnvp" and "glow" give.
@@ -189,8 +196,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         there are folded inwards.
 
     warm_start : bool, default=False
-        Whether `fit` adds rounds to those already fitted, up to `n_estimators`. It leaves the
-        earlier components as they are, unless `fine_tune` retrains them.
+        Whether `fit` adds rounds to those already fitted, up to `n_estimators`, in the units,
+        with the `bounds` and the noise of `dequantize` chosen for these. It leaves the earlier
+        components as they are, unless `fine_tune` retrains them.
 
     checkpoint : str, path-like or None, default=None
         File to which the rounds fitted so far are saved after each. :func:`skgbnf.load` opens it,
@@ -408,7 +416,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         resume_from : str, path-like or None, default=None
             File that an interrupted fit with `checkpoint` left. With the same rows and parameters
             the fit ends as if it had not been interrupted, bit for bit unless `max_time` is set.
-            `n_estimators` and what else the finished rounds do not depend on may differ.
+            `n_estimators`, and other parameters that finished rounds do not depend on, may be
+            others: the fit then goes on from the rounds that there are.
 
         Returns
         -------
@@ -433,11 +442,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         start, boosting, table = time.perf_counter(), None, None
         try:
             check_density_parameters(self)
+            check_path("resume_from", resume_from)
             resumed = resume_from is not None
             if resume_from is not None:
                 self._adopt(load(resume_from))
             if self.checkpoint is not None:
                 self._check_savable()
+                check_file_can_be_made("checkpoint", self.checkpoint)
             given = X, sample_weight, X_val, sample_weight_val
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
             if not proceed:
@@ -458,6 +469,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 finished = resumed and has_stopped(self, boosting)
                 keep = partial(self._keep, boosting, table)
                 add_rounds(self, boosting, table, progress, start + seconds, finished, keep)
+                if boosting.has_held_out:
+                    # What an earlier fit ended with stays, whatever rows or `tol` say of it now.
+                    n_least = 0 if resumed else n_done
+                    boosting.truncate(max(n_least, boosting.best_round(self.tol)))
                 if resumed or len(boosting.stages) > n_done:
                     fine_tune(self, boosting, table, progress, start + seconds)
             self._publish(boosting, table)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skgbnf.mixture import mixture_log_prob
+
 _FLOOR_DEPTH = 10.0
 _SEARCH_STEPS = 200
 _SEARCH_TOL = 1e-7
@@ -131,7 +133,7 @@ def mixture_bound(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> Tensor:
     bound : Tensor of shape (...)
         In nats.
     """
-    ratio = log_p - torch.logsumexp(log_probs + weights.log(), dim=-1)
+    ratio = log_p - mixture_log_prob(log_probs, weights.log())
     return torch.tensordot(weights, ratio, dims=1)
 
 

@@ -35,6 +35,9 @@ _MOST_ROWS_AT_ONCE = 200_000
 _LEAST_ACCEPTANCE = 0.01
 _FARTHEST = 1e6
 
+GEOMETRIC = "geometric"
+"""The objective whose mixture is a product; it has a boosting of its own."""
+
 
 class GeometricMixture(FlowMixture):
     """Product of powers of normalised densities, over its integral.
@@ -324,7 +327,7 @@ def fit_powers(means: Tensor, log_probs: Tensor) -> Tensor:
 def _log_ratio(log_probs: Tensor, powers: Tensor) -> Tensor:
     """Log of the product of powers over the additive mixture of the same weights; at most 0."""
     powers = powers.to(log_probs)
-    additive = torch.logsumexp(log_probs + powers.log(), dim=-1)
+    additive = mixture_log_prob(log_probs, powers.log())
     return (log_probs @ powers - additive).clamp(max=0.0)
 
 

@@ -68,8 +68,8 @@ class FlowMixture:
 
 
 def mixture_log_prob(log_probs: Tensor, log_weights: Tensor) -> Tensor:
-    """``logsumexp_k(log w_k + log g_k)`` for log-densities of shape (n_samples, n_components)."""
-    return torch.logsumexp(log_probs + log_weights, dim=1)
+    """``logsumexp_k(log w_k + log g_k)`` for log-densities of shape (..., n_components)."""
+    return torch.logsumexp(log_probs + log_weights, dim=-1)
 
 
 def any_tensor(component: LazyDistribution) -> Tensor:

@@ -116,10 +116,6 @@ OBJECTIVES = {
 """Objectives of the rounds after the first, by name."""
 
 
-GEOMETRIC = "geometric"
-"""The objective whose mixture is a product; it has a boosting of its own."""
-
-
 def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) -> Tensor:
     """Fit the weights of a mixture of fixed components by EM.
 

@@ -15,6 +15,7 @@ from skgbnf.delegation import (
     fit_clone,
     inherit_tags,
     take,
+    unchanged_on_failure,
     wrapper_from_state,
     wrapper_to_state,
 )
@@ -145,6 +146,11 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
             If a parameter is out of its range, there are too few rows, or the density refuses
             them.
         """
+        with unchanged_on_failure(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: ArrayLike) -> None:
         self._check_parameters()
         validate_data(self, X, skip_check_array=True)
         table = as_rows(X)
@@ -152,10 +158,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         learned, aside = self._split(table.shape[0], seed_from(rng))
         density = fit_clone(self.estimator, take(table, learned), None, rng)
         scores = np.asarray(density.score_samples(table), dtype=np.float64)
-        # Together, lest an interrupt leave a threshold of another density.
         self.estimator_, self.offset_ = density, _quantile(scores, self.contamination)
         self.calibration_scores_ = np.sort(scores[aside]) if len(aside) else None
-        return self
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each row.

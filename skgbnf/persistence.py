@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Container, Iterable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
 from skgbnf._random import seeded
-from skgbnf.flows import FAMILIES, Architecture, CopulaBase
+from skgbnf.flows import FAMILIES, Architecture, base_to_plain
 
 FORMAT_VERSION = 1
 _FORMAT = "skgbnf"
@@ -61,7 +62,7 @@ class FittedComponent:
     @classmethod
     def from_plain(cls, state: dict[str, Any]) -> "FittedComponent":
         """Inverse of :meth:`plain`."""
-        return cls(Architecture(**state["architecture"]), state["arrays"])
+        return cls(Architecture.from_plain(state["architecture"]), state["arrays"])
 
     @classmethod
     def checked(cls, architecture: Any, arrays: dict[str, np.ndarray]) -> Self:
@@ -75,7 +76,7 @@ class FittedComponent:
 
     def plain(self) -> dict[str, Any]:
         """The component as dicts of plain values and arrays."""
-        return {"architecture": asdict(self.architecture), "arrays": self.arrays}
+        return {"architecture": self.architecture.plain(), "arrays": self.arrays}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -114,7 +115,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If the estimator is of no class this package can load, or holds one that is not.
+        If the estimator is of no class this package can load, or holds one that is not, or `path`
+        is no path.
 
     ValueError
         If it holds what no file can: a user's callable as ``flow``, a random number generator as
@@ -134,6 +136,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> bool((skgbnf.load(path).score_samples(X) == model.score_samples(X)).all())
     True
     """
+    _check_path(path)
     name = type(estimator).__name__
     if _PERSISTENT.get(name) is not type(estimator):
         raise TypeError(f"estimator: expected one of {sorted(_PERSISTENT)}, got {name}.")
@@ -146,13 +149,20 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "sha256": _digest(text, arrays),
     }
     content = write_tensors({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
-    partial = f"{os.fspath(path)}.partial"
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    # All at once, so that an interrupt does not cost the file that was there.
-    os.replace(partial, path)
+    # A link stays one, and leads to the new file.
+    target = os.path.realpath(path)
+    partial = f"{target}.partial"
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # All at once, so that an interrupt does not cost the file that was there.
+        os.replace(partial, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(partial)
+        raise
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -174,7 +184,11 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     OSError
         If the file cannot be read.
+
+    TypeError
+        If `path` is no path.
     """
+    _check_path(path)
     with open(path, "rb") as file:
         content = file.read()
     try:
@@ -186,6 +200,12 @@ def load(path: str | os.PathLike[str]) -> Any:
         LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     ) as e:  # fmt: skip
         raise ValueError(f"{os.fspath(path)!r} is not a readable skgbnf model: {e}") from e
+
+
+def _check_path(path: object) -> None:
+    # An integer would be taken for an open file, and closed.
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a string or a path, got {path!r}.")
 
 
 def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -234,9 +254,7 @@ def plain(value: object) -> object:
         return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
-    if isinstance(value, CopulaBase):
-        return {name: plain(item) for name, item in vars(value).items()}
-    return value
+    return base_to_plain(value)
 
 
 def components_to_state(
@@ -256,7 +274,7 @@ def components_to_state(
                 "flow: a model with a callable cannot be rebuilt from a file; pickle it where the "
                 f"callable can be imported, or use one of {FAMILIES}."
             )
-        data.append(asdict(component.architecture))
+        data.append(component.architecture.plain())
         arrays.update({f"estimators.{k}.{name}": a for name, a in component.arrays.items()})
     return data, arrays
 
@@ -306,5 +324,4 @@ def check_arrays(
 
 
 def _component_from_state(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedComponent:
-    data = dict(data, hidden_layer_sizes=tuple(data["hidden_layer_sizes"]))
-    return FittedComponent.checked(Architecture(**data), arrays)
+    return FittedComponent.checked(Architecture.from_plain(data), arrays)

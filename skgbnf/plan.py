@@ -3,8 +3,8 @@
 import math
 from dataclasses import replace
 
-from skgbnf.boosting import Ladder
 from skgbnf.flows import LAYERED_FAMILIES, Architecture
+from skgbnf.search import Ladder
 from skgbnf.training import Settings
 from skgbnf.validation import check_hidden_layer_sizes
 

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array, validate_data
 from skgbnf._random import derive_seed
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
 from skgbnf.table.dequantisation import Dequantisation
-from skgbnf.table.frames import describe_table
+from skgbnf.table.frames import check_no_times, describe_table
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.standardisation import Standardisation
 from skgbnf.training import Rows
@@ -128,7 +128,7 @@ def prepare(
     """
     device = fit_device(estimator.device)
     given = X
-    X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=not proceed)
+    X = checked_rows(estimator, X, reset=not proceed, ensure_min_samples=2)
     check_base(estimator.base, X.shape[1])
     container, dtypes = describe_table(given, X.shape[1])
     X, weights = weighted_rows(X, sample_weight, "X")
@@ -143,7 +143,7 @@ def prepare(
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
         check_array(X_val, dtype=DTYPES, input_name="X_val")
-        X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
+        X_val = checked_rows(estimator, X_val, reset=False)
         X_val, weights_val = weighted_rows(X_val, sample_weight_val, "X_val")
         check_within(limits, X_val, "X_val", names)
         X_val = noise.apply(X_val, derive_seed(seed, _HELD_OUT_NOISE_KEY))
@@ -168,6 +168,12 @@ def prepare(
     return Table(train, judge, *scores, coordinates, noise, container, dtypes)
 
 
+def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
+    """Rows of a table as scikit-learn checks and converts them; dates are no numbers."""
+    check_no_times(X)
+    return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
+
+
 def _choose_noise(estimator, X: np.ndarray, names: list, proceed: bool) -> Dequantisation:
     """Noise for columns that have no density, as wide as in an earlier fit that is gone on with.
 
@@ -181,8 +187,8 @@ def _choose_noise(estimator, X: np.ndarray, names: list, proceed: bool) -> Dequa
     changed = np.flatnonzero((noise.widths > 0) != (earlier > 0))
     if len(changed):
         raise ValueError(
-            "dequantize must spread the columns that it spread for the rounds already fitted; it "
-            f"does not for {[names[j] for j in changed]}."
+            "dequantize must add noise to the columns that it was added to for the rounds already "
+            f"fitted; {[names[j] for j in changed]} differ."
         )
     return replace(noise, widths=earlier, origins=origins)
 

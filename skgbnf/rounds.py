@@ -8,8 +8,7 @@ import numpy as np
 
 from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
-from skgbnf.geometric import GeometricBoosting
-from skgbnf.objectives import GEOMETRIC
+from skgbnf.geometric import GEOMETRIC, GeometricBoosting
 from skgbnf.plan import first_families, ladders, training_settings
 from skgbnf.preparation import Table
 from skgbnf.progress import Progress
@@ -91,8 +90,6 @@ def add_rounds(
         on_round()
         progress.round(n_rounds + 1, boosting.n_iter[-1], *last_scores(boosting, table))
         finished = has_stopped(estimator, boosting)
-    if boosting.has_held_out:
-        boosting.truncate(boosting.best_round(estimator.tol))
 
 
 def fine_tune(

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skgbnf.geometric import GeometricMixture
 from skgbnf.mixture import FlowMixture
-from skgbnf.preparation import DTYPES, fitted_coordinates
+from skgbnf.preparation import DTYPES, checked_rows, fitted_coordinates
 from skgbnf.validation import score_device
 
 _ROWS_PER_BLOCK = 200_000
@@ -59,12 +59,12 @@ def _checked_blocks(estimator, X) -> Iterator[np.ndarray]:
     Of a memory map, thus, no more than a block is ever copied.
     """
     if isinstance(X, np.ndarray) and X.ndim == 2:
-        yield validate_data(estimator, X[:_ROWS_PER_BLOCK], dtype=DTYPES, reset=False)
+        yield checked_rows(estimator, X[:_ROWS_PER_BLOCK], reset=False)
         for start in range(_ROWS_PER_BLOCK, len(X), _ROWS_PER_BLOCK):
             block = X[start : start + _ROWS_PER_BLOCK]
             yield check_array(block, dtype=DTYPES, input_name="X", estimator=estimator)
         return
-    X = validate_data(estimator, X, dtype=DTYPES, reset=False)
+    X = checked_rows(estimator, X, reset=False)
     for start in range(0, len(X), _ROWS_PER_BLOCK):
         yield X[start : start + _ROWS_PER_BLOCK]
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf.boosting import Boosting
-from skgbnf.flows import CopulaBase
+from skgbnf.flows import base_from_plain, base_to_plain
 from skgbnf.persistence import (
     FittedComponent,
     check_arrays,
@@ -53,16 +53,13 @@ class MixtureState:
         state = dict(super().__getstate__())
         if "estimators_" in state:
             state["estimators_"] = [fitted.plain() for fitted in self.estimators_]
-        if isinstance(self.base, CopulaBase):
-            state["base"] = vars(self.base).copy()
-        return state
+        return {**state, "base": base_to_plain(self.base)}
 
     def __setstate__(self, state: dict) -> None:
         state = dict(state)
         if "estimators_" in state:
             state["estimators_"] = [*map(FittedComponent.from_plain, state["estimators_"])]
-        if isinstance(state["base"], dict):
-            state["base"] = CopulaBase(**state["base"])
+        state["base"] = base_from_plain(state["base"])
         super().__setstate__(state)
 
     def _publish(self, boosting: Boosting, table: Table) -> None:
@@ -140,8 +137,7 @@ class MixtureState:
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
         parameters["bounds"] = bounds_from_plain(parameters["bounds"])
-        if isinstance(parameters["base"], dict):
-            parameters["base"] = CopulaBase(**parameters["base"])
+        parameters["base"] = base_from_plain(parameters["base"])
         self = cls(**parameters)
         check_density_parameters(self)
         return self

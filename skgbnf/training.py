@@ -20,7 +20,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
 from skgbnf.flows import Dropout
-from skgbnf.flows.covariance import RIDGE, weighted_gaussian
+from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 from skgbnf.mixture import component_log_prob
 
 _CLIP_NORM = 5.0
@@ -401,7 +401,7 @@ class StretchPenalty:
     ) -> Tensor:
         """The penalty in some of the rows; a component must have a map."""
         transform, x = component().transform, x[index]
-        directions = torch.randn(x.shape, generator=generator).to(x)
+        directions = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
         directions = directions / directions.norm(dim=1, keepdim=True)
         step = _STEP * directions @ self._factor.T
         moved = (transform(x + step / 2) - transform(x - step / 2)).norm(dim=1)

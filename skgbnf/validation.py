@@ -9,7 +9,8 @@ import torch
 from sklearn.utils import check_random_state
 
 from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, LOG_DETS, TAILS, CopulaBase
-from skgbnf.objectives import GEOMETRIC, OBJECTIVES
+from skgbnf.geometric import GEOMETRIC
+from skgbnf.objectives import OBJECTIVES
 from skgbnf.table.bounds import check_bounds
 
 
@@ -150,6 +151,15 @@ def check_path(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a path or None, got {value!r}.")
 
 
+def check_file_can_be_made(name: str, path: str | os.PathLike[str]) -> None:
+    """Raise ValueError unless `path` is in a folder that can be written to, and is none itself."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise ValueError(
+            f"{name}: {os.fspath(path)!r} is a folder, or in none that can be written."
+        )
+
+
 def check_density_parameters(estimator) -> None:
     """Raise unless every constructor parameter of a density estimator is in its range."""
     check_integer("n_estimators", estimator.n_estimators, 1)
@@ -160,8 +170,10 @@ def check_density_parameters(estimator) -> None:
     check_choice("objective", estimator.objective, (*OBJECTIVES, GEOMETRIC))
     check_hidden_layer_sizes(estimator.hidden_layer_sizes)
     check_choice("activation", estimator.activation, ("auto", *ACTIVATIONS))
-    if not (isinstance(estimator.dropout, str) and estimator.dropout == "auto"):
+    if not isinstance(estimator.dropout, str):
         check_real("dropout", estimator.dropout, 0, 1, open_low=False)
+    elif estimator.dropout != "auto":
+        raise ValueError(f'dropout must be a number or "auto", got {estimator.dropout!r}.')
     check_real("lipschitz_penalty", estimator.lipschitz_penalty, 0, math.inf, open_low=False)
     if estimator.scale_clamp is not None:
         check_real("scale_clamp", estimator.scale_clamp, 0, math.inf, open_low=True)
@@ -190,7 +202,7 @@ def check_density_parameters(estimator) -> None:
 
 
 def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:
-    """Return row weights as float64, or ones for None.
+    """Return row weights as shares of the largest, in float64, or ones for None.
 
     Raises
     ------
@@ -218,16 +230,17 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
         raise ValueError(f"{name} must not be negative, got {weights.min():g}.")
     if not weights.any():
         raise ValueError(f"{name} must not be zero for every row.")
-    return weights
+    # Sums of weights near the largest number would overflow.
+    return weights / weights.max()
 
 
 def rounded(weights: np.ndarray) -> np.ndarray:
-    """Weights as shares of the largest, to seven digits.
+    """Shares of the largest weight to seven digits.
 
     Weights that differ by a common factor become identical, not merely close, and so do the
     models trained with them.
     """
-    return (weights / weights.max()).astype(np.float32).astype(np.float64)
+    return weights.astype(np.float32).astype(np.float64)
 
 
 def seed_from(random_state) -> int:

@@ -21,7 +21,7 @@ def drawn_floors():
 
 FLOOR_OF = {room: number for number, rooms in enumerate(drawn_floors()) for room in rooms}
 
-FLOWS_MAY_IMPORT = {"torch", "zuko"}
+FLOWS_MAY_IMPORT = {"torch", "zuko", "numpy"}
 DEPENDENCIES = {
     "numpy",
     "scipy",

@@ -28,9 +28,9 @@ from skgbnf.flows import (
 )
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.column_splines import MarginalSpline
-from skgbnf.flows.covariance import leave_one_out_shrinkage, weighted_gaussian
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.spline import BOUND, RationalQuadraticSpline
+from skgbnf.flows.weighted import leave_one_out_shrinkage, weighted_gaussian
 
 FLOW_FAMILIES = (*LAYERED_FAMILIES, "affine")
 

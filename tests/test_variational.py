@@ -49,7 +49,7 @@ def test_a_gaussian_is_matched_exactly():
         return SLOPED.log_prob(z) + 3.0
 
     density = fit_to_log_prob(log_prob, 2, n_estimators=1, **GAUSSIANS)
-    assert density.bounds_[-1] == pytest.approx(3.0, abs=0.01)
+    assert density.lower_bounds_[-1] == pytest.approx(3.0, abs=0.01)
     Z = density.sample(20_000, random_state=0)
     np.testing.assert_allclose(Z.mean(axis=0), SLOPED.mean, atol=0.06)
     np.testing.assert_allclose(np.cov(Z.T), SLOPED.covariance_matrix, atol=0.08)
@@ -67,7 +67,9 @@ def test_rounds_find_the_mode_that_one_gaussian_misses(objective):
 
 def test_the_bound_is_the_integral_less_the_divergence(matched):
     gap = math.log(6) - divergence(matched, two_modes, math.log(6))
-    assert matched.bounds_[-1] == pytest.approx(gap, abs=max(0.01, 4 * matched.bound_error_))
+    assert matched.lower_bounds_[-1] == pytest.approx(
+        gap, abs=max(0.01, 4 * matched.lower_bound_error_)
+    )
 
 
 def test_it_integrates_to_one_and_samples_are_where_it_is(matched):
@@ -80,9 +82,9 @@ def test_it_integrates_to_one_and_samples_are_where_it_is(matched):
 
 
 def test_rounds_do_not_lower_the_bound(matched):
-    assert (np.diff(matched.bounds_) > 0).all()
+    assert (np.diff(matched.lower_bounds_) > 0).all()
     assert matched.estimator_weights_.sum() == pytest.approx(1.0)
-    assert len(matched.estimators_) == len(matched.bounds_) == matched.n_estimators_
+    assert len(matched.estimators_) == len(matched.lower_bounds_) == matched.n_estimators_
 
 
 @pytest.mark.parametrize("flow", INVERTIBLE_FAMILIES)
@@ -118,7 +120,7 @@ def test_save_and_load(matched, tmp_path):
     again = load(path)
     Z = matched.sample(10, random_state=0)
     np.testing.assert_array_equal(again.score_samples(Z), matched.score_samples(Z))
-    np.testing.assert_array_equal(again.bounds_, matched.bounds_)
+    np.testing.assert_array_equal(again.lower_bounds_, matched.lower_bounds_)
     metadata, model, arrays = split(path.read_bytes())
     arrays["weights"] = arrays["weights"] / 2
     path.write_bytes(joined(metadata, model, arrays))

@@ -1,7 +1,7 @@
-"""Component families: torch and zuko only; nothing here knows of boosting or scikit-learn."""
+"""Component families; nothing here knows of boosting or scikit-learn."""
 
 from skgbnf.flows.architecture import Architecture
-from skgbnf.flows.bases import BASES
+from skgbnf.flows.bases import BASES, base_from_plain, base_to_plain
 from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.dropout import Dropout
 from skgbnf.flows.families import (
@@ -32,6 +32,8 @@ __all__ = [
     "Architecture",
     "CopulaBase",
     "Dropout",
+    "base_from_plain",
+    "base_to_plain",
     "initialise",
     "make_flow",
 ]

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.bases import BASES
+from skgbnf.flows.bases import BASES, base_from_plain, base_to_plain
 from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.families import (
     ACTIVATIONS,
@@ -46,10 +47,16 @@ class Architecture:
     n_components: int = 1
     n_context: int = 0
 
-    def __post_init__(self) -> None:
-        # A base comes out of a file as the dict that it was written as.
-        if isinstance(self.base, dict):
-            object.__setattr__(self, "base", CopulaBase(**self.base))
+    def plain(self) -> dict[str, Any]:
+        """The fields as JSON knows them."""
+        return {**vars(self), "base": base_to_plain(self.base)}
+
+    @classmethod
+    def from_plain(cls, fields: dict[str, Any]) -> Self:
+        """Inverse of :meth:`plain`; what was a tuple may be a list."""
+        sizes = tuple(fields["hidden_layer_sizes"])
+        base = base_from_plain(fields["base"])
+        return cls(**{**fields, "base": base, "hidden_layer_sizes": sizes})
 
     def build(self) -> LazyDistribution:
         """Build an untrained component; parameters come from torch's global generator.

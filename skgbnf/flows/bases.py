@@ -1,5 +1,7 @@
 """Base distributions by name: what a flow maps the rows onto."""
 
+from typing import Any
+
 import torch
 from zuko.distributions import DiagNormal
 from zuko.lazy import LazyDistribution, UnconditionalDistribution
@@ -20,3 +22,13 @@ BASES = {"normal": _normal, "student_t": CopulaBase(df="learn").build}
 def make_base(base: str | CopulaBase, n_features: int) -> LazyDistribution:
     """Build the base of a name or a description."""
     return BASES[base](n_features) if isinstance(base, str) else base.build(n_features)
+
+
+def base_to_plain(base: Any) -> Any:
+    """A base as JSON and pickles without classes of this package know it."""
+    return dict(vars(base)) if isinstance(base, CopulaBase) else base
+
+
+def base_from_plain(base: Any) -> Any:
+    """Inverse of :func:`base_to_plain`."""
+    return CopulaBase(**base) if isinstance(base, dict) else base

@@ -5,6 +5,7 @@ from torch import Tensor
 from zuko.flows import ElementWiseTransform
 
 from skgbnf.flows.spline import BOUND, RationalQuadraticSpline, raw_parameters
+from skgbnf.flows.weighted import weighted_quantiles
 
 
 class MarginalSpline(ElementWiseTransform):
@@ -42,16 +43,6 @@ class MarginalSpline(ElementWiseTransform):
         y_knots = torch.nn.functional.pad(normal, (1, 1))
         y_knots[0], y_knots[-1] = -BOUND, BOUND
         self.phi[0].copy_(raw_parameters(x_knots, y_knots.expand_as(x_knots)))
-
-
-def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles of each column, shape (n_features, n_levels), under weighted rows."""
-    order = x.argsort(dim=0)
-    ordered = x.gather(0, order).T.contiguous()
-    mass = weights[order].T.cumsum(dim=1)
-    wanted = (levels * mass[:, -1:]).contiguous()
-    index = torch.searchsorted(mass.contiguous(), wanted).clamp(max=len(x) - 1)
-    return ordered.gather(1, index)
 
 
 def _spread(quantiles: Tensor, smallest: float = 2e-2) -> Tensor:

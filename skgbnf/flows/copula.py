@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.column_splines import weighted_quantiles
 from skgbnf.flows.margins import MARGINS, Margin, log_normal, make_margin
 from skgbnf.flows.tails import SMALLEST_DF, fit_tails
+from skgbnf.flows.weighted import weighted_quantiles
 
 COPULAS = ("independence", "gaussian")
 """Names of copulas."""

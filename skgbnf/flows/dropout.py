@@ -35,5 +35,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.generator is None:
             return x
-        kept = torch.rand(x.shape, generator=self.generator) >= self.probability
+        # Not in the caller's default precision, on which the draws would depend.
+        draws = torch.rand(x.shape, generator=self.generator, dtype=torch.float32)
+        kept = draws >= self.probability
         return x * (kept.to(x) / (1 - self.probability))

@@ -10,8 +10,8 @@ from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
-from skgbnf.flows.covariance import RIDGE, weighted_gaussian
 from skgbnf.flows.linear import LULinear
+from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 
 _CELLS_PER_CHUNK = 100_000
 _FEWEST_ROWS = 5

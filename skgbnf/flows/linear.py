@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.covariance import weighted_gaussian
+from skgbnf.flows.weighted import weighted_gaussian
 
 _LOG_SCALE_BOUND = 20.0
 _RIDGE = 1e-10

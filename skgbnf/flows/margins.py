@@ -8,6 +8,8 @@ from functools import cache
 from typing import Protocol
 
 import torch
+from numpy.polynomial.laguerre import laggauss
+from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 _LOG_HALF = math.log(0.5)
@@ -138,7 +140,7 @@ MARGINS = ("student_t", "laplace", "normal")
 """Names of margins."""
 
 
-def make_margin(name: str, df: Tensor | None) -> Margin:
+def make_margin(name: str, df: Tensor) -> Margin:
     """The margin of a name; `df` matters to Student's t."""
     if name == "student_t":
         return StudentTMargin(df)
@@ -182,26 +184,12 @@ def _quadrature(rule, n_nodes: int, like: Tensor) -> tuple[Tensor, Tensor]:
 @cache
 def _legendre(n_nodes: int) -> tuple[Tensor, Tensor]:
     """Gauss's rule for integrals over [0, 1]."""
-    k = torch.arange(1, n_nodes, dtype=torch.float64)
-    nodes, masses = _golub_welsch(torch.zeros(n_nodes), k / (4 * k * k - 1).sqrt())
-    return (nodes + 1) / 2, masses
+    nodes, masses = map(torch.from_numpy, leggauss(n_nodes))
+    return (nodes + 1) / 2, masses / 2
 
 
 @cache
 def _laguerre(n_nodes: int) -> tuple[Tensor, Tensor]:
     """Gauss's rule for integrals over the positive numbers with the weight ``exp(-v)``."""
-    return _golub_welsch(2 * torch.arange(n_nodes) + 1.0, torch.arange(1.0, n_nodes))
-
-
-def _golub_welsch(diagonal: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes and masses of a Gaussian quadrature from its Jacobi matrix; masses sum to 1.
-
-    References
-    ----------
-    Calculation of Gauss Quadrature Rules. G. H. Golub, J. H. Welsch, 1969.
-    https://doi.org/10.1090/S0025-5718-69-99647-1
-    """
-    beside = beside.double()
-    matrix = diagonal.double().diag() + beside.diag(1) + beside.diag(-1)
-    nodes, vectors = torch.linalg.eigh(matrix)
-    return nodes, vectors[0].square()
+    nodes, masses = map(torch.from_numpy, laggauss(n_nodes))
+    return nodes, masses

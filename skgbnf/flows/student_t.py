@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Chi2, Distribution, constraints
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.covariance import RIDGE, weighted_gaussian
+from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 
 _DEGREES_OF_FREEDOM = 3.0
 

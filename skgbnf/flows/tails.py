@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.column_splines import weighted_quantiles
 from skgbnf.flows.margins import LARGEST_LOG, log_bracket
+from skgbnf.flows.weighted import weighted_quantiles
 
 SMALLEST_DF, LARGEST_DF = 0.6, 100.0
 """Tail indices that are told apart; with the largest, a tail is nearly that of a normal."""

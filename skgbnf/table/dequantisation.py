@@ -61,7 +61,8 @@ class Dequantisation:
         empty = np.empty(0)
         if not isinstance(dequantize, str | bool | np.bool_):
             widths = np.broadcast_to(np.asarray(dequantize, dtype=np.float64), len(columns)).copy()
-            return cls(widths, (empty,) * len(columns), np.full(len(columns), np.nan))
+            origins = [_origin(*column) for column in zip(X.T, widths, strict=True)]
+            return cls(widths, (empty,) * len(columns), np.array(origins))
         coarse = [column.coarse for column in columns]
         if dequantize is not True:
             _warn_of_atoms([n for n, c in zip(names, coarse, strict=True) if c], bool(dequantize))
@@ -118,6 +119,16 @@ class _Column:
         half = max(np.abs(distinct[[0, -1]]).max(), np.finfo(np.float64).tiny)
         width = _ATOM_WIDTH * float((values / half).std() * half)
         return cls(False, repeats, bool(large.any()), width, atoms, distinct[0])
+
+
+def _origin(values: np.ndarray, width: float) -> float:
+    """The smallest value, if all lie on a grid of this step, otherwise NaN."""
+    if not width:
+        return np.nan
+    smallest = float(values.min())
+    position = (values.astype(np.float64) - smallest) / width
+    on_grid = np.abs(position - np.round(position)).max() < _GRID_TOLERANCE
+    return smallest if on_grid else np.nan
 
 
 def _step(distinct: np.ndarray) -> float:

@@ -23,6 +23,7 @@ _KNOWN = {
     "polars": re.compile(r"U?Int\d+|Float\d+|Boolean"),
 }
 _INTEGER = re.compile(r"(u?int)(\d+)")
+_TIME = re.compile("date|time|duration", re.IGNORECASE)
 _LARGEST_BITS = 64
 _TOLERANCE = 1e-6
 
@@ -45,6 +46,18 @@ def describe_table(X: Any, n_features: int) -> tuple[str, list[str]]:
         dtypes = [str(dtype) for dtype in X.dtypes]
     default = "Float64" if container == "polars" else "float64"
     return container, [d if _KNOWN[container].fullmatch(d) else default for d in dtypes]
+
+
+def check_no_times(X: Any) -> None:
+    """Raise ValueError if columns hold dates or durations.
+
+    As numbers they would be counts of an arbitrary unit, and a missing one a very large count.
+    """
+    is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
+    names, dtypes = (X.columns, X.dtypes) if is_frame else (["X"], [getattr(X, "dtype", None)])
+    times = [n for n, dtype in zip(names, dtypes, strict=True) if _TIME.search(str(dtype))]
+    if times:
+        raise ValueError(f"{times} hold dates or durations; convert them to numbers.")
 
 
 def check_description(container: Any, dtypes: Any, n_features: int) -> None:

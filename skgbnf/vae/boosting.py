@@ -12,6 +12,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
+from skgbnf.mixture import mixture_log_prob
 from skgbnf.training import Descent, cosine, warn_not_finite
 from skgbnf.vae.model import Images, LatentModel
 
@@ -223,7 +224,7 @@ class PosteriorBoosting:
             z = torch.cat([old, new])
             log_p = self.model.log_joint(z, self.train.targets[index], kl_weight)
             log_probs = self.model.component_log_prob(z, contexts[index])
-            log_G = torch.logsumexp(log_probs[:, :-1] + weights.log().to(z), dim=-1)
+            log_G = mixture_log_prob(log_probs[:, :-1], weights.log().to(z))
             everything = log_p, log_probs[:, -1], log_G
             entropy_weight = self._settings.entropy_weight
             draws_old = Draws(*(values[:n_old] for values in everything))
@@ -258,5 +259,7 @@ class PosteriorBoosting:
 
     def _noise(self, generator: torch.Generator, *shape: int) -> Tensor:
         """Standard normal numbers of shape (*shape, n_latent)."""
-        noise = torch.randn(*shape, self.architecture.n_features, generator=generator)
+        noise = torch.randn(
+            *shape, self.architecture.n_features, generator=generator, dtype=torch.float32
+        )
         return noise.to(self.train.inputs.device)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from skgbnf._random import RandomState
 from skgbnf.elbo import mixture_bound
+from skgbnf.mixture import mixture_log_prob
 from skgbnf.persistence import persistent
 from skgbnf.preparation import DTYPES
 from skgbnf.vae.model import Images, LatentModel
@@ -392,7 +393,7 @@ class GradientBoostedFlowVAE(
         check_is_fitted(self)
 
         def evaluate(log_p: Tensor, log_probs: Tensor, weights: Tensor) -> Tensor:
-            log_q = torch.logsumexp(log_probs + weights.log(), dim=-1)
+            log_q = mixture_log_prob(log_probs, weights.log())
             log_ratio = log_p - log_q + weights.log()[:, None, None]
             return torch.logsumexp(log_ratio.flatten(0, 1), dim=0) - math.log(log_p.shape[1])
 

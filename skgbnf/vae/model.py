@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
+from skgbnf.mixture import mixture_log_prob
 from skgbnf.vae.likelihoods import Likelihood
 
 
@@ -67,7 +68,7 @@ class LatentModel(nn.Module):
 
     def posterior_log_prob(self, z: Tensor, context: Tensor, weights: Tensor) -> Tensor:
         """Log-density of latent rows under the mixture: the formula of the posterior."""
-        return torch.logsumexp(self.component_log_prob(z, context) + weights.log(), dim=-1)
+        return mixture_log_prob(self.component_log_prob(z, context), weights.log())
 
     def strata(self, images: Images, noise: Tensor) -> tuple[Tensor, Tensor]:
         """What :func:`skgbnf.elbo.mixture_bound` needs, from draws of every component.

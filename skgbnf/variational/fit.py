@@ -181,7 +181,10 @@ def _check_log_prob(log_prob: object, n_features: int, device: torch.device) -> 
     """Raise unless the function returns a differentiable, finite number for each row."""
     if not callable(log_prob):
         raise TypeError(f"log_prob must be callable, got {log_prob!r}.")
-    z = torch.zeros(3, n_features, device=device) + torch.arange(3, device=device)[:, None] / 2
+    z = (
+        torch.zeros(3, n_features, device=device, dtype=torch.float32)
+        + torch.arange(3, device=device)[:, None] / 2
+    )
     values = log_prob(z.requires_grad_())
     if not isinstance(values, Tensor) or values.shape != (3,):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__

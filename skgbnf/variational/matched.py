@@ -33,11 +33,11 @@ class MatchedDensity:
     estimator_weights_ : ndarray of shape (`n_estimators_`,)
         They sum to 1.
 
-    bounds_ : ndarray of shape (`n_estimators_`,)
+    lower_bounds_ : ndarray of shape (`n_estimators_`,)
         Evidence lower bound after each round, in nats: logarithm of the integral of what was
         matched, less the Kullback-Leibler divergence from it. The last one is after fine-tuning.
 
-    bound_error_ : float
+    lower_bound_error_ : float
         Standard error of the last bound, from the draws it was estimated with.
 
     device : str
@@ -46,8 +46,8 @@ class MatchedDensity:
 
     estimators_: list[FittedComponent]
     estimator_weights_: np.ndarray
-    bounds_: np.ndarray
-    bound_error_: float
+    lower_bounds_: np.ndarray
+    lower_bound_error_: float
     device: str = field(default="cpu", repr=False)
 
     @property
@@ -80,8 +80,8 @@ class MatchedDensity:
         with torch.no_grad():
             return self._mixture(z.dtype).log_prob(z).cpu().numpy()
 
-    def score(self, Z: ArrayLike) -> float:
-        """Mean of :meth:`score_samples`, in nats; higher is better."""
+    def score(self, Z: ArrayLike, y: object = None) -> float:
+        """Mean of :meth:`score_samples`, in nats, higher is better; `y` is ignored."""
         return float(np.mean(self.score_samples(Z), dtype=np.float64))
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
@@ -105,8 +105,8 @@ class MatchedDensity:
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the density."""
         components, arrays = components_to_state(self.estimators_)
-        arrays.update(weights=self.estimator_weights_, bounds=self.bounds_)
-        data = {"components": components, "error": self.bound_error_, "device": self.device}
+        arrays.update(weights=self.estimator_weights_, bounds=self.lower_bounds_)
+        data = {"components": components, "error": self.lower_bound_error_, "device": self.device}
         return data, arrays
 
     @classmethod

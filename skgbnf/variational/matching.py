@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from skgbnf._random import derive_seed, seeded
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
+from skgbnf.mixture import mixture_log_prob
 from skgbnf.training import Descent, cosine, warn_not_finite
 
 _JUDGE_KEY, _ROUND_KEY, _FINE_TUNE_KEY = 0, 1, 2
@@ -175,7 +176,7 @@ class Matching:
 
         def draws(z: Tensor, warmth: float) -> Draws:
             log_probs = torch.stack([g().log_prob(z) for g in earlier], dim=-1)
-            log_G = torch.logsumexp(log_probs + weights.log().to(z), dim=-1)
+            log_G = mixture_log_prob(log_probs, weights.log().to(z))
             return Draws(warmth * self._log_prob(z), component().log_prob(z), log_G)
 
         def loss(generator: torch.Generator, warmth: float, progress: float) -> Tensor:
@@ -212,5 +213,7 @@ class Matching:
         return float(values.mean())
 
     def _noise(self, n_draws: int, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(n_draws, self._architecture.n_features, generator=generator)
+        noise = torch.randn(
+            n_draws, self._architecture.n_features, generator=generator, dtype=torch.float32
+        )
         return noise.to(self._device)

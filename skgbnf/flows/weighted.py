@@ -1,4 +1,4 @@
-"""The Gaussian of weighted rows: maximum likelihood, shrunk where rows are few."""
+"""Statistics of weighted rows: quantiles, and the Gaussian, shrunk where rows are few."""
 
 import torch
 from torch import Tensor
@@ -9,6 +9,16 @@ RIDGE = 1e-6
 _ROWS_PER_COLUMN = 20
 _SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64).tolist())
 _LEAST_LEFT = 1e-3
+
+
+def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles of each column, shape (n_features, n_levels), under weighted rows."""
+    order = x.argsort(dim=0)
+    ordered = x.gather(0, order).T.contiguous()
+    mass = weights[order].T.cumsum(dim=1)
+    wanted = (levels * mass[:, -1:]).contiguous()
+    index = torch.searchsorted(mass.contiguous(), wanted).clamp(max=len(x) - 1)
+    return ordered.gather(1, index)
 
 
 def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
