@@ -79,10 +79,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add. One round of
         `n_estimators` is left to `flow`: if there are too many families, the first ones are
-        passed over, and a fit that is continued later has then begun with fewer. "auto": if `flow` is "auto", "student_t" and
-        "gaussian_mixture", otherwise none. A Student t takes the rows that lie far from all
-        others, and the mixture of Gaussians keeps the density from falling behind one on held-out
-        rows; EM may take a tenth of `max_time` for each, less with more than 10,000 rows.
+        passed over, and a fit that is continued later has then begun with fewer. "auto": if
+        `flow` is "auto", "student_t" and "gaussian_mixture", otherwise none. A Student t takes
+        the rows that lie far from all others, and the mixture of Gaussians keeps the density from
+        falling behind one on held-out rows; EM may take a tenth of `max_time` for each, less with
+        more than 10,000 rows.
 
     base : {"normal", "student_t"} or CopulaBase, default="normal"
         What flows map the rows onto. "student_t" has heavy tails, their weight learned for each
