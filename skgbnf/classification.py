@@ -267,7 +267,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         number_of = {label: k for k, label in enumerate(self.classes_.tolist())}
         labels = np.array([number_of.get(label, -1) for label in target.tolist()])
         if (labels < 0).any():
-            unknown = {*target[labels < 0].tolist()}
+            unknown = [*dict.fromkeys(target[labels < 0].tolist())]
             raise ValueError(f"y holds labels that fit has not seen: {unknown}.")
         order, drawn = np.argsort(labels, kind="stable"), []
         for k, n_rows in enumerate(np.bincount(labels)):

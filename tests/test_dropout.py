@@ -92,7 +92,7 @@ def test_files_and_copies_keep_it(quick, table3, tmp_path):
 
 @pytest.mark.parametrize(
     ("dropout", "error"),
-    [(1.0, ValueError), (-0.1, ValueError), (float("nan"), ValueError), ("some", TypeError),
+    [(1.0, ValueError), (-0.1, ValueError), (float("nan"), ValueError), ("some", ValueError),
      (True, TypeError), (None, TypeError)],
 )  # fmt: skip
 def test_bad_shares_are_refused(quick, table3, dropout, error):
