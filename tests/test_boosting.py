@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from skgbnf import GradientBoostedFlowDensity
 from skgbnf.additive import AdditiveBoosting
+from skgbnf.boosting import Stage
 from skgbnf.flows import Architecture
 from skgbnf.mixture import component_log_prob
 from skgbnf.objectives import (
@@ -21,6 +22,7 @@ from skgbnf.objectives import (
     certificate,
     corrective_weights,
 )
+from skgbnf.rounds import has_stopped
 from skgbnf.training import Rows, Settings, continue_em, fit_component
 
 
@@ -259,6 +261,17 @@ def test_fine_tuning_never_lowers_the_score_of_the_judging_rows(table2):
         # The weights' prior, worth three rows of 200, is part of what EM raises.
         assert after >= before - 1e-3
         before = after
+
+
+@pytest.mark.parametrize(("n_rounds", "stopped"), [(3, False), (4, True)])
+def test_rounds_without_gain_end_boosting_however_much_they_promise(quick, n_rounds, stopped):
+    scores = [-2.0, -1.0, -1.0, -1.0][:n_rounds]
+    rows = rows_of(np.zeros((4, 2))), rows_of(np.ones((4, 2)))
+    boosting = AdditiveBoosting(*rows, "greedy", Settings(1, 64, 0.01), seed=0)
+    boosting.stages = [Stage(torch.ones(1), score, score) for score in scores]
+    boosting.gains = [1.0] * n_rounds
+    estimator = quick(flow="affine", n_iter_no_change=2)
+    assert has_stopped(estimator, boosting) is stopped
 
 
 # The estimator

@@ -8,14 +8,16 @@ import pytest
 from helpers import GaussianDensity
 from scipy.stats import multivariate_normal
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgbnf import FlowBayesClassifier, GradientBoostedFlowDensity
+from skgbnf import FlowBayesClassifier, GradientBoostedFlowDensity, GradientBoostedFlowVAE
 
 AFFINE = GradientBoostedFlowDensity(1, flow="affine", max_iter=1)
 MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]])
@@ -161,6 +163,10 @@ def test_labels_that_cannot_be_drawn():
         classifier.sample()
     with pytest.raises(ValueError, match=r"not seen: \['pink'\]"):
         classifier.fit(X, y).sample(y=["red", "pink"])
+    with pytest.raises(ValueError, match=r"not seen: \[None\]"):
+        classifier.sample(y=["red", None])
+    with pytest.raises(ValueError, match="at least one label"):
+        classifier.sample(y=[])
     with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
         classifier.sample(0)
     for density in (_ScoresOnly(), GaussianMixture()):  # the latter's takes no seed
@@ -186,6 +192,35 @@ def test_a_fit_that_fails_leaves_no_half_fitted_classes():
     with pytest.raises(ValueError, match="class blue"):
         classifier.fit(X, bad)
     np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+    with pytest.raises(ValueError, match="class blue"):
+        classifier.fit(np.column_stack([X, X[:, 0]]), bad)
+    assert classifier.n_features_in_ == 2
+
+
+def test_a_density_already_fitted_can_be_held():
+    X, y = three_gaussians(30, 0)
+    frozen = FrozenEstimator(clone(AFFINE).fit(X))
+    classifier = FlowBayesClassifier(frozen).fit(X, y)
+    np.testing.assert_allclose(
+        classifier.predict_proba(X), np.tile(classifier.class_prior_, (30, 1))
+    )
+
+
+def test_images_are_drawn_as_images():
+    X = np.random.default_rng(0).random((40, 4, 4))
+    y = np.repeat([0, 1], 20)
+    density = GradientBoostedFlowVAE(2, n_estimators=1, max_iter=1, likelihood="gaussian")
+    classifier = FlowBayesClassifier(density, random_state=0).fit(X, y)
+    drawn, labels = classifier.sample(5, random_state=0)
+    assert drawn.shape == (5, *density.fit(X[:20]).sample(1).shape[1:])
+    assert labels.shape == (5,)
+
+
+def test_weights_near_the_largest_number():
+    X, y = three_gaussians(60, 0)
+    plain = FlowBayesClassifier(AFFINE, random_state=0).fit(X, y, np.ones(60))
+    heavy = FlowBayesClassifier(AFFINE, random_state=0).fit(X, y, np.full(60, 1e307))
+    np.testing.assert_array_equal(heavy.class_prior_, plain.class_prior_)
 
 
 def test_a_class_of_one_row_is_named():

@@ -578,21 +578,20 @@ def test_rows_and_weights_are_not_written_to(quick, table2):
 
 @pytest.mark.parametrize("kind", ["nsf", "affine"])
 def test_the_callers_settings_of_torch_do_not_matter(quick, table2, kind):
-    expected = quick(flow=kind).fit(table2)
+    expected = quick(flow=kind, dropout=0.1).fit(table2)
     scores = expected.score_samples(table2)
     torch.set_default_dtype(torch.float64)
     try:
         with untouched():
-            model = quick(flow=kind).fit(table2)
+            model = quick(flow=kind, dropout=0.1).fit(table2)
         assert np.array_equal(expected.score_samples(table2), scores)
         assert expected.score_samples(table2.astype(np.float32)).dtype == np.float32
     finally:
         torch.set_default_dtype(torch.float32)
-    # Numbers drawn in another default precision differ; the model is sound nevertheless.
-    assert model.score(table2) == pytest.approx(expected.score(table2), abs=1.0)
+    np.testing.assert_array_equal(model.score_samples(table2), scores)
     for context in (torch.no_grad(), torch.inference_mode()):
         with context:
-            model = quick(flow=kind).fit(table2)
+            model = quick(flow=kind, dropout=0.1).fit(table2)
         assert_same_model(model, expected, table2)
 
 

@@ -91,6 +91,25 @@ def test_who_says_what_to_do_is_not_warned(quick, counts, dequantize, widths):
     assert model.dequantize_widths_.tolist() == widths
 
 
+def test_a_given_width_that_is_a_step_of_the_values_has_their_grid(quick, counts):
+    model = quick(flow="affine", dequantize=[1.0, 0.3]).fit(counts)
+    assert model.dequantize_origins_[0] == counts["visits"].min()
+    assert np.isnan(model.dequantize_origins_[1])
+    visits = model.sample_frame(200, random_state=0)["visits"]
+    assert (visits == visits.round()).all()
+    assert np.isnan(quick(flow="affine", dequantize=0.7).fit(counts).dequantize_origins_).all()
+
+
+def test_a_warm_start_keeps_the_noise_and_says_so(quick, counts):
+    model = quick(flow="affine", n_estimators=1, dequantize=True, warm_start=True).fit(counts)
+    widths, origins = model.dequantize_widths_, model.dequantize_origins_
+    model.set_params(n_estimators=2).fit(counts.assign(visits=2 * counts["visits"]))
+    np.testing.assert_array_equal(model.dequantize_widths_, widths)
+    np.testing.assert_array_equal(model.dequantize_origins_, origins)
+    with pytest.raises(ValueError, match=r"already fitted; \['visits'\] differ"):
+        model.set_params(n_estimators=3, dequantize=[0.0, 0.0]).fit(counts)
+
+
 def test_the_density_at_a_value_is_its_probability_over_the_step(quick, counts):
     k = counts[["visits"]].to_numpy(dtype=float)
     model = quick(max_iter=60, n_estimators=1, hidden_layer_sizes=(32,), dequantize=True).fit(k)

@@ -35,6 +35,21 @@ def affine(quick):
     return make
 
 
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_dates_and_durations_are_refused(affine, library, missing):
+    days = list(pd.date_range("2020-01-01", periods=20))
+    if missing:
+        days[3] = None
+    frame = LIBRARIES[library]({"day": days, "size": np.arange(20.0)})
+    with pytest.raises(ValueError, match=r"\['day'\] hold dates or durations"):
+        affine().fit(frame)
+    model = affine().fit(np.column_stack([np.arange(20.0), np.arange(20.0) ** 2]))
+    for times in ("datetime64[ns]", "timedelta64[s]"):
+        with pytest.raises(ValueError, match="hold dates or durations"):
+            model.score_samples(np.ones((3, 2)).astype("int64").astype(times))
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_frame_comes_back_in_its_library_names_and_types(affine, columns, library):
     table = LIBRARIES[library](columns)

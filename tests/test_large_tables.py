@@ -8,6 +8,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 import skgbnf.scoring
+from skgbnf import FlowOutlierDetector
 
 MEMORY = """
 import resource, sys
@@ -112,6 +113,12 @@ def test_unknown_and_empty_blocks_of_a_dask_array(model, table3, da):
 def test_the_mean_of_a_dask_array_is_a_number(model, table3, da):
     score = model.score(da.from_array(table3, chunks=(40, 3)))
     assert score == pytest.approx(model.score(table3))
+
+
+def test_pvalues_of_a_dask_array_are_numbers(quick, table3, da):
+    detector = FlowOutlierDetector(quick(flow="affine"), random_state=0).fit(table3)
+    p = detector.pvalues(da.from_array(table3, chunks=(40, 3)))
+    np.testing.assert_array_equal(p, detector.pvalues(table3))
 
 
 def test_other_columns_and_collections_are_refused_at_once(model, quick, table3, da):

@@ -206,6 +206,10 @@ def test_a_fit_that_fails_leaves_no_half_fitted_detector():
     for ask in (detector.predict, detector.pvalues):
         with pytest.raises(NotFittedError):
             ask(X)
+    detector.fit(X)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.fit(np.full((60, 3), np.nan))
+    assert detector.n_features_in_ == 2
 
 
 def test_names_of_columns_reach_the_density():

@@ -107,6 +107,28 @@ def test_parameters_come_back_and_the_estimator_can_be_used_on(quick, table2, tm
         assert np.array_equal(refitted.score_samples(table2), model.score_samples(table2))
 
 
+def test_what_cannot_be_written_leaves_nothing_behind(model, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        skgbnf.save(model, tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_link_stays_a_link(model, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    skgbnf.save(model, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert skgbnf.load(tmp_path / "target").n_estimators_ == model.n_estimators_
+
+
+@pytest.mark.parametrize("path", [1, True, None, b"model"])
+def test_what_is_no_path_is_refused(model, path):
+    with pytest.raises(TypeError, match="path must be"):
+        skgbnf.load(path)
+    with pytest.raises(TypeError, match="path must be"):
+        skgbnf.save(model, path)
+
+
 def test_warm_start_goes_on_from_a_file(quick, table2, tmp_path):
     settings = {"flow": "affine", "warm_start": True, "tol": 0.0, "n_iter_no_change": 5}
     model = quick(n_estimators=1, **settings).fit(table2)

@@ -53,6 +53,16 @@ def test_a_line_for_each_epoch_too_at_2(small, table2, capfd, monkeypatch):
     assert f"{model.validation_scores_[0]:.4f} nats" in epochs[-1]
 
 
+def test_fine_tuning_has_lines_of_its_own(small, table2, capfd):
+    model = small(verbose=2, n_estimators=2, max_iter=2, fine_tune=2).fit(table2)
+    lines = capfd.readouterr().out.splitlines()
+    after = lines[next(i for i, line in enumerate(lines) if "round 2/2: train" in line) + 1 :]
+    assert {line.partition(":")[0] for line in after} == {
+        "[skgbnf] fine-tuning 1/2", "[skgbnf] fine-tuning 2/2",
+    }  # fmt: skip
+    assert f"held-out {model.validation_scores_[-1]:.4f} nats" in after[-1]
+
+
 def test_bars_on_a_terminal(small, table2, capfd, monkeypatch):
     pytest.importorskip("tqdm")
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())

@@ -480,6 +480,34 @@ def test_an_interrupted_warm_start_goes_on_where_it_stopped(quick, monkeypatch):
     assert np.array_equal(model.fit(X).score_samples(X), at_once.score_samples(X))
 
 
+def test_rounds_that_a_warm_start_began_with_stay(quick):
+    settings = {"flow": "affine", "n_iter_no_change": 9, "warm_start": True}
+    model = quick(n_estimators=3, tol=0.0, **settings).fit(X)
+    n_rounds, first = model.n_estimators_, model.estimators_[0]
+    assert n_rounds > 1
+    model.set_params(n_estimators=n_rounds + 1, tol=100.0).fit(X)
+    assert model.n_estimators_ == n_rounds
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(model.estimators_[0].arrays[name], array)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(quick, tmp_path):
+    for path in (tmp_path, tmp_path / "none" / "rounds"):
+        with pytest.raises(ValueError, match="checkpoint: .* is a folder, or in none"):
+            quick(checkpoint=path, max_time=1e-9).fit(X)
+
+
+def test_a_file_to_resume_from_is_a_path(quick):
+    with pytest.raises(TypeError, match="resume_from must be a path"):
+        quick().fit(X, resume_from=True)
+
+
+def test_scores_weighted_near_the_largest_number(quick):
+    model = quick(flow="affine").fit(X)
+    weights = np.full(len(X), 1e307)
+    assert model.score(X, sample_weight=weights) == pytest.approx(model.score(X))
+
+
 def test_a_learning_rate_that_diverges_warns_and_stays_finite(quick):
     model = quick(flow="maf", learning_rate_init=1e30, max_iter=5, batch_size=4)
     with pytest.warns(ConvergenceWarning, match="learning_rate_init"):

@@ -155,3 +155,38 @@ def test_bad_rows(matched):
         matched.score_samples(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="n_samples"):
         matched.sample(0)
+
+
+def test_modes_are_found_while_the_target_is_still_flat():
+    def far_apart(z):
+        square = (z.unsqueeze(1) - torch.tensor([[-3.0], [3.0]])).square().sum(-1)
+        return torch.logsumexp(-2 * square, dim=1)
+
+    for seed in range(3):
+        settings = {**GAUSSIANS, "random_state": seed, "fine_tune": 0, "learning_rate_init": 0.005}
+        density = fit_to_log_prob(far_apart, 2, n_estimators=2, **settings)
+        # From the first step at its full height, each seed ends with one mode alone.
+        assert 0.3 < (density.sample(1000, random_state=0)[:, 0] > 0).mean() < 0.7
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_estimators", [1, 2])
+@pytest.mark.parametrize("elsewhere", [-math.inf, math.nan])
+def test_a_target_that_is_not_finite_everywhere_is_refused(elsewhere, n_estimators):
+    def box(z):
+        inside = (z.abs() < 1.5).all(dim=1)
+        return torch.where(inside, -z.square().sum(1), elsewhere)
+
+    settings = {**QUICK, "n_estimators": n_estimators}
+    with pytest.raises(ValueError, match="log_prob is not finite"):
+        fit_to_log_prob(box, 2, **settings)
+
+
+def test_the_default_precision_of_the_caller_changes_nothing():
+    expected = fit_to_log_prob(two_modes, 2, n_estimators=2, **QUICK).sample(5, 0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = fit_to_log_prob(two_modes, 2, n_estimators=2, **QUICK).sample(5, 0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(again, expected)
