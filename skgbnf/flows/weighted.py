@@ -68,11 +68,6 @@ def leave_one_out_shrinkage(
     Removing a row changes the covariance by a matrix of rank one, so that one eigendecomposition
     serves all rows and all candidates.
 
-    References
-    ----------
-    Covariance Matrix Estimation and Classification with Limited Training Data. J. P. Hoffbeck,
-    D. A. Landgrebe, 1996. https://doi.org/10.1109/34.506799
-
     Parameters
     ----------
     centred : Tensor of shape (n_samples, n_features)
@@ -91,6 +86,11 @@ def leave_one_out_shrinkage(
     -------
     shrinkage : float
         From 0, the covariance as it is, to 1, its diagonal.
+
+    References
+    ----------
+    Covariance Matrix Estimation and Classification with Limited Training Data. J. P. Hoffbeck,
+    D. A. Landgrebe, 1996. https://doi.org/10.1109/34.506799
     """
     kept = share > 0
     share = share[kept].clamp(max=1 - 1e-6)

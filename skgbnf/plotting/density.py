@@ -412,6 +412,8 @@ def _regions(
 
 def _positions(features: Sequence[int | str] | None, names: list[str]) -> list[int]:
     """Positions of the columns that are named by number or by name."""
+    if isinstance(features, str) or (features is not None and not len(features)):
+        raise ValueError(f"features must be a list of at least one column, got {features!r}.")
     if features is None:
         return list(range(len(names)))
     positions = []
