@@ -280,7 +280,7 @@ def jacobian_report(
     device = score_device(estimator.device)
     with torch.inference_mode(False):
         z = torch.from_numpy(coordinates.transform(rows)[0]).to(device)
-        modules = (fitted.to_module(torch.float64, device) for fitted in estimator.estimators_)
+        modules = (fitted.module(torch.float64, device) for fitted in estimator.estimators_)
         measured = [_measure(module, z) for module in modules]
     singular_values, log_det, round_trip = map(np.stack, zip(*measured, strict=True))
     kinds = [fitted.architecture.kind for fitted in estimator.estimators_]

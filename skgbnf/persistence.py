@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -84,14 +85,29 @@ class FittedComponent:
         doubles = any(array.dtype == np.float64 for array in self.arrays.values())
         return torch.float64 if doubles else torch.float32
 
+    def module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
+        """The module to answer with, not to be trained: kept for the next call.
+
+        To build one takes longer than to score a row.
+        """
+        kept = _MODULES.setdefault(self, {})
+        key = dtype, torch.device(device)
+        if key not in kept:
+            kept[key] = self.to_module(dtype, device)
+        return kept[key]
+
     def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
-        """Rebuild the module: of a component, a zuko density over standardised rows."""
+        """Build a module anew: of a component, a zuko density over standardised rows."""
         with seeded(0):
             module = self.architecture.build()
         # Parameters may be float64 where the fresh module is float32: widen it before they go in.
         module = module.to(torch.float64)
         module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.arrays.items()})
         return module.to(device, dtype).eval()
+
+
+_MODULES: WeakKeyDictionary[FittedComponent, dict[Any, torch.nn.Module]] = WeakKeyDictionary()
+"""Modules of fitted components in use; beside them, lest they get into pickles and copies."""
 
 
 def persistent(cls: _Class) -> _Class:

@@ -23,7 +23,7 @@ def fitted_mixture(estimator, dtype: np.dtype) -> FlowMixture:
     """The mixture of a fitted density estimator, as modules of the given precision."""
     dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     device = score_device(estimator.device)
-    components = [fitted.to_module(dtype, device) for fitted in estimator.estimators_]
+    components = [fitted.module(dtype, device) for fitted in estimator.estimators_]
     weights = torch.from_numpy(estimator.staged_weights_).to(device, dtype)
     if estimator.staged_log_normalizers_ is None:
         return FlowMixture(components, weights)

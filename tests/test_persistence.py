@@ -1,14 +1,19 @@
 """Files: identical on return, and a ValueError that says what is wrong with any other file."""
 
+import copy
+import gc
 import json
+import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+import torch
 import zuko
 from helpers import joined, split
 from sklearn.linear_model import LinearRegression
@@ -105,6 +110,23 @@ def test_parameters_come_back_and_the_estimator_can_be_used_on(quick, table2, tm
     if model.random_state is not None:
         refitted = again.fit(table2)
         assert np.array_equal(refitted.score_samples(table2), model.score_samples(table2))
+
+
+def test_modules_are_built_once_and_live_as_long_as_their_component(quick, table2):
+    model = quick().fit(table2)
+    size = len(pickle.dumps(model))
+    scores = model.score_samples(table2)
+    component = model.estimators_[0]
+    module = component.module(torch.float64, "cpu")
+    assert component.module(torch.float64, "cpu") is module
+    assert component.module(torch.float32, "cpu") is not module
+    assert component.to_module(torch.float64, "cpu") is not module
+    assert len(pickle.dumps(model)) == size
+    np.testing.assert_array_equal(copy.deepcopy(model).score_samples(table2), scores)
+    kept = weakref.ref(module)
+    del model, component, module
+    gc.collect()
+    assert kept() is None
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(model, tmp_path):

@@ -82,7 +82,7 @@ def by_chunks(vae, X, evaluate: Callable, cells_per_row: int) -> np.ndarray:
 def decode(vae, Z: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
     """Means of pixels, or draws from their distribution if there is a generator."""
     device, dtype = score_device(vae.device), _torch_dtype(Z)
-    decoder, likelihood = vae.decoder_.to_module(dtype, device), likelihood_of(vae)
+    decoder, likelihood = vae.decoder_.module(dtype, device), likelihood_of(vae)
     chunks = []
     for rows in _chunks(Z, vae.n_features_in_):
         raw = decoder(torch.from_numpy(np.array(rows)).to(device))
@@ -101,7 +101,7 @@ def decode(vae, Z: np.ndarray, generator: torch.Generator | None = None) -> np.n
 def fitted_model(vae, dtype: torch.dtype) -> LatentModel:
     device = score_device(vae.device)
     encoder, decoder, *components = (
-        fitted.to_module(dtype, device) for fitted in (vae.encoder_, vae.decoder_, *vae.estimators_)
+        fitted.module(dtype, device) for fitted in (vae.encoder_, vae.decoder_, *vae.estimators_)
     )
     return LatentModel(encoder, decoder, components, likelihood_of(vae))
 

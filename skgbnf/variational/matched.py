@@ -127,6 +127,6 @@ class MatchedDensity:
 
     def _mixture(self, dtype: torch.dtype) -> FlowMixture:
         device = score_device(self.device)
-        components = [fitted.to_module(dtype, device) for fitted in self.estimators_]
+        components = [fitted.module(dtype, device) for fitted in self.estimators_]
         weights = torch.from_numpy(self.estimator_weights_).to(device, dtype)
         return FlowMixture(components, weights)
