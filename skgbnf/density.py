@@ -21,7 +21,7 @@ from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import load, persistent, save
 from skgbnf.preparation import Table, fitted_coordinates, prepare
 from skgbnf.progress import make_progress
-from skgbnf.rounds import add_rounds, check_resumed, fine_tune, has_stopped, start_rounds
+from skgbnf.rounds import Rounds, check_resumed, start_rounds
 from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
 from skgbnf.table.frames import make_frame, snap
@@ -466,16 +466,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             # The tensors of a training step are small: more threads cost more than they give,
             # many times more where the machine is busy.
             limits = threadpool_limits(limits=1, user_api="openmp")
+            keep = partial(self._keep, boosting, table)
+            rounds = Rounds(self, boosting, table, progress, start + seconds, keep)
             with progress, limits, torch.inference_mode(False), torch.enable_grad():
-                finished = resumed and has_stopped(self, boosting)
-                keep = partial(self._keep, boosting, table)
-                add_rounds(self, boosting, table, progress, start + seconds, finished, keep)
-                if boosting.has_held_out:
-                    # What an earlier fit ended with stays, whatever rows or `tol` say of it now.
-                    n_least = 0 if resumed else n_done
-                    boosting.truncate(max(n_least, boosting.best_round(self.tol)))
-                if resumed or len(boosting.stages) > n_done:
-                    fine_tune(self, boosting, table, progress, start + seconds)
+                rounds.run(n_least=0 if resumed else n_done)
             self._publish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -47,18 +48,11 @@ def check_resumed(estimator, boosting: Boosting, table: Table) -> None:
         )
 
 
-def add_rounds(
-    estimator,
-    boosting: Boosting,
-    table: Table,
-    progress: Progress,
-    deadline: float,
-    finished: bool,
-    on_round: Callable[[], None],
-) -> None:
-    """Add rounds until enough, or until held-out rows no longer gain.
+@dataclass(frozen=True)
+class Rounds:
+    """What a fit does with a boosting that has begun.
 
-    Parameters
+    Attributes
     ----------
     estimator : GradientBoostedFlowDensity
         Its parameters say when it is enough.
@@ -70,46 +64,68 @@ def add_rounds(
     progress : Progress
 
     deadline : float
-        Reading of ``time.perf_counter()`` after which no round begins.
-
-    finished : bool
-        Whether the rounds that are there are all.
+        Reading of ``time.perf_counter()`` at which the fit is to end.
 
     on_round : callable ``()``
-        Called after each round, before anything is told of it.
+        Called after each round.
     """
-    while len(boosting.stages) < estimator.n_estimators and not finished:
-        left = deadline - time.perf_counter()
-        # What is less than the work beside training is too little for one more round.
-        if boosting.stages and left <= boosting.overhead:
-            break
-        n_rounds = len(boosting.stages)
-        offered, share = ladders(estimator, n_rounds, len(boosting.train.x))
-        if not boosting.add_round(offered, share * left):
-            break
-        on_round()
-        progress.round(n_rounds + 1, boosting.n_iter[-1], *last_scores(boosting, table))
-        finished = has_stopped(estimator, boosting)
 
+    estimator: Any
+    boosting: Boosting
+    table: Table
+    progress: Progress
+    deadline: float
+    on_round: Callable[[], None]
 
-def fine_tune(
-    estimator, boosting: Boosting, table: Table, progress: Progress, deadline: float
-) -> None:
-    """Make the passes over all components that the estimator asks for, while there is time.
+    def run(self, n_least: int) -> None:
+        """Add rounds, drop those at the end that brought nothing, and fine-tune what is new.
 
-    It asks an additive mixture only; validation refuses them for a product.
-    """
-    for number in range(1, estimator.fine_tune + 1):
-        progress.begin_pass(number, estimator.fine_tune)
-        boosting.fine_tune(deadline - time.perf_counter())
-        progress.end_pass(*last_scores(boosting, table))
+        Parameters
+        ----------
+        n_least : int
+            Rounds that stay as an earlier fit left them, whatever rows or `tol` say of them now.
+        """
+        self._add(finished=self._n_rounds > n_least and has_stopped(self.estimator, self.boosting))
+        if self.boosting.has_held_out:
+            best = self.boosting.best_round(self.estimator.tol)
+            self.boosting.truncate(max(best, n_least))
+        if self._n_rounds > n_least:
+            self._fine_tune()
 
+    def _add(self, finished: bool) -> None:
+        """Add rounds until enough, or until held-out rows no longer gain."""
+        while self._n_rounds < self.estimator.n_estimators and not finished:
+            left = self.deadline - time.perf_counter()
+            # What is less than the work beside training is too little for one more round.
+            if self._n_rounds and left <= self.boosting.overhead:
+                break
+            offered, share = ladders(self.estimator, self._n_rounds, len(self.boosting.train.x))
+            if not self.boosting.add_round(offered, share * left):
+                break
+            self.on_round()
+            self.progress.round(self._n_rounds, self.boosting.n_iter[-1], *self._scores())
+            finished = has_stopped(self.estimator, self.boosting)
 
-def last_scores(boosting: Boosting, table: Table) -> tuple[float, float | None]:
-    """Mean log-likelihood of the training rows and, where there are any, of the held-out rows."""
-    stage = boosting.stages[-1]
-    held_out = stage.judge_score + table.judge_log_det if boosting.has_held_out else None
-    return stage.train_score + table.train_log_det, held_out
+    def _fine_tune(self) -> None:
+        """Make the passes over all components that the estimator asks for, while there is time.
+
+        It asks an additive mixture only; validation refuses them for a product.
+        """
+        n_passes = self.estimator.fine_tune
+        for number in range(1, n_passes + 1):
+            self.progress.begin_pass(number, n_passes)
+            self.boosting.fine_tune(self.deadline - time.perf_counter())
+            self.progress.end_pass(*self._scores())
+
+    @property
+    def _n_rounds(self) -> int:
+        return len(self.boosting.stages)
+
+    def _scores(self) -> tuple[float, float | None]:
+        """Mean log-likelihood of the training rows and, where there are any, of held-out rows."""
+        stage, table = self.boosting.stages[-1], self.table
+        held_out = stage.judge_score + table.judge_log_det if self.boosting.has_held_out else None
+        return stage.train_score + table.train_log_det, held_out
 
 
 def has_stopped(estimator, boosting: Boosting) -> bool:
