@@ -25,7 +25,13 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Stage
 from skgbnf.flows import Architecture
-from skgbnf.mixture import FlowMixture, component_log_prob, mixture_log_prob, sample_component
+from skgbnf.mixture import (
+    Combination,
+    FlowMixture,
+    component_log_prob,
+    mixture_log_prob,
+    sample_component,
+)
 from skgbnf.objectives import WEIGHT_CLIP, MaximumLikelihood
 from skgbnf.training import Objective, Rows, Settings, fits_by_em
 
@@ -39,7 +45,7 @@ GEOMETRIC = "geometric"
 """The objective whose mixture is a product; it has a boosting of its own."""
 
 
-class GeometricMixture(FlowMixture):
+class GeometricMixture(Combination):
     """Product of powers of normalised densities, over its integral.
 
     Parameters
@@ -57,7 +63,8 @@ class GeometricMixture(FlowMixture):
         self, components: Sequence[LazyDistribution], weights: Tensor, log_normalizers: Tensor
     ) -> None:
         super().__init__(components, weights)
-        self.weights, self.log_normalizers = torch.atleast_2d(weights), log_normalizers
+        self.log_normalizers = log_normalizers
+        self._additive = FlowMixture(components, self.weights)
 
     @torch.no_grad()
     def sample(self, n_samples: int, seed: int) -> Tensor:
@@ -67,7 +74,7 @@ class GeometricMixture(FlowMixture):
         while n_left > 0:
             n_drawn = math.ceil(1.1 * n_left * math.exp(-float(self.log_normalizers[-1])))
             n_drawn = min(max(n_drawn, 100), _MOST_ROWS_AT_ONCE)
-            rows = super().sample(n_drawn, derive_seed(seed, 3, i))
+            rows = self._additive.sample(n_drawn, derive_seed(seed, 3, i))
             log_ratio = _log_ratio(self.component_log_prob(rows), self.weights[-1])
             uniform = torch.rand(n_drawn, generator=generator, dtype=torch.float64)
             accepted.append(rows[uniform.to(log_ratio.device) < log_ratio.exp()])

@@ -1,6 +1,7 @@
 """The mixture of components: the density formula, written once."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,42 +16,54 @@ LOG_FLOOR = -1e30
 _CELLS_PER_CHUNK = 2_000_000
 
 
-class FlowMixture:
-    r"""Mixture ``sum_k w_k g_k(x)`` of normalised densities.
+class Combination(ABC):
+    """Normalised densities combined into one, after each of several stages.
 
     Parameters
     ----------
     components : sequence of zuko.lazy.LazyDistribution
 
     weights : Tensor of shape (n_components,) or (n_stages, n_components)
-        Not negative, each row sums to 1. With several rows, the last one is the mixture and
+        Not negative, each row sums to 1. With several rows, the last one is the combination and
         those before it are its earlier stages.
     """
 
     def __init__(self, components: Sequence[LazyDistribution], weights: Tensor) -> None:
         self.components = list(components)
-        self.log_weights = torch.atleast_2d(weights).log()
+        self.weights = torch.atleast_2d(weights)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of each row in nats, shape (n_samples,)."""
         return self._combined(self.component_log_prob(x), -1)
 
     def staged_log_prob(self, x: Tensor) -> Iterator[Tensor]:
-        """Log-densities under the mixture of each stage, each of shape (n_samples,)."""
+        """Log-densities after each stage, each of shape (n_samples,)."""
         log_probs = self.component_log_prob(x)
-        for stage in range(len(self.log_weights)):
+        for stage in range(len(self.weights)):
             yield self._combined(log_probs, stage)
 
     def component_log_prob(self, x: Tensor) -> Tensor:
         """Log-density of each row under each component, shape (n_samples, n_components)."""
         return torch.stack([component_log_prob(g, x) for g in self.components], dim=1)
 
+    @abstractmethod
+    def sample(self, n_samples: int, seed: int) -> Tensor:
+        """Draw rows, shape (n_samples, n_features), in random order."""
+
+    @abstractmethod
+    def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
+        """Log-density of rows whose log-densities under the components are given."""
+
+
+class FlowMixture(Combination):
+    r"""Mixture ``sum_k w_k g_k(x)`` of normalised densities."""
+
     @torch.no_grad()
     def sample(self, n_samples: int, seed: int) -> Tensor:
         """Draw rows, each from a component of its own, in random order."""
         like = any_tensor(self.components[0])
         generator = torch.Generator().manual_seed(derive_seed(seed, 0))
-        cumulative = self.log_weights[-1].exp().cpu().cumsum(0)
+        cumulative = self.weights[-1].cpu().cumsum(0)
         draws = torch.rand(n_samples, generator=generator, dtype=cumulative.dtype)
         origin = torch.searchsorted(cumulative, draws * cumulative[-1]).to(like.device)
         counts = origin.bincount(minlength=len(self.components)).tolist()
@@ -63,8 +76,7 @@ class FlowMixture:
         return rows
 
     def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
-        """Log-density of rows whose log-densities under the components are given."""
-        return mixture_log_prob(log_probs, self.log_weights[stage])
+        return mixture_log_prob(log_probs, self.weights[stage].log())
 
 
 def mixture_log_prob(log_probs: Tensor, log_weights: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ https://arxiv.org/abs/2002.11896
 """
 
 import math
+from abc import ABC, abstractmethod
 from functools import partial
 
 import torch
@@ -36,11 +37,8 @@ class MaximumLikelihood:
         return self.judge_rows.mean(log_g)
 
 
-class Greedy:
-    r"""The likelihood of the mixture as a function of the new component.
-
-    Maximises ``mean log((1 - rho) G + rho g)`` with ``G`` held fixed. The weight of a row is the
-    share ``g / ((1 - rho) G + rho g)``: the component's responsibility, over ``rho``.
+class _OneMore(ABC):
+    """An objective of a component that joins others, judged by the likelihood of all.
 
     Parameters
     ----------
@@ -51,6 +49,40 @@ class Greedy:
 
     rho : float
         Weight of the component to begin with.
+    """
+
+    def __init__(
+        self, train: Rows, judge: Rows, log_G_train: Tensor, log_G_judge: Tensor, rho: float
+    ) -> None:
+        self.train_rows, self.judge_rows = train, judge
+        self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
+        self._rho, self._smallest = rho, min(rho, 1 - rho) / 2
+
+    @abstractmethod
+    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+        """Weights of training rows, as :class:`skgbnf.training.Objective` has it."""
+
+    def judge(self, log_g: Tensor) -> float:
+        log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
+        start = log_g.new_tensor([1 - self._rho, self._rho])
+        weights = corrective_weights(log_probs, self.judge_rows.weights, start)
+        # A component that is still poor must not be starved before it has learned, and that it
+        # gets less poor must show.
+        self._rho = max(float(weights[1]), self._smallest)
+        weights = log_g.new_tensor([1 - self._rho, self._rho])
+        return self.judge_rows.mean(mixture_log_prob(log_probs, weights.log()))
+
+
+class Greedy(_OneMore):
+    r"""The likelihood of the mixture as a function of the new component.
+
+    Maximises ``mean log((1 - rho) G + rho g)`` with ``G`` held fixed. The weight of a row is the
+    share ``g / ((1 - rho) G + rho g)``: the component's responsibility, over ``rho``.
+
+    Parameters
+    ----------
+    train, judge, log_G_train, log_G_judge, rho
+        As for all objectives of one more component.
 
     tempered : bool, default=False
         Whether the weights are raised to a power that rises from 0 to 1 during the round. With
@@ -68,9 +100,7 @@ class Greedy:
         *,
         tempered: bool = False,
     ) -> None:
-        self.train_rows, self.judge_rows = train, judge
-        self._log_G_train, self._log_G_judge = log_G_train, log_G_judge
-        self._rho, self._smallest = rho, min(rho, 1 - rho) / 2
+        super().__init__(train, judge, log_G_train, log_G_judge, rho)
         self._tempered = tempered
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
@@ -79,26 +109,18 @@ class Greedy:
         power = progress if self._tempered else 1.0
         return self.train_rows.weights[index] * (power * (log_g - log_mixture)).exp()
 
-    def judge(self, log_g: Tensor) -> float:
-        log_probs = torch.stack([self._log_G_judge, log_g], dim=1)
-        start = log_g.new_tensor([1 - self._rho, self._rho])
-        weights = corrective_weights(log_probs, self.judge_rows.weights, start)
-        # A component that is still poor must not be starved before it has learned, and that it
-        # gets less poor must show.
-        self._rho = max(float(weights[1]), self._smallest)
-        weights = log_g.new_tensor([1 - self._rho, self._rho])
-        return self.judge_rows.mean(mixture_log_prob(log_probs, weights.log()))
 
-
-class Weighted(Greedy):
+class Weighted(_OneMore):
     """The paper's objective: the component's own likelihood on rows weighted by ``1 / G``.
 
     The weights are fixed for the round, a softmax of ``-log G`` over the whole training set,
     clipped at ten times their mean.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, train: Rows, judge: Rows, log_G_train: Tensor, log_G_judge: Tensor, rho: float
+    ) -> None:
+        super().__init__(train, judge, log_G_train, log_G_judge, rho)
         rows = self.train_rows.weights
         inverse = torch.softmax(-self._log_G_train, dim=0) * len(rows)
         self._weights = rows * inverse.clamp(max=WEIGHT_CLIP)

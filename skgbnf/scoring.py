@@ -12,15 +12,15 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skgbnf.geometric import GeometricMixture
-from skgbnf.mixture import FlowMixture
+from skgbnf.mixture import Combination, FlowMixture
 from skgbnf.preparation import DTYPES, checked_rows, fitted_coordinates
 from skgbnf.validation import score_device
 
 _ROWS_PER_BLOCK = 200_000
 
 
-def fitted_mixture(estimator, dtype: np.dtype) -> FlowMixture:
-    """The mixture of a fitted density estimator, as modules of the given precision."""
+def fitted_mixture(estimator, dtype: np.dtype) -> Combination:
+    """What a fitted density estimator combines, as modules of the given precision."""
     dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     device = score_device(estimator.device)
     components = [fitted.module(dtype, device) for fitted in estimator.estimators_]
@@ -31,7 +31,7 @@ def fitted_mixture(estimator, dtype: np.dtype) -> FlowMixture:
     return GeometricMixture(components, weights, log_normalizers)
 
 
-def log_densities(estimator, X, evaluate: Callable[[FlowMixture, Tensor], Tensor]) -> np.ndarray:
+def log_densities(estimator, X, evaluate: Callable[[Combination, Tensor], Tensor]) -> np.ndarray:
     """Log-densities of shape (n_stages, n_samples), by blocks of rows, without gradients.
 
     Parameters
