@@ -153,6 +153,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         check_consistent_length(table, target)
         check_classification_targets(target)
         weights = check_weights(sample_weight, len(target))
+        as_given = np.broadcast_to(np.asarray(sample_weight), target.shape)
         present = np.flatnonzero(weights)
         classes, labels = np.unique(target[present], return_inverse=True)
         shares = np.bincount(labels, weights=weights[present])
@@ -161,7 +162,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         densities = []
         for k, name in enumerate(classes):
             rows = present[labels == k]
-            given = None if sample_weight is None else weights[rows]
+            given = None if sample_weight is None else as_given[rows]
             densities.append(self._fit_class(name, take(table, rows), given, rng))
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, densities
 
@@ -264,6 +265,9 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
             target = column_or_1d(y)
         if not len(target):
             raise ValueError("y must hold at least one label.")
+        if self.classes_.dtype.kind in "mM":
+            # As Python knows them, dates depend on their unit.
+            target = target.astype(self.classes_.dtype)
         number_of = {label: k for k, label in enumerate(self.classes_.tolist())}
         labels = np.array([number_of.get(label, -1) for label in target.tolist()])
         if (labels < 0).any():

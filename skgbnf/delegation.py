@@ -66,8 +66,9 @@ def fit_clone(
         names = (k for k in sorted(density.get_params()) if k.split("__")[-1] == "random_state")
         density.set_params(**{name: int(rng.randint(_LARGEST_SEED)) for name in names})
     if sample_weight is None:
-        # scikit-learn's FrozenEstimator insists on a y.
-        return density.fit(X, None)
+        # scikit-learn's FrozenEstimator insists on a y, others know none.
+        has_y = "y" in signature(density.fit).parameters
+        return density.fit(X, None) if has_y else density.fit(X)
     if not has_fit_parameter(density, "sample_weight"):
         raise ValueError(f"sample_weight: {type(density).__name__}.fit takes no weights.")
     return density.fit(X, sample_weight=sample_weight)

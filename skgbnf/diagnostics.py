@@ -20,6 +20,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import RandomState
 from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot
 from skgbnf.preparation import fitted_coordinates
+from skgbnf.table.frames import check_no_times
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.validation import check_integer, check_weights, score_device, seed_from
 
@@ -88,6 +89,7 @@ def gaussian_reference_score(
     >>> round(gaussian_reference_score(X, n_components=2), 3)
     -29.19
     """
+    check_no_times(X)
     rows: np.ndarray = check_array(X, dtype=np.float64, input_name="X")
     weights = check_weights(sample_weight, len(rows))
     if n_components is not None:
@@ -268,6 +270,7 @@ def jacobian_report(
             "estimator must be a GradientBoostedFlowDensity; "
             f"{type(estimator).__name__} has no {', '.join(missing)}."
         )
+    check_no_times(X)
     rows: np.ndarray = validate_data(estimator, X, dtype=np.float64, reset=False)
     if n_samples is not None:
         check_integer("n_samples", n_samples, 1)
@@ -292,7 +295,6 @@ def jacobian_report(
 
 def _measure(component: LazyDistribution, z: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Singular values, log-determinants and round-trip errors of one map; NaN without a map."""
-    component.requires_grad_(False)
     transform = getattr(component(), "transform", None)
     if transform is None:
         return np.full(z.shape, np.nan), np.full(len(z), np.nan), np.full(len(z), np.nan)

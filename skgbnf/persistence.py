@@ -53,6 +53,11 @@ class FittedComponent:
     architecture: Any
     arrays: dict[str, np.ndarray] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        # A module of them may be in use, and would not follow.
+        for array in self.arrays.values():
+            array.flags.writeable = False
+
     @classmethod
     def from_module(cls, architecture: Any, module: torch.nn.Module) -> Self:
         """Copy a module's state into arrays."""
@@ -93,7 +98,9 @@ class FittedComponent:
         kept = _MODULES.setdefault(self, {})
         key = dtype, torch.device(device)
         if key not in kept:
-            kept[key] = self.to_module(dtype, device)
+            # Whatever mode the first call is made in.
+            with torch.inference_mode(False), torch.no_grad():
+                kept[key] = self.to_module(dtype, device).requires_grad_(False)
         return kept[key]
 
     def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
@@ -220,7 +227,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 def _check_path(path: object) -> None:
     # An integer would be taken for an open file, and closed.
-    if not isinstance(path, str | os.PathLike):
+    if not (isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str)):
         raise TypeError(f"path must be a string or a path, got {path!r}.")
 
 

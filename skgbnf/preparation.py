@@ -74,7 +74,8 @@ class Table:
 
     coordinates : Coordinates
 
-    noise : Dequantisation
+    widths, origins : ndarrays of shape (n_features,)
+        Of the noise, as :class:`~skgbnf.table.dequantisation.Dequantisation` has them.
 
     container : {"numpy", "pandas", "polars"}
 
@@ -87,7 +88,8 @@ class Table:
     judge_log_det: float
     reference_score: float
     coordinates: Coordinates
-    noise: Dequantisation
+    widths: np.ndarray
+    origins: np.ndarray
     container: str
     dtypes: list[str]
 
@@ -138,10 +140,16 @@ def prepare(
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
     check_near(limits, X, names)
-    noise = _choose_noise(estimator, X, names, proceed)
-    bounds = _choose_bounds(estimator, limits, X, noise.widths, proceed)
+    check_dequantize(estimator.dequantize, X.shape[1])
+    noise = Dequantisation.from_rows(X, estimator.dequantize, names)
+    widths, origins = noise.widths, noise.origins
+    if proceed:
+        widths, origins = estimator.dequantize_widths_, estimator.dequantize_origins_
+        noise = _kept_noise(estimator, noise)
+    bounds = _choose_bounds(estimator, limits, X, widths, proceed)
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
+        check_no_times(X_val)
         check_array(X_val, dtype=DTYPES, input_name="X_val")
         X_val = checked_rows(estimator, X_val, reset=False)
         X_val, weights_val = weighted_rows(X_val, sample_weight_val, "X_val")
@@ -165,7 +173,7 @@ def prepare(
         judge, judge_log_det = _rows(coordinates, X_val, weights_val, device)
     reference = gaussian_score(train.x.cpu().numpy(), train.weights.cpu().numpy()) + train_log_det
     scores = train_log_det, judge_log_det, reference
-    return Table(train, judge, *scores, coordinates, noise, container, dtypes)
+    return Table(train, judge, *scores, coordinates, widths, origins, container, dtypes)
 
 
 def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
@@ -174,23 +182,27 @@ def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
     return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
 
 
-def _choose_noise(estimator, X: np.ndarray, names: list, proceed: bool) -> Dequantisation:
-    """Noise for columns that have no density, as wide as in an earlier fit that is gone on with.
+def _kept_noise(estimator, noise: Dequantisation) -> Dequantisation:
+    """Noise as wide as for the rounds already fitted, whatever the new rows ask for.
 
-    Columns without a density that get none are warned of.
+    A column on a grid is spread in any case, another one where its values repeat.
     """
-    check_dequantize(estimator.dequantize, X.shape[1])
-    noise = Dequantisation.from_rows(X, estimator.dequantize, names)
-    if not proceed:
-        return noise
-    earlier, origins = estimator.dequantize_widths_, estimator.dequantize_origins_
-    changed = np.flatnonzero((noise.widths > 0) != (earlier > 0))
-    if len(changed):
+    widths = estimator.dequantize_widths_
+    chosen = isinstance(estimator.dequantize, str) or estimator.dequantize is True
+    if not chosen and not np.array_equal(noise.widths, widths):
         raise ValueError(
-            "dequantize must add noise to the columns that it was added to for the rounds already "
-            f"fitted; {[names[j] for j in changed]} differ."
+            f"dequantize must give the widths of the rounds already fitted, {widths.tolist()}."
         )
-    return replace(noise, widths=earlier, origins=origins)
+    if not chosen:
+        return noise
+    on_grid = np.isfinite(estimator.dequantize_origins_)
+    everything = np.empty(0)
+    atoms = zip(on_grid, noise.atoms, strict=True)
+    return replace(
+        noise,
+        widths=np.where(on_grid | (noise.widths > 0), widths, 0.0),
+        atoms=tuple(everything if on else values for on, values in atoms),
+    )
 
 
 def _choose_bounds(

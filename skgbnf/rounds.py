@@ -85,10 +85,14 @@ class Rounds:
         n_least : int
             Rounds that stay as an earlier fit left them, whatever rows or `tol` say of them now.
         """
-        self._add(finished=self._n_rounds > n_least and has_stopped(self.estimator, self.boosting))
-        if self.boosting.has_held_out:
-            best = self.boosting.best_round(self.estimator.tol)
-            self.boosting.truncate(max(best, n_least))
+        resumed = self._n_rounds > n_least
+        try:
+            self._add(finished=resumed and has_stopped(self.estimator, self.boosting))
+        finally:
+            # An interrupt, too, keeps what brought something.
+            if self.boosting.has_held_out:
+                best = self.boosting.best_round(self.estimator.tol)
+                self.boosting.truncate(max(best, n_least))
         if self._n_rounds > n_least:
             self._fine_tune()
 
@@ -113,8 +117,11 @@ class Rounds:
         """
         n_passes = self.estimator.fine_tune
         for number in range(1, n_passes + 1):
+            left = self.deadline - time.perf_counter()
+            if left <= 0:
+                break
             self.progress.begin_pass(number, n_passes)
-            self.boosting.fine_tune(self.deadline - time.perf_counter())
+            self.boosting.fine_tune(left)
             self.progress.end_pass(*self._scores())
 
     @property

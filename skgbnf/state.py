@@ -93,8 +93,7 @@ class MixtureState:
         bounds, standardisation = table.coordinates.bounds, table.coordinates.standardisation
         self.bounds_, self.bound_margins_ = bounds.limits, bounds.margins
         self.location_, self.scale_ = standardisation.location, standardisation.scale
-        self.dequantize_widths_ = table.noise.widths
-        self.dequantize_origins_ = table.noise.origins
+        self.dequantize_widths_, self.dequantize_origins_ = table.widths, table.origins
         self.container_, self.dtypes_ = table.container, table.dtypes
         self.reference_score_ = table.reference_score
 

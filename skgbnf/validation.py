@@ -147,16 +147,19 @@ def check_dequantize(value: object, n_features: int | None = None) -> None:
 
 def check_path(name: str, value: object) -> None:
     """Raise unless `value` is None or a path."""
-    if not (value is None or isinstance(value, str | os.PathLike)):
+    is_path = isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str)
+    if not (value is None or is_path):
         raise TypeError(f"{name} must be a path or None, got {value!r}.")
 
 
 def check_file_can_be_made(name: str, path: str | os.PathLike[str]) -> None:
-    """Raise ValueError unless `path` is in a folder that can be written to, and is none itself."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+    """Raise ValueError unless `path` names a file, there or not, in a folder to write to."""
+    target = os.path.realpath(path)
+    named = os.path.basename(os.fspath(path)) and not os.path.isdir(target)
+    if not (named and os.access(os.path.dirname(target), os.W_OK)):
         raise ValueError(
-            f"{name}: {os.fspath(path)!r} is a folder, or in none that can be written."
+            f"{name}: cannot write {os.fspath(path)!r}; it is a folder, or its folder is missing "
+            "or read-only."
         )
 
 

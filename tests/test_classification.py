@@ -206,6 +206,29 @@ def test_a_density_already_fitted_can_be_held():
     )
 
 
+class _Recording(GaussianDensity):
+    def fit(self, X, sample_weight=None):  # no y
+        self.weights_ = sample_weight
+        return super().fit(X)
+
+
+def test_weights_reach_the_densities_as_they_were_given():
+    X, y = three_gaussians(30, 0)
+    weights = np.linspace(10.0, 20.0, 30)
+    classifier = FlowBayesClassifier(_Recording()).fit(X, y, weights)
+    for name, density in zip(classifier.classes_, classifier.estimators_, strict=True):
+        np.testing.assert_array_equal(density.weights_, weights[y == name])
+    FlowBayesClassifier(_Recording()).fit(X, y)
+
+
+def test_labels_may_be_dates_of_another_unit():
+    X, y = three_gaussians(30, 0)
+    days = np.datetime64("2020-01-01") + np.searchsorted(NAMES, y)
+    classifier = FlowBayesClassifier(GaussianDensity()).fit(X, days)
+    _, drawn = classifier.sample(y=days[:4].astype("datetime64[s]"))
+    np.testing.assert_array_equal(drawn, days[:4])
+
+
 def test_images_are_drawn_as_images():
     X = np.random.default_rng(0).random((40, 4, 4))
     y = np.repeat([0, 1], 20)

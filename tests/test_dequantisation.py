@@ -97,17 +97,35 @@ def test_a_given_width_that_is_a_step_of_the_values_has_their_grid(quick, counts
     assert np.isnan(model.dequantize_origins_[1])
     visits = model.sample_frame(200, random_state=0)["visits"]
     assert (visits == visits.round()).all()
-    assert np.isnan(quick(flow="affine", dequantize=0.7).fit(counts).dequantize_origins_).all()
+    for width in (0.7, 0.5, 0.01):
+        model = quick(flow="affine", dequantize=width).fit(counts)
+        assert np.isnan(model.dequantize_origins_).all()
 
 
-def test_a_warm_start_keeps_the_noise_and_says_so(quick, counts):
-    model = quick(flow="affine", n_estimators=1, dequantize=True, warm_start=True).fit(counts)
-    widths, origins = model.dequantize_widths_, model.dequantize_origins_
-    model.set_params(n_estimators=2).fit(counts.assign(visits=2 * counts["visits"]))
+@pytest.mark.parametrize("dequantize", ["auto", True])
+def test_a_warm_start_keeps_the_noise_whatever_its_rows_ask_for(quick, counts, dequantize):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        model = quick(flow="affine", n_estimators=1, dequantize=dequantize, warm_start=True)
+        model.fit(counts)
+        widths, origins = model.dequantize_widths_, model.dequantize_origins_
+        assert widths.tolist() == [1.0, 0.0]
+        # Of these the first column repeats nowhere, and the second does.
+        other = counts.assign(visits=np.arange(1500), cost=counts["visits"] // 2)
+        model.set_params(n_estimators=2).fit(other)
     np.testing.assert_array_equal(model.dequantize_widths_, widths)
     np.testing.assert_array_equal(model.dequantize_origins_, origins)
-    with pytest.raises(ValueError, match=r"already fitted; \['visits'\] differ"):
-        model.set_params(n_estimators=3, dequantize=[0.0, 0.0]).fit(counts)
+
+
+@pytest.mark.parametrize("changed", [False, 0.5, [0.5, 0.0]])
+def test_a_warm_start_refuses_other_widths(quick, counts, changed):
+    model = quick(flow="affine", n_estimators=1, dequantize=True, warm_start=True).fit(counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        with pytest.raises(ValueError, match=r"the rounds already fitted, \[1.0, 0.0\]"):
+            model.set_params(n_estimators=2, dequantize=changed).fit(counts)
+    model.set_params(dequantize=[1.0, 0.0]).fit(counts)
+    assert model.n_estimators_ == 2
 
 
 def test_the_density_at_a_value_is_its_probability_over_the_step(quick, counts):

@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import clone
 
 import skgbnf
+from skgbnf.diagnostics import gaussian_reference_score, jacobian_report
 from skgbnf.table.frames import check_description, describe_table, make_frame, snap
 
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
@@ -48,6 +49,28 @@ def test_dates_and_durations_are_refused(affine, library, missing):
     for times in ("datetime64[ns]", "timedelta64[s]"):
         with pytest.raises(ValueError, match="hold dates or durations"):
             model.score_samples(np.ones((3, 2)).astype("int64").astype(times))
+
+
+def test_numbers_whose_types_sound_like_dates_are_taken(affine):
+    levels = [str(k) for k in range(5)] + ["daytime"]
+    codes = np.arange(40) % 5
+    frame = pl.DataFrame({"level": [levels[k] for k in codes], "size": np.arange(40.0)})
+    frame = frame.with_columns(pl.col("level").cast(pl.Enum(levels)))
+    assert affine().fit(frame).n_features_in_ == 2
+
+
+def test_dates_are_refused_among_held_out_rows_in_lists_and_by_diagnostics(affine):
+    rows = np.column_stack([np.arange(20.0), np.arange(20.0) ** 2])
+    frame = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=20), "size": range(20)})
+    model = affine().fit(rows)
+    for ask in (
+        lambda: affine().fit(rows, X_val=frame),
+        lambda: model.score_samples([[np.datetime64("2020-01-01")] * 2]),
+        lambda: gaussian_reference_score(frame),
+        lambda: jacobian_report(model, frame),
+    ):
+        with pytest.raises(ValueError, match="hold dates or durations"):
+            ask()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -19,6 +19,7 @@ from helpers import joined, split
 from sklearn.linear_model import LinearRegression
 
 import skgbnf
+from skgbnf.diagnostics import jacobian_report
 from skgbnf.persistence import FORMAT_VERSION
 
 DATA = Path(__file__).parent / "data"
@@ -127,6 +128,20 @@ def test_modules_are_built_once_and_live_as_long_as_their_component(quick, table
     del model, component, module
     gc.collect()
     assert kept() is None
+
+
+@pytest.mark.parametrize("kind", ["maf", "nsf", "affine"])
+def test_a_module_built_in_inference_mode_can_be_differentiated(quick, table2, kind):
+    model = quick(flow=kind).fit(table2)
+    with torch.inference_mode():
+        model.score_samples(table2)
+    report = jacobian_report(model, table2)
+    assert np.isfinite(report.singular_values[0]).all()
+
+
+def test_arrays_of_a_component_cannot_be_written_to(model):
+    for component in (*model.estimators_, *pickle.loads(pickle.dumps(model)).estimators_):
+        assert not any(array.flags.writeable for array in component.arrays.values())
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(model, tmp_path):

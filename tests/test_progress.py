@@ -63,6 +63,11 @@ def test_fine_tuning_has_lines_of_its_own(small, table2, capfd):
     assert f"held-out {model.validation_scores_[-1]:.4f} nats" in after[-1]
 
 
+def test_fine_tuning_without_time_is_not_told_of(small, table2, capfd):
+    small(verbose=1, n_estimators=1, fine_tune=2, max_time=1e-6).fit(table2)
+    assert "fine-tuning" not in capfd.readouterr().out
+
+
 def test_bars_on_a_terminal(small, table2, capfd, monkeypatch):
     pytest.importorskip("tqdm")
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())

@@ -480,6 +480,22 @@ def test_an_interrupted_warm_start_goes_on_where_it_stopped(quick, monkeypatch):
     assert np.array_equal(model.fit(X).score_samples(X), at_once.score_samples(X))
 
 
+def test_an_interrupt_keeps_no_round_that_brought_nothing(quick, table2, monkeypatch):
+    settings = {"flow": "affine", "n_estimators": 4, "tol": 5.0, "n_iter_no_change": 9}
+    # Held-out rows gain less than five nats by a second Gaussian, whatever it promises.
+    monkeypatch.setattr(
+        skgbnf.additive.AdditiveBoosting, "_gain", lambda boosting, component: math.inf
+    )
+    model = quick(warm_start=True, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(skgbnf.search, "fit_component", Interrupting(4))
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(table2)
+    assert model.n_estimators_ == 1
+    at_once = quick(**settings).fit(table2)
+    assert np.array_equal(model.fit(table2).score_samples(table2), at_once.score_samples(table2))
+
+
 def test_rounds_that_a_warm_start_began_with_stay(quick):
     settings = {"flow": "affine", "n_iter_no_change": 9, "warm_start": True}
     model = quick(n_estimators=3, tol=0.0, **settings).fit(X)
@@ -492,9 +508,13 @@ def test_rounds_that_a_warm_start_began_with_stay(quick):
 
 
 def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(quick, tmp_path):
-    for path in (tmp_path, tmp_path / "none" / "rounds"):
-        with pytest.raises(ValueError, match="checkpoint: .* is a folder, or in none"):
-            quick(checkpoint=path, max_time=1e-9).fit(X)
+    (tmp_path / "link").symlink_to(tmp_path / "none" / "rounds")
+    wrong = tmp_path, tmp_path / "none" / "rounds", tmp_path / "link", "", f"{tmp_path}/new/"
+    for path in wrong:
+        with pytest.raises(ValueError, match="checkpoint: cannot write"):
+            quick(checkpoint=path).fit(X)
+    with pytest.raises(TypeError, match="checkpoint must be a path"):
+        quick(checkpoint=b"rounds").fit(X)
 
 
 def test_a_file_to_resume_from_is_a_path(quick):

@@ -182,6 +182,12 @@ def test_a_target_that_is_not_finite_everywhere_is_refused(elsewhere, n_estimato
         fit_to_log_prob(box, 2, **settings)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_training_that_diverges_is_not_blamed_on_the_target():
+    with pytest.raises(ValueError, match="diverged; lower learning_rate_init"):
+        fit_to_log_prob(SLOPED.log_prob, 2, **{**QUICK, "learning_rate_init": 1e30})
+
+
 def test_the_default_precision_of_the_caller_changes_nothing():
     expected = fit_to_log_prob(two_modes, 2, n_estimators=2, **QUICK).sample(5, 0)
     torch.set_default_dtype(torch.float64)

@@ -122,13 +122,11 @@ class _Column:
 
 
 def _origin(values: np.ndarray, width: float) -> float:
-    """The smallest value, if all lie on a grid of this step, otherwise NaN."""
-    if not width:
-        return np.nan
-    smallest = float(values.min())
-    position = (values.astype(np.float64) - smallest) / width
-    on_grid = np.abs(position - np.round(position)).max() < _GRID_TOLERANCE
-    return smallest if on_grid else np.nan
+    """The smallest value, if all lie on a grid of which the width is the step, otherwise NaN."""
+    distinct = np.unique(values.astype(np.float64))
+    step = _step(distinct) if len(distinct) > 1 else 0.0
+    on_grid = step > 0 and abs(step - width) < _GRID_TOLERANCE * width
+    return float(distinct[0]) if on_grid else np.nan
 
 
 def _step(distinct: np.ndarray) -> float:

@@ -24,6 +24,7 @@ _KNOWN = {
 }
 _INTEGER = re.compile(r"(u?int)(\d+)")
 _TIME = re.compile("date|time|duration", re.IGNORECASE)
+"""Beginnings of the names of types that are none of numbers."""
 _LARGEST_BITS = 64
 _TOLERANCE = 1e-6
 
@@ -53,9 +54,11 @@ def check_no_times(X: Any) -> None:
 
     As numbers they would be counts of an arbitrary unit, and a missing one a very large count.
     """
-    is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
-    names, dtypes = (X.columns, X.dtypes) if is_frame else (["X"], [getattr(X, "dtype", None)])
-    times = [n for n, dtype in zip(names, dtypes, strict=True) if _TIME.search(str(dtype))]
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        names, dtypes = X.columns, X.dtypes
+    else:
+        names, dtypes = ["X"], [X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype]
+    times = [n for n, dtype in zip(names, dtypes, strict=True) if _TIME.match(str(dtype))]
     if times:
         raise ValueError(f"{times} hold dates or durations; convert them to numbers.")
 

@@ -119,8 +119,14 @@ def fit_to_log_prob(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of its range, or `log_prob` does not return one finite number for
-        each row with a gradient.
+        If an argument is out of its range, `log_prob` does not return one finite number for each
+        row with a gradient, near the origin or where the first component draws, or training
+        diverges.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If many training steps had a loss that was not finite.
 
     References
     ----------

@@ -119,10 +119,7 @@ class Matching:
         self._train(component, loss, self._settings.learning_rate, seed, warm_up=_WARM_UP)
         bound = self._judge()
         if not n_rounds and not math.isfinite(bound):
-            raise ValueError(
-                "log_prob is not finite at rows that the first component draws; it must be finite "
-                "everywhere: let it fall steeply where the density is to be zero."
-            )
+            raise ValueError(self._why_not_finite())
         if n_rounds and not bound > self.bounds[-1] + tol:
             del self.components[-1]
             self.weights, self.error = before
@@ -201,6 +198,17 @@ class Matching:
         z = torch.stack([g.transform.inv(noise) for g in distributions])
         log_p = self._log_prob(z.flatten(0, 1)).reshape(z.shape[:2])
         return log_p, torch.stack([g.log_prob(z) for g in distributions], dim=-1)
+
+    @torch.no_grad()
+    def _why_not_finite(self) -> str:
+        """What a user is told of a bound that is not finite."""
+        _, log_probs = self._strata(self._judge_noise)
+        if not torch.isfinite(log_probs).all():
+            return "Training diverged; lower learning_rate_init."
+        return (
+            "log_prob is not finite at rows that the first component draws; it must be finite "
+            "everywhere: let it fall steeply where the density is to be zero."
+        )
 
     @torch.no_grad()
     def _judge(self) -> float:
