@@ -3,14 +3,16 @@
 import math
 from dataclasses import replace
 
-from skgbnf.flows import LAYERED_FAMILIES, Architecture
+from skgbnf.flows import LAYERED_FAMILIES, Architecture, dependence
 from skgbnf.search import Ladder
-from skgbnf.training import Settings
+from skgbnf.training import Rows, Settings
 from skgbnf.validation import check_hidden_layer_sizes
 
 _FEW_ROWS = 2000
 _FAMILIES = ("nsf", "maf")
 _FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture")
+_SPARSE = 0.2
+_SMOOTH = ("maf", "graphical")
 _N_TRANSFORMS = 3
 _N_TRANSFORMS_OF_MAF = 4
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
@@ -54,7 +56,17 @@ def first_families(estimator) -> tuple[str, ...]:
     return families[1 - estimator.n_estimators :]
 
 
-def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], float]:
+def is_sparse(rows: Rows) -> bool:
+    """Whether no more than a fifth of the pairs of columns are seen to depend on each other."""
+    graph = dependence(rows.x, rows.weights)
+    n_features = len(graph)
+    n_dependent = int(graph.sum()) - n_features
+    return n_dependent <= _SPARSE * n_features * (n_features - 1)
+
+
+def ladders(
+    estimator, n_rounds: int, n_samples: int, *, sparse: bool
+) -> tuple[list[Ladder], float]:
     """Architectures that the next round may choose from, and its share of the time there is.
 
     Parameters
@@ -67,6 +79,10 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
 
     n_samples : int
         Number of training rows.
+
+    sparse : bool
+        Whether "auto" includes "graphical": as the first network, unless there is one round only,
+        and in each round after it.
     """
     first = first_families(estimator)
     if n_rounds < len(first):
@@ -76,6 +92,10 @@ def ladders(estimator, n_rounds: int, n_samples: int) -> tuple[list[Ladder], flo
     kinds = estimator.flow if isinstance(estimator.flow, list | tuple) else [estimator.flow]
     if estimator.flow == "auto":
         kinds = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else _FAMILIES
+        if sparse:
+            # A short trial would not tell what it is worth: others learn faster, and then noise.
+            alone = n_rounds == len(first) and estimator.n_estimators > 1
+            kinds = ("graphical",) if alone else (*kinds, "graphical")
     return [ladder for kind in kinds for ladder in _family(estimator, kind, n_samples)], 1.0
 
 
@@ -87,7 +107,7 @@ def _family(estimator, kind, n_samples: int) -> list[Ladder]:
     if isinstance(n_transforms, str):
         n_transforms = _N_TRANSFORMS_OF_MAF if kind == "maf" else _N_TRANSFORMS
     if activation == "auto":
-        activation = "silu" if kind == "maf" else "relu"
+        activation = "silu" if kind in _SMOOTH else "relu"
     architecture = Architecture(
         kind=kind,
         n_features=estimator.n_features_in_,
@@ -104,8 +124,8 @@ def _family(estimator, kind, n_samples: int) -> list[Ladder]:
         return [[replace(architecture, n_components=k) for k in _MIXTURE_SIZES]]
     if kind in LAYERED_FAMILIES:
         # "maf" serves few rows, which have too little to teach splines of whitened columns too;
-        # "linear" has them in any case.
-        places = ("columns", None if kind in ("maf", "linear") else "whitened")
+        # "linear" has them in any case, and "graphical" whitens nothing.
+        places = ("columns", None if kind in (*_SMOOTH, "linear") else "whitened")
         return [[replace(architecture, splines=splines)] for splines in places]
     return [[architecture]]
 

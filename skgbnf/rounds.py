@@ -10,7 +10,7 @@ import numpy as np
 from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
 from skgbnf.geometric import GEOMETRIC, GeometricBoosting
-from skgbnf.plan import first_families, ladders, training_settings
+from skgbnf.plan import first_families, is_sparse, ladders, training_settings
 from skgbnf.preparation import Table
 from skgbnf.progress import Progress
 
@@ -98,12 +98,14 @@ class Rounds:
 
     def _add(self, finished: bool) -> None:
         """Add rounds until enough, or until held-out rows no longer gain."""
+        sparse = self.estimator.flow == "auto" and is_sparse(self.table.train)
         while self._n_rounds < self.estimator.n_estimators and not finished:
             left = self.deadline - time.perf_counter()
             # What is less than the work beside training is too little for one more round.
             if self._n_rounds and left <= self.boosting.overhead:
                 break
-            offered, share = ladders(self.estimator, self._n_rounds, len(self.boosting.train.x))
+            n_rows = len(self.table.train.x)
+            offered, share = ladders(self.estimator, self._n_rounds, n_rows, sparse=sparse)
             if not self.boosting.add_round(offered, share * left):
                 break
             self.on_round()

@@ -17,7 +17,7 @@ from skgbnf.flows.affine import Affine
 from skgbnf.flows.linear import LULinear
 from skgbnf.persistence import FittedComponent
 
-AFFINE = ["maf", "realnvp", "glow"]
+AFFINE = ["maf", "graphical", "realnvp", "glow"]
 COUPLINGS = ["realnvp", "glow"]
 
 

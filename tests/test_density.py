@@ -785,7 +785,7 @@ def test_layers_and_activation_suit_the_family_where_they_are_auto(
 )
 def test_auto_offers_each_round_splines_and_affine_layers(quick, table2, n_samples, offered):
     model = quick(flow="auto", n_estimators=3).fit(table2)
-    of_a_network, share = ladders(model, 2, n_samples)
+    of_a_network, share = ladders(model, 2, n_samples, sparse=False)
     architectures = [architecture for ladder in of_a_network for architecture in ladder]
     assert {architecture.kind for architecture in architectures} == offered
     assert share == 1.0

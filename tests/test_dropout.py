@@ -77,7 +77,7 @@ def test_rows_learned_by_heart_are_learned_less(table3):
 )
 def test_auto_is_for_few_rows_for_each_column(quick, table3, dropout, n_samples, expected):
     model = quick(dropout=dropout, n_estimators=1).fit(table3)
-    ((ladder, *_), _) = ladders(model, 0, n_samples)
+    ((ladder, *_), _) = ladders(model, 0, n_samples, sparse=False)
     assert [architecture.dropout for architecture in ladder] == [expected]
 
 

@@ -134,7 +134,7 @@ def test_a_seed_determines_the_rows_and_leaves_the_global_generator_alone(mixtur
 
 
 @pytest.mark.parametrize(
-    "kind", ["nsf", "nsf_coupling", "maf", "realnvp", "linear", "gaussian_mixture"]
+    "kind", ["nsf", "nsf_coupling", "maf", "graphical", "realnvp", "linear", "gaussian_mixture"]
 )
 def test_samples_of_every_family_average_the_reciprocal_density_to_the_volume(kind):
     """E[1{x in box} / p(x)] over samples is the volume of the box: samples follow the density."""

@@ -24,7 +24,17 @@ from skgbnf.persistence import FORMAT_VERSION
 
 DATA = Path(__file__).parent / "data"
 
-KINDS = ["nsf", "nsf_coupling", "maf", "realnvp", "glow", "linear", "affine", "gaussian_mixture"]
+KINDS = [
+    "nsf",
+    "nsf_coupling",
+    "maf",
+    "graphical",
+    "realnvp",
+    "glow",
+    "linear",
+    "affine",
+    "gaussian_mixture",
+]
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,17 @@ COLUMNS = {
     "zeros among": lambda rng, n: np.where(rng.random(n) < 0.5, 0.0, rng.normal(size=n)),
 }
 
-FAMILIES = ["nsf", "nsf_coupling", "maf", "realnvp", "glow", "linear", "affine", "gaussian_mixture"]
+FAMILIES = [
+    "nsf",
+    "nsf_coupling",
+    "maf",
+    "graphical",
+    "realnvp",
+    "glow",
+    "linear",
+    "affine",
+    "gaussian_mixture",
+]
 
 
 @st.composite

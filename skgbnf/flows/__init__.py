@@ -16,6 +16,7 @@ from skgbnf.flows.families import (
     initialise,
     make_flow,
 )
+from skgbnf.flows.graphical import dependence
 from skgbnf.flows.linear import LOG_DETS
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Dropout",
     "base_from_plain",
     "base_to_plain",
+    "dependence",
     "initialise",
     "make_flow",
 ]

@@ -51,7 +51,7 @@ def make_flow(
 
     Parameters
     ----------
-    kind : {"nsf", "nsf_coupling", "maf", "realnvp", "glow", "linear", "affine", \
+    kind : {"nsf", "nsf_coupling", "maf", "graphical", "realnvp", "glow", "linear", "affine", \
             "gaussian_mixture", "student_t"}
         Family of the component.
 
@@ -67,7 +67,7 @@ def make_flow(
     n_transforms : int, default=3
         Number of conditional transformations (of "linear", splines for each column). Each has a
         linear layer before it, in "glow" [2]_ an activation normalisation too; "realnvp" [1]_
-        has one linear layer, before the first.
+        has one linear layer, before the first, and "graphical" [3]_ reverses the columns instead.
 
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Widths of the conditioning networks.
@@ -84,8 +84,8 @@ def make_flow(
         any matrix, or, in training, an inverse learned beside it. "affine" has "lu" always.
 
     scale_clamp : float or None, default=3.0
-        Soft bound of the log-scale of each affine conditional layer ("maf", "realnvp", "glow");
-        None for no bound. Splines bound their slopes by themselves.
+        Soft bound of the log-scale of each affine conditional layer ("maf", "graphical",
+        "realnvp", "glow"); None for no bound. Splines bound their slopes by themselves.
 
     splines : {"columns", "whitened", None}, default="columns"
         Where there is a spline for each column: before the first linear layer, which helps where
@@ -112,6 +112,8 @@ def make_flow(
        https://arxiv.org/abs/1605.08803
     .. [2] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal, 2018.
        https://arxiv.org/abs/1807.03039
+    .. [3] Graphical Normalizing Flows. A. Wehenkel, G. Louppe, 2021.
+       https://arxiv.org/abs/2006.02548
 
     Examples
     --------

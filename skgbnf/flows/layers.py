@@ -6,12 +6,14 @@ from functools import partial
 import torch
 from torch import nn
 from zuko.flows import ElementWiseTransform, GeneralCouplingTransform
-from zuko.lazy import LazyTransform
+from zuko.lazy import LazyTransform, UnconditionalTransform
+from zuko.transforms import PermutationTransform
 
 from skgbnf.flows.actnorm import ActNorm
 from skgbnf.flows.affine import Affine
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.conditional import ConditionalAffine
+from skgbnf.flows.graphical import GraphicalAutoregressive
 from skgbnf.flows.linear import LOG_DETS, LULinear
 from skgbnf.flows.spline import RationalQuadraticSpline
 
@@ -24,6 +26,10 @@ Layer = Callable[..., LazyTransform]
 
 def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
     return IncrementalAutoregressive(n_features, **kwargs)
+
+
+def _graphical(n_features: int, i: int, **kwargs) -> LazyTransform:
+    return GraphicalAutoregressive(n_features, **kwargs)
 
 
 def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
@@ -55,6 +61,7 @@ LAYERS: dict[str, Layer] = {
     "nsf": partial(_spline, _autoregressive),
     "nsf_coupling": partial(_spline, _coupling),
     "maf": partial(_affine, _autoregressive),
+    "graphical": partial(_affine, _graphical),
     "realnvp": partial(_affine, _coupling),
     "glow": partial(_affine, _coupling),
     "linear": partial(_spline, _element_wise),
@@ -93,6 +100,10 @@ def _linear_layers(kind: str, n_features: int, make_linear: Layer) -> list[LazyT
     """What stands before each layer of `LAYERS`."""
     if kind == "realnvp":
         return []
+    if kind == "graphical":
+        # Anything else would mix columns that do not depend on each other.
+        reverse = torch.arange(n_features).flip(0)
+        return [UnconditionalTransform(PermutationTransform, reverse, buffer=True)]
     linear = make_linear(n_features)
     return [ActNorm(n_features), linear] if kind == "glow" else [linear]
 

@@ -1,4 +1,4 @@
-"""Statistics of weighted rows: quantiles, and the Gaussian, shrunk where rows are few."""
+"""Statistics of weighted rows: quantiles, ranks, and the Gaussian, shrunk where rows are few."""
 
 import torch
 from torch import Tensor
@@ -19,6 +19,14 @@ def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
     wanted = (levels * mass[:, -1:]).contiguous()
     index = torch.searchsorted(mass.contiguous(), wanted).clamp(max=len(x) - 1)
     return ordered.gather(1, index)
+
+
+def weighted_ranks(x: Tensor, weights: Tensor) -> Tensor:
+    """Share of the mass below each value of its column, half of its own row's included."""
+    order = x.argsort(dim=0)
+    mass = weights[order]
+    below = mass.cumsum(dim=0) - mass / 2
+    return torch.empty_like(x).scatter_(0, order, below / weights.sum())
 
 
 def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
