@@ -58,10 +58,14 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Family of the components.
 
         - "auto": each round takes the better of "nsf" and "maf"; on fewer than 2,000 training
-          rows, the best of these and "gaussian_mixture". The first rounds follow `init`.
+          rows, the best of these and "gaussian_mixture". The first rounds follow `init`. Where no
+          more than a fifth of the pairs of columns are seen to depend on each other, the first
+          network is "graphical", which each later round may take too.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample in many columns.
         - "maf": affine maps, autoregressive; faster than splines.
+        - "graphical": the same without linear layers, each column governed only by columns that
+          it is seen to depend on, as in [6]_.
         - "realnvp" [2]_: affine couplings, each of which changes every second column; "glow"
           [3]_: the same with a normalisation and a learned linear map before each.
         - "linear": linear layers in turn with a spline for each column, without a network, as
@@ -73,8 +77,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
         From a list each round takes what does best on held-out rows, networks after a trial of
         a twentieth of the epochs. In the same way each round decides where a flow of several
-        layers has a spline for each column: before its first linear layer or behind it ("maf" and
-        "linear": before it or nowhere).
+        layers has a spline for each column: before its first linear layer or behind it ("maf",
+        "graphical" and "linear": before it or nowhere).
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, a round each, to which those of `flow` add. One round of
@@ -116,7 +120,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Widths of the hidden layers of each network; an integer stands for one layer.
 
     activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
-        Non-linearity of the networks; "auto": "silu" in "maf", "relu" in others.
+        Non-linearity of the networks; "auto": "silu" in "maf" and "graphical", "relu" in others.
 
     dropout : float or "auto", default="auto"
         Share of the values of each hidden layer that a training step leaves out, from 0 to below
@@ -130,7 +134,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         exact in each case. "affine" has no gradient and ignores it.
 
     scale_clamp : float or None, default=3.0
-        Soft bound of the logarithm of the scales that networks of "maf", "realnvp" and "glow" give.
+        Soft bound of the logarithm of the scales that networks of "maf", "graphical",
+        "realnvp" and "glow" give.
         With it, deep flows train at rates at which without it the loss overflows; below 1 it
         costs likelihood. None for no bound.
 
@@ -308,6 +313,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
        https://arxiv.org/abs/2003.01941
     .. [5] Self Normalizing Flows. T. A. Keller, J. W. T. Peters, P. Jaini, E. Hoogeboom, P. Forré,
        M. Welling, 2021. https://arxiv.org/abs/2011.07248
+    .. [6] Graphical Normalizing Flows. A. Wehenkel, G. Louppe, 2021.
+       https://arxiv.org/abs/2006.02548
 
     Examples
     --------

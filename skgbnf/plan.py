@@ -12,6 +12,7 @@ _FEW_ROWS = 2000
 _FAMILIES = ("nsf", "maf")
 _FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture")
 _SPARSE = 0.2
+_FEWEST_ROWS_OF_A_GRAPH = 200
 _SMOOTH = ("maf", "graphical")
 _N_TRANSFORMS = 3
 _N_TRANSFORMS_OF_MAF = 4
@@ -57,10 +58,14 @@ def first_families(estimator) -> tuple[str, ...]:
 
 
 def is_sparse(rows: Rows) -> bool:
-    """Whether no more than a fifth of the pairs of columns are seen to depend on each other."""
-    graph = dependence(rows.x, rows.weights)
-    n_features = len(graph)
-    n_dependent = int(graph.sum()) - n_features
+    """Whether no more than a fifth of the pairs of columns are seen to depend on each other.
+
+    Of one column there are no pairs, and few rows show nothing.
+    """
+    n_samples, n_features = rows.x.shape
+    if n_features == 1 or n_samples < _FEWEST_ROWS_OF_A_GRAPH:
+        return False
+    n_dependent = int(dependence(rows.x, rows.weights).sum()) - n_features
     return n_dependent <= _SPARSE * n_features * (n_features - 1)
 
 

@@ -769,7 +769,8 @@ def test_settings_of_the_networks_reach_the_components(quick, table2, base, acti
 
 
 @pytest.mark.parametrize(
-    ("flow", "layers", "activation"), [("maf", 4, "silu"), ("nsf", 3, "relu"), ("glow", 3, "relu")]
+    ("flow", "layers", "activation"),
+    [("maf", 4, "silu"), ("graphical", 3, "silu"), ("nsf", 3, "relu"), ("glow", 3, "relu")],
 )
 def test_layers_and_activation_suit_the_family_where_they_are_auto(
     quick, table2, flow, layers, activation

@@ -75,14 +75,14 @@ def test_maps_follow_the_graph(n_pairs, splines):
     np.testing.assert_array_equal(jacobian != 0, expected)
 
 
+SHORT = {"max_iter": 60, "hidden_layer_sizes": (32,)}
+
+
 def test_few_dependences_are_learned_from_few_rows(quick):
-    X, new = bananas(800, 6, 0), bananas(4000, 6, 1)
-    scores = {}
-    for flow in ("graphical", "maf"):
-        model = quick(n_estimators=1, flow=flow, max_iter=60, hidden_layer_sizes=(32,)).fit(X)
-        scores[flow] = model.score(new)
-    # 0.6 nats apart, and the entropy of these rows is far below both after so few steps.
-    assert scores["graphical"] > scores["maf"] + 0.2
+    X, new = bananas(300, 6, 0), bananas(4000, 6, 1)
+    graphical, maf = (quick(n_estimators=1, flow=f, **SHORT).fit(X) for f in ("graphical", "maf"))
+    # Two nats apart, of which splits and starts may take some.
+    assert graphical.score(new) > maf.score(new) + 1.0
 
 
 def kinds_offered(estimator, n_rounds, n_samples, sparse):
@@ -110,8 +110,16 @@ def test_auto_begins_with_it_where_the_table_is_sparse(quick):
 
 
 def test_a_default_fit_finds_the_graph(quick):
-    X, new = bananas(800, 6, 0), bananas(4000, 6, 1)
-    settings = {"n_estimators": 3, "max_iter": 40, "hidden_layer_sizes": (32,)}
-    auto = quick(flow="auto", **settings).fit(X)
-    assert [e.architecture.kind for e in auto.estimators_][-1] == "graphical"
-    assert auto.score(new) > quick(flow="maf", **settings).fit(X).score(new)
+    X, new = bananas(300, 6, 0), bananas(4000, 6, 1)
+    auto, maf = (quick(n_estimators=3, flow=f, **SHORT).fit(X) for f in ("auto", "maf"))
+    assert auto.estimators_[-1].architecture.kind == "graphical"
+    assert auto.score(new) > maf.score(new) + 0.5
+
+
+def test_of_one_column_and_of_few_rows_there_is_no_graph(quick):
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    ones = torch.ones(300, dtype=torch.float64)
+    assert is_sparse(Rows(torch.from_numpy(X), ones))
+    assert not is_sparse(Rows(torch.from_numpy(X[:, :1]), ones))
+    assert not is_sparse(Rows(torch.from_numpy(X[:100]), ones[:100]))
+    assert np.isfinite(quick(n_estimators=1, flow="graphical").fit(X[:, :1]).score(X[:, :1]))
