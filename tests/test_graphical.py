@@ -75,6 +75,12 @@ def test_maps_follow_the_graph(n_pairs, splines):
     np.testing.assert_array_equal(jacobian != 0, expected)
 
 
+def test_the_generator_of_the_caller_is_left_alone(quick):
+    state = torch.random.get_rng_state()
+    quick(n_estimators=1, flow="graphical", max_iter=1).fit(bananas(300, 3, 0))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 SHORT = {"max_iter": 60, "hidden_layer_sizes": (32,)}
 
 

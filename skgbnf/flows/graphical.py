@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from zuko.nn import MaskedLinear, MaskedMLP
 
+from skgbnf._random import seeded
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.weighted import weighted_ranks
 
@@ -32,7 +33,10 @@ class GraphicalAutoregressive(IncrementalAutoregressive):
             return
         widths = [linear.out_features for linear in own[:-1]]
         governed = graph.repeat_interleave(self.total, dim=0)
-        for linear, masked in zip(own, _linear_layers(MaskedMLP(governed, widths)), strict=True):
+        # Of this network only the masks are wanted, and no numbers of the caller's generator.
+        with seeded(0, x.device):
+            network = MaskedMLP(governed, widths)
+        for linear, masked in zip(own, _linear_layers(network), strict=True):
             linear.mask.copy_(masked.mask)
 
 
