@@ -26,7 +26,7 @@ class GraphicalAutoregressive(IncrementalAutoregressive):
     @torch.no_grad()
     def initialise(self, x: Tensor, weights: Tensor) -> None:
         """Let each column look at those before it that :func:`dependence` names."""
-        graph = dependence(x, weights).tril(-1)
+        graph = dependence(x, weights).tril(-1).cpu()
         own = _linear_layers(self.hyper)
         if not graph.any():
             own[0].mask.zero_()
@@ -34,7 +34,7 @@ class GraphicalAutoregressive(IncrementalAutoregressive):
         widths = [linear.out_features for linear in own[:-1]]
         governed = graph.repeat_interleave(self.total, dim=0)
         # Of this network only the masks are wanted, and no numbers of the caller's generator.
-        with seeded(0, x.device):
+        with seeded(0):
             network = MaskedMLP(governed, widths)
         for linear, masked in zip(own, _linear_layers(network), strict=True):
             linear.mask.copy_(masked.mask)
