@@ -9,7 +9,7 @@ from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.weighted import weighted_ranks
 
 _CLEAR = 4.0
-_ENOUGH_ROWS = 10_000
+_MOST_CELLS = 1_000_000
 
 
 class GraphicalAutoregressive(IncrementalAutoregressive):
@@ -49,7 +49,8 @@ def dependence(x: Tensor, weights: Tensor) -> Tensor:
     """Which pairs of columns depend on each other, as far as simple correlations tell.
 
     A pair does if values, squares or magnitudes of its normal scores have a correlation that is
-    more than four standard errors from zero. Of many rows ten thousand are looked at.
+    more than four standard errors from zero. Of a large table a part of the rows, a
+    million cells, is looked at.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def dependence(x: Tensor, weights: Tensor) -> Tensor:
     """
     counted = weights > 0
     x, weights = x[counted].double(), weights[counted].double()
-    every = max(1, len(x) // _ENOUGH_ROWS)
+    every = max(1, x.numel() // _MOST_CELLS)
     x, weights = x[::every], weights[::every]
     share = (weights / weights.sum()).unsqueeze(1)
     scores = torch.special.ndtri(weighted_ranks(x, weights))
