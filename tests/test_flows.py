@@ -50,7 +50,7 @@ def linear_flow(n_features, permute):
 def one_pair_flow(n_features):
     """Of whose columns the first two alone depend on each other."""
     x = torch.randn(500, n_features)
-    x[:, 1:2] = x[:, :1] ** 2 + x[:, 1:2]
+    x[:, 1:2] = (x[:, :1].abs() + x[:, 1:2]) / 2
     flow = make_flow("graphical", n_features, n_transforms=2, hidden_layer_sizes=(16,))
     initialise(flow, x, torch.ones(len(x)))
     return flow
