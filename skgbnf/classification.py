@@ -25,10 +25,10 @@ from skgbnf.delegation import (
     fit_clone,
     inherit_tags,
     take,
-    unchanged_on_failure,
     wrapper_from_state,
     wrapper_to_state,
 )
+from skgbnf.fitting import unchanged_on_failure
 from skgbnf.persistence import persistent
 from skgbnf.validation import check_integer, check_weights, seed_from
 

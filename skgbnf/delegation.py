@@ -1,7 +1,6 @@
 """A density that another estimator holds: cloned, seeded and fitted for it, and its file."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -19,17 +18,6 @@ _LARGEST_SEED = np.iinfo(np.int32).max
 def chosen(estimator: Any) -> Any:
     """The user's density, or the default one for None."""
     return GradientBoostedFlowDensity() if estimator is None else estimator
-
-
-@contextmanager
-def unchanged_on_failure(wrapper: Any) -> Iterator[None]:
-    """Put a wrapper back as it was if the ``with`` block, a fit, does not come to its end."""
-    before = wrapper.__dict__.copy()
-    try:
-        yield
-    except BaseException:
-        wrapper.__dict__ = before
-        raise
 
 
 def fit_clone(

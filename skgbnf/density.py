@@ -12,11 +12,11 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
+from skgbnf.fitting import training_mode
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import load, persistent, save
 from skgbnf.preparation import Table, fitted_coordinates, prepare
@@ -470,12 +470,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             boosting = start_rounds(self, table, self._seed, proceed, progress)
             if resumed:
                 check_resumed(self, boosting, table)
-            # The tensors of a training step are small: more threads cost more than they give,
-            # many times more where the machine is busy.
-            limits = threadpool_limits(limits=1, user_api="openmp")
             keep = partial(self._keep, boosting, table)
             rounds = Rounds(self, boosting, table, progress, start + seconds, keep)
-            with progress, limits, torch.inference_mode(False), torch.enable_grad():
+            with progress, training_mode():
                 rounds.run(n_least=0 if resumed else n_done)
             self._publish(boosting, table)
         except BaseException as error:

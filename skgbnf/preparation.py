@@ -149,10 +149,7 @@ def prepare(
     bounds = _choose_bounds(estimator, limits, X, widths, proceed)
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
-        check_no_times(X_val)
-        check_array(X_val, dtype=DTYPES, input_name="X_val")
-        X_val = checked_rows(estimator, X_val, reset=False)
-        X_val, weights_val = weighted_rows(X_val, sample_weight_val, "X_val")
+        X_val, weights_val = _given_held_out(estimator, X_val, sample_weight_val)
         check_within(limits, X_val, "X_val", names)
         X_val = noise.apply(X_val, derive_seed(seed, _HELD_OUT_NOISE_KEY))
     elif sample_weight_val is not None:
@@ -182,6 +179,14 @@ def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
     return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
 
 
+def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out rows of the user's own, and their weights; errors say that these are at fault."""
+    check_no_times(X_val)
+    check_array(X_val, dtype=DTYPES, input_name="X_val")
+    X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
+    return weighted_rows(X_val, sample_weight_val, "X_val")
+
+
 def _kept_noise(estimator, noise: Dequantisation) -> Dequantisation:
     """Noise as wide as for the rounds already fitted, whatever the new rows ask for.
 
@@ -189,11 +194,11 @@ def _kept_noise(estimator, noise: Dequantisation) -> Dequantisation:
     """
     widths = estimator.dequantize_widths_
     chosen = isinstance(estimator.dequantize, str) or estimator.dequantize is True
-    if not chosen and not np.array_equal(noise.widths, widths):
-        raise ValueError(
-            f"dequantize must give the widths of the rounds already fitted, {widths.tolist()}."
-        )
     if not chosen:
+        if not np.array_equal(noise.widths, widths):
+            raise ValueError(
+                f"dequantize must give the widths of the rounds already fitted, {widths.tolist()}."
+            )
         return noise
     on_grid = np.isfinite(estimator.dequantize_origins_)
     everything = np.empty(0)

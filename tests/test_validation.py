@@ -411,15 +411,20 @@ class Interrupting:
         return self.original(*args, **kwargs)
 
 
+def fit_until(n_calls, model, rows, monkeypatch):
+    """Fit a model, interrupted as it begins to train the component of this number."""
+    with monkeypatch.context() as patch:
+        patch.setattr(skgbnf.search, "fit_component", Interrupting(n_calls))
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(rows)
+
+
 def test_an_interrupt_in_the_first_round_leaves_the_estimator_as_it_was(quick, monkeypatch):
     fresh, model = quick(flow="affine"), quick(flow="affine").fit(X)
     scores = model.score_samples(X)
     for estimator in (fresh, model):
         before = fitted_state(estimator)
-        with monkeypatch.context() as patch:
-            patch.setattr(skgbnf.search, "fit_component", Interrupting(1))
-            with pytest.raises(KeyboardInterrupt):
-                estimator.fit(X + 1.0)
+        fit_until(1, estimator, X + 1.0, monkeypatch)
         assert_unchanged(estimator, before)
     assert np.array_equal(model.score_samples(X), scores)
     assert np.array_equal(fresh.fit(X).score_samples(X), scores)
@@ -471,10 +476,7 @@ def test_an_interrupted_warm_start_goes_on_where_it_stopped(quick, monkeypatch):
     settings = {"flow": "affine", "n_estimators": 3, "validation_fraction": None}
     settings |= {"n_iter_no_change": 5, "tol": 0.0}
     model = quick(warm_start=True, **settings)
-    with monkeypatch.context() as patch:
-        patch.setattr(skgbnf.search, "fit_component", Interrupting(3))
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(X)
+    fit_until(3, model, X, monkeypatch)
     assert model.n_estimators_ == 2
     at_once = quick(**settings).fit(X)
     assert np.array_equal(model.fit(X).score_samples(X), at_once.score_samples(X))
@@ -487,10 +489,7 @@ def test_an_interrupt_keeps_no_round_that_brought_nothing(quick, table2, monkeyp
         skgbnf.additive.AdditiveBoosting, "_gain", lambda boosting, component: math.inf
     )
     model = quick(warm_start=True, **settings)
-    with monkeypatch.context() as patch:
-        patch.setattr(skgbnf.search, "fit_component", Interrupting(4))
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(table2)
+    fit_until(4, model, table2, monkeypatch)
     assert model.n_estimators_ == 1
     at_once = quick(**settings).fit(table2)
     assert np.array_equal(model.fit(table2).score_samples(table2), at_once.score_samples(table2))

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from skgbnf._random import RandomState
 from skgbnf.elbo import mixture_bound
+from skgbnf.fitting import training_mode, unchanged_on_failure
 from skgbnf.mixture import mixture_log_prob
 from skgbnf.persistence import persistent
 from skgbnf.preparation import DTYPES
@@ -259,23 +259,17 @@ class GradientBoostedFlowVAE(
             If a parameter is out of its range, or X is not what the likelihood describes. The
             estimator is then as it was before.
         """
-        before = self.__dict__.copy()
-        try:
+        with unchanged_on_failure(self):
             check_parameters(self)
             device = fit_device(self.device)
             seed = seed_from(self.random_state)
             X, X_val = prepare(self, X, X_val, seed)
             train = to_images(self, X, torch.float32, device)
             judge = train if X_val is None else to_images(self, X_val, torch.float32, device)
-            # The tensors of a training step are small: more threads cost more than they give.
-            limits = threadpool_limits(limits=1, user_api="openmp")
-            with limits, torch.inference_mode(False), torch.enable_grad():
+            with training_mode():
                 boosting = start_rounds(self, train, judge, seed)
                 add_rounds(self, boosting)
             self._publish(boosting)
-        except BaseException:
-            self.__dict__ = before
-            raise
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from skgbnf._random import RandomState
 from skgbnf.elbo import BOUNDS
+from skgbnf.fitting import training_mode
 from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES, Architecture
 from skgbnf.persistence import FittedComponent
 from skgbnf.validation import (
@@ -173,8 +173,7 @@ def fit_to_log_prob(
     where = fit_device(device)
     _check_log_prob(log_prob, int(n_features), where)
     matching = Matching(log_prob, architecture, settings, seed_from(random_state), where)
-    limits = threadpool_limits(limits=1, user_api="openmp")
-    with limits, torch.inference_mode(False), torch.enable_grad():
+    with training_mode():
         matching.run(int(n_estimators), int(fine_tune), tol, verbose)
     components = [
         FittedComponent.from_module(architecture, module) for module in matching.components
