@@ -57,3 +57,10 @@ def rays(location: np.ndarray, scale: np.ndarray, varies: np.ndarray, n_rays: in
     directions = np.random.default_rng(2).normal(size=(n_rays, len(location))) * varies
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return location + FAR[:, None] * scale * directions[:, None]
+
+
+def beyond_all_rows(X: np.ndarray) -> int:
+    """Number of the first of `FAR` that is farther from the middle than every row."""
+    with np.errstate(all="ignore"):
+        distances = np.abs(X - X.mean(axis=0)) / X.std(axis=0)
+    return int(np.searchsorted(FAR, np.nanmax(distances)))

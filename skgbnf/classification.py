@@ -1,5 +1,6 @@
 """Classification by Bayes' rule from a density for each class."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ from skgbnf.delegation import (
 )
 from skgbnf.fitting import unchanged_on_failure
 from skgbnf.persistence import persistent
+from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.validation import check_integer, check_weights, seed_from
 
 _NUMBERS = "biuf"
@@ -89,9 +91,10 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
     Notes
     -----
     A class needs as many rows as its density does: two for
-    :class:`GradientBoostedFlowDensity`, and many more for a density that is any good. Nothing is
-    shared between classes. A column that is constant within a class says, for that class, that
-    other values do not occur.
+    :class:`GradientBoostedFlowDensity`, and many more for a density that is any good. Densities
+    that take ``X_reference`` get the whole table there: what is done about repeated values, and the
+    scale of columns that are constant, is the same in all classes. Nothing else is shared. A column
+    that is constant within a class says, for that class, that other values do not occur.
 
     Examples
     --------
@@ -159,11 +162,16 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         shares = np.bincount(labels, weights=weights[present])
         prior = self._check_priors(shares / shares.sum())
         rng = None if self.random_state is None else check_random_state(self.random_state)
+        whole = take(table, present)
         densities = []
         for k, name in enumerate(classes):
             rows = present[labels == k]
             given = None if sample_weight is None else as_given[rows]
-            densities.append(self._fit_class(name, take(table, rows), given, rng))
+            with warnings.catch_warnings():
+                if k:
+                    # They are warnings of the whole table, which the first class has given.
+                    warnings.simplefilter("ignore", DegenerateDataWarning)
+                densities.append(self._fit_class(name, take(table, rows), given, rng, whole))
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, densities
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -302,10 +310,11 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         X: Any,
         sample_weight: np.ndarray | None,
         rng: np.random.RandomState | None,
+        whole: Any,
     ) -> Any:
-        """A density of the rows of one class."""
+        """A density of the rows of one class, in the units of the whole table."""
         try:
-            return fit_clone(self.estimator, X, sample_weight, rng)
+            return fit_clone(self.estimator, X, sample_weight, rng, whole)
         except ValueError as error:
             text = f"The density of class {name}, of {X.shape[0]} rows, cannot be fitted: {error}"
             raise ValueError(text) from error

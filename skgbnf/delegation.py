@@ -21,7 +21,11 @@ def chosen(estimator: Any) -> Any:
 
 
 def fit_clone(
-    estimator: Any, X: Any, sample_weight: np.ndarray | None, rng: np.random.RandomState | None
+    estimator: Any,
+    X: Any,
+    sample_weight: np.ndarray | None,
+    rng: np.random.RandomState | None,
+    X_reference: Any = None,
 ) -> Any:
     """Clone a density and fit it to some rows.
 
@@ -39,6 +43,10 @@ def fit_clone(
         Draws an integer for every parameter `random_state`, nested ones too; None leaves them as
         the user set them.
 
+    X_reference : array or data frame or None, default=None
+        The whole table of which X is a part, for densities whose ``fit`` takes it; they are then
+        in the same units as those of other parts.
+
     Raises
     ------
     TypeError
@@ -53,13 +61,16 @@ def fit_clone(
     if rng is not None:
         names = (k for k in sorted(density.get_params()) if k.split("__")[-1] == "random_state")
         density.set_params(**{name: int(rng.randint(_LARGEST_SEED)) for name in names})
+    further = {}
+    if X_reference is not None and has_fit_parameter(density, "X_reference"):
+        further["X_reference"] = X_reference
     if sample_weight is None:
         # scikit-learn's FrozenEstimator insists on a y, others know none.
         has_y = "y" in signature(density.fit).parameters
-        return density.fit(X, None) if has_y else density.fit(X)
+        return density.fit(X, None, **further) if has_y else density.fit(X, **further)
     if not has_fit_parameter(density, "sample_weight"):
         raise ValueError(f"sample_weight: {type(density).__name__}.fit takes no weights.")
-    return density.fit(X, sample_weight=sample_weight)
+    return density.fit(X, sample_weight=sample_weight, **further)
 
 
 def wrapper_to_state(

@@ -14,17 +14,17 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import RandomState
+from skgbnf._random import RandomState, derive_seed
 from skgbnf.boosting import Boosting
 from skgbnf.fitting import training_mode
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import load, persistent, save
-from skgbnf.preparation import Table, fitted_coordinates, prepare
+from skgbnf.preparation import Table, prepare
 from skgbnf.progress import make_progress
 from skgbnf.rounds import Rounds, check_resumed, start_rounds
-from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
+from skgbnf.scoring import draw_rows, is_lazy, log_densities, log_masses, score_lazily
 from skgbnf.state import MixtureState
-from skgbnf.table.frames import make_frame, snap
+from skgbnf.table.frames import integer_columns, make_frame
 from skgbnf.validation import (
     check_density_parameters,
     check_file_can_be_made,
@@ -36,6 +36,8 @@ from skgbnf.validation import (
 
 Family = str | Callable[[int], LazyDistribution]
 Bounded = Mapping[Any, Any] | Sequence[Any] | np.ndarray | None
+
+_MASS_KEY = 8
 
 
 @persistent
@@ -400,6 +402,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         X_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         resume_from: str | os.PathLike[str] | None = None,
+        X_reference: ArrayLike | None = None,
     ) -> Self:
         """Fit the mixture round by round.
 
@@ -426,6 +429,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             the fit ends as if it had not been interrupted, bit for bit unless `max_time` is set.
             `n_estimators`, and other parameters that finished rounds do not depend on, may be
             others: the fit then goes on from the rounds that there are.
+
+        X_reference : array-like of shape (n_reference_samples, n_features), default=None
+            Rows by which the treatment of repeated values and the scales of constant columns are
+            chosen; None takes X. Densities of parts of a table are compared in the same units if
+            each is fitted with the whole table here.
 
         Returns
         -------
@@ -457,7 +465,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             if self.checkpoint is not None:
                 self._check_savable()
                 check_file_can_be_made("checkpoint", self.checkpoint)
-            given = X, sample_weight, X_val, sample_weight_val
+            given = X, sample_weight, X_val, sample_weight_val, X_reference
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
             if not proceed:
                 self._seed = seed_from(self.random_state)
@@ -474,7 +482,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             rounds = Rounds(self, boosting, table, progress, start + seconds, keep)
             with progress, training_mode():
                 rounds.run(n_least=0 if resumed else n_done)
-            self._publish(boosting, table)
+            self._finish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)
             raise
@@ -571,9 +579,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
-        mixture = fitted_mixture(self, np.dtype(np.float64))
-        Z = mixture.sample(int(n_samples), seed_from(random_state))
-        return fitted_coordinates(self).inverse_transform(Z.cpu().numpy())
+        return draw_rows(self, int(n_samples), seed_from(random_state))
 
     def sample_frame(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
         """Draw rows as a data frame like the one seen in fit.
@@ -610,14 +616,23 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         ['float64', 'int64']
         """
         rows = self.sample(n_samples, random_state)
-        rows = snap(rows, self.dequantize_origins_, self.dequantize_widths_, self.bounds_)
+        rows = self.coordinates_.noise.snap(rows, self.bounds_, integer_columns(self.dtypes_))
         names = getattr(self, "feature_names_in_", None)
         return make_frame(rows, self.container_, self.dtypes_, names)
+
+    def _finish(self, boosting: Boosting, table: Table) -> None:
+        """Turn the rounds so far into fitted attributes, their scores within the bounds."""
+        self._publish(boosting, table)
+        seed = derive_seed(self._seed, _MASS_KEY)
+        self.staged_log_masses_, self.log_mass_error_ = log_masses(self, seed)
+        self.train_scores_ = self.train_scores_ - self.staged_log_masses_
+        if self.validation_scores_ is not None:
+            self.validation_scores_ = self.validation_scores_ - self.staged_log_masses_
 
     def _keep(self, boosting: Boosting, table: Table) -> None:
         """Save the rounds so far, if there is to be a checkpoint."""
         if self.checkpoint is not None:
-            self._publish(boosting, table)
+            self._finish(boosting, table)
             save(self, self.checkpoint)
 
     def _recover(
@@ -632,7 +647,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             try:
                 if self.fine_tune:
                     boosting.refit_stages()
-                self._publish(boosting, table)
+                self._finish(boosting, table)
                 return
             except BaseException:
                 self.__dict__ = before

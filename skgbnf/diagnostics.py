@@ -19,7 +19,6 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot
-from skgbnf.preparation import fitted_coordinates
 from skgbnf.table.frames import check_no_times
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.validation import check_integer, check_weights, score_device, seed_from
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BAND = (0.05, 0.5, 0.95)
-_NEEDED = ("estimators_", "estimator_weights_", "location_", "scale_", "bounds_")
+_NEEDED = ("estimators_", "estimator_weights_", "coordinates_")
 
 
 def gaussian_reference_score(
@@ -277,7 +276,7 @@ def jacobian_report(
         if n_samples < len(rows):
             rng = np.random.default_rng(seed_from(random_state))
             rows = rows[rng.choice(len(rows), n_samples, replace=False)]
-    coordinates = fitted_coordinates(estimator)
+    coordinates = estimator.coordinates_
     if coordinates.bounds.excludes(rows).any():
         raise ValueError("X: a row outside the bounds has no image under the maps.")
     device = score_device(estimator.device)

@@ -23,6 +23,7 @@ from skgbnf.persistence import persistent
 from skgbnf.validation import check_real, seed_from
 
 _FEWEST_ASIDE = 19
+_TIE = 1e-4
 """With as many rows set aside the smallest p-value is 5 %."""
 
 
@@ -213,9 +214,11 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
     def pvalues(self, X: ArrayLike) -> np.ndarray:
         r"""Conformal p-value of each row, against "it is of the kind seen in fit".
 
-        .. math:: p(x) = \frac{1 + \#\{i : s_i \le s(x)\}}{n + 1}
+        .. math:: p(x) = \frac{1 + \#\{i : s_i \lesssim s(x)\}}{n + 1}
 
         with the log-density :math:`s(x)` of the row and those :math:`s_i` of the n rows set aside.
+        Scores that float32 cannot tell apart count as equal, so that rows that repeat have equal
+        p-values in every batch.
         If the row is exchangeable with these, whatever their distribution and however poor the
         density, then :math:`P(p \le t) \le t` for every t [1]_, [2]_.
 
@@ -259,8 +262,9 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self, "offset_")
         if self.calibration_scores_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
-        scores = np.asarray(self.score_samples(X))
-        n_below = np.searchsorted(self.calibration_scores_, scores, side="right")
+        scores = np.asarray(self.score_samples(X), dtype=np.float64)
+        ties = scores + _TIE * np.maximum(1.0, np.abs(scores))
+        n_below = np.searchsorted(self.calibration_scores_, ties, side="right")
         return (1 + n_below) / (1 + len(self.calibration_scores_))
 
     def _check_parameters(self) -> None:

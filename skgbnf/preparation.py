@@ -1,6 +1,6 @@
 """Rows on their way from a table to boosting: weights, held-out rows, units."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,10 +8,10 @@ from sklearn.utils.validation import check_array, validate_data
 
 from skgbnf._random import derive_seed
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
-from skgbnf.table.dequantisation import Dequantisation
+from skgbnf.table.coordinates import Coordinates
+from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
 from skgbnf.table.frames import check_no_times, describe_table
 from skgbnf.table.gaussian import gaussian_score
-from skgbnf.table.standardisation import Standardisation
 from skgbnf.training import Rows
 from skgbnf.validation import (
     check_base,
@@ -25,36 +25,7 @@ DTYPES = [np.float64, np.float32]
 """Precisions in which rows are kept; others become the first."""
 
 _MIN_HELD_OUT = 10
-_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """The map between the units of X and those in which flows are trained.
-
-    Attributes
-    ----------
-    bounds : Bounds
-        The map of bounded columns onto the whole line, which comes first.
-
-    standardisation : Standardisation
-    """
-
-    bounds: Bounds
-    standardisation: Standardisation
-
-    def transform(self, X: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
-        """Rows for flows, computed in float64, then cast; log-determinant of the map at each.
-
-        It is -inf for rows outside the bounds, where there is no density.
-        """
-        Y, log_det = self.bounds.transform(X)
-        log_det[self.bounds.excludes(X)] = -np.inf
-        return self.standardisation.transform(Y, dtype), log_det + self.standardisation.log_det
-
-    def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
-        """Rows in the units of X, within the bounds."""
-        return self.bounds.inverse_transform(self.standardisation.inverse_transform(Z))
+_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY, _ATOM_KEY = 0, 3, 4, 7
 
 
 @dataclass(frozen=True)
@@ -74,9 +45,6 @@ class Table:
 
     coordinates : Coordinates
 
-    widths, origins : ndarrays of shape (n_features,)
-        Of the noise, as :class:`~skgbnf.table.dequantisation.Dequantisation` has them.
-
     container : {"numpy", "pandas", "polars"}
 
     dtypes : list of str of length n_features
@@ -88,29 +56,12 @@ class Table:
     judge_log_det: float
     reference_score: float
     coordinates: Coordinates
-    widths: np.ndarray
-    origins: np.ndarray
     container: str
     dtypes: list[str]
 
 
-def _rows(coordinates: Coordinates, X, weights, device: torch.device) -> tuple[Rows, float]:
-    """Rows, and the weighted mean of the log-determinants."""
-    Y, log_det = coordinates.bounds.transform(X)
-    standardisation = coordinates.standardisation
-    Z = torch.from_numpy(standardisation.transform(Y)).to(device)
-    rows = Rows(Z, torch.from_numpy(weights / weights.mean()).to(device))
-    return rows, float(np.average(log_det, weights=weights)) + standardisation.log_det
-
-
-def fitted_coordinates(estimator) -> Coordinates:
-    """The map that the fitted attributes of a density estimator describe."""
-    bounds = Bounds(estimator.bounds_, estimator.bound_margins_)
-    return Coordinates(bounds, Standardisation(estimator.location_, estimator.scale_))
-
-
 def prepare(
-    estimator, X, sample_weight, X_val, sample_weight_val, seed: int, proceed: bool
+    estimator, X, sample_weight, X_val, sample_weight_val, X_reference, seed: int, proceed: bool
 ) -> Table:
     """Validate everything that fit is given, and choose the units in which flows are trained.
 
@@ -119,7 +70,7 @@ def prepare(
     estimator : GradientBoostedFlowDensity
         scikit-learn notes the number and the names of the columns in it.
 
-    X, sample_weight, X_val, sample_weight_val
+    X, sample_weight, X_val, sample_weight_val, X_reference
         As given to fit.
 
     seed : int
@@ -141,12 +92,7 @@ def prepare(
     check_within(limits, X, "X", names)
     check_near(limits, X, names)
     check_dequantize(estimator.dequantize, X.shape[1])
-    noise = Dequantisation.from_rows(X, estimator.dequantize, names)
-    widths, origins = noise.widths, noise.origins
-    if proceed:
-        widths, origins = estimator.dequantize_widths_, estimator.dequantize_origins_
-        noise = _kept_noise(estimator, noise)
-    bounds = _choose_bounds(estimator, limits, X, widths, proceed)
+    noise, bounds = _repeated_values(estimator, X, X_reference, names, limits, proceed)
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
         X_val, weights_val = _given_held_out(estimator, X_val, sample_weight_val)
@@ -160,17 +106,64 @@ def prepare(
         X_val, weights_val = X[held_out], weights[held_out]
         X, weights = X[kept], weights[kept]
     if proceed:
-        coordinates = fitted_coordinates(estimator)
+        coordinates = estimator.coordinates_
     else:
-        standardisation = Standardisation.from_rows(bounds.transform(X)[0], weights)
-        coordinates = Coordinates(bounds, standardisation)
-    train, train_log_det = _rows(coordinates, X, weights, device)
+        coordinates = Coordinates.from_rows(X, weights, noise, bounds)
+        warn_of_blurred([names[j] for j in coordinates.blurred(X)])
+    rng = np.random.default_rng(derive_seed(seed, _ATOM_KEY))
+    train, train_log_det = _rows(coordinates, X, weights, device, rng)
     judge, judge_log_det = train, train_log_det
     if len(X_val):
-        judge, judge_log_det = _rows(coordinates, X_val, weights_val, device)
+        judge, judge_log_det = _rows(coordinates, X_val, weights_val, device, rng)
     reference = gaussian_score(train.x.cpu().numpy(), train.weights.cpu().numpy()) + train_log_det
-    scores = train_log_det, judge_log_det, reference
-    return Table(train, judge, *scores, coordinates, widths, origins, container, dtypes)
+    return Table(
+        train=train,
+        judge=judge,
+        train_log_det=train_log_det,
+        judge_log_det=judge_log_det,
+        reference_score=reference,
+        coordinates=coordinates,
+        container=container,
+        dtypes=dtypes,
+    )
+
+
+def _rows(
+    coordinates: Coordinates,
+    X: np.ndarray,
+    weights: np.ndarray,
+    device: torch.device,
+    rng: np.random.Generator,
+) -> tuple[Rows, float]:
+    """Rows, and the weighted mean of the log-determinants."""
+    Z, log_det = coordinates.transform(X, rng=rng)
+    weight = torch.from_numpy(weights / weights.mean()).to(device)
+    rows = Rows(torch.from_numpy(Z).to(device), weight)
+    return rows, float(np.average(log_det, weights=weights))
+
+
+def _repeated_values(
+    estimator, X: np.ndarray, X_reference, names: list, limits: np.ndarray, proceed: bool
+) -> tuple[Dequantisation, Bounds]:
+    """What is done about repeated values, and the bounds; those of the rounds already fitted."""
+    if not proceed:
+        reference = X
+        if X_reference is not None:
+            reference = _given_rows(estimator, X_reference, "X_reference")
+        noise = Dequantisation.from_rows(reference, estimator.dequantize, names)
+        return noise, Bounds.from_rows(limits, X, noise)
+    kept = estimator.coordinates_
+    if not np.array_equal(limits, kept.bounds.limits):
+        raise ValueError("bounds must be those of the rounds already fitted.")
+    given = estimator.dequantize
+    if not (isinstance(given, str) or given is True):
+        widths = np.broadcast_to(np.asarray(given, dtype=np.float64), len(names))
+        if not np.array_equal(widths, kept.noise.widths):
+            raise ValueError(
+                "dequantize must give the widths of the rounds already fitted, "
+                f"{kept.noise.widths.tolist()}."
+            )
+    return kept.noise, kept.bounds
 
 
 def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
@@ -181,44 +174,14 @@ def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
 
 def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np.ndarray]:
     """Held-out rows of the user's own, and their weights; errors say that these are at fault."""
-    check_no_times(X_val)
-    check_array(X_val, dtype=DTYPES, input_name="X_val")
-    X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
-    return weighted_rows(X_val, sample_weight_val, "X_val")
+    return weighted_rows(_given_rows(estimator, X_val, "X_val"), sample_weight_val, "X_val")
 
 
-def _kept_noise(estimator, noise: Dequantisation) -> Dequantisation:
-    """Noise as wide as for the rounds already fitted, whatever the new rows ask for.
-
-    A column on a grid is spread in any case, another one where its values repeat.
-    """
-    widths = estimator.dequantize_widths_
-    chosen = isinstance(estimator.dequantize, str) or estimator.dequantize is True
-    if not chosen:
-        if not np.array_equal(noise.widths, widths):
-            raise ValueError(
-                f"dequantize must give the widths of the rounds already fitted, {widths.tolist()}."
-            )
-        return noise
-    on_grid = np.isfinite(estimator.dequantize_origins_)
-    everything = np.empty(0)
-    atoms = zip(on_grid, noise.atoms, strict=True)
-    return replace(
-        noise,
-        widths=np.where(on_grid | (noise.widths > 0), widths, 0.0),
-        atoms=tuple(everything if on else values for on, values in atoms),
-    )
-
-
-def _choose_bounds(
-    estimator, limits: np.ndarray, X: np.ndarray, widths: np.ndarray, proceed: bool
-) -> Bounds:
-    """Margins of the bounds by the rows, unless those of an earlier fit are to be kept."""
-    if not proceed:
-        return Bounds.from_rows(limits, X, widths)
-    if not np.array_equal(limits, estimator.bounds_):
-        raise ValueError("bounds must be those of the rounds already fitted.")
-    return Bounds(estimator.bounds_, estimator.bound_margins_)
+def _given_rows(estimator, X, input_name: str) -> np.ndarray:
+    """Other rows than X of the same columns; errors say that these are at fault."""
+    check_no_times(X)
+    check_array(X, dtype=DTYPES, input_name=input_name)
+    return validate_data(estimator, X, dtype=DTYPES, reset=False)
 
 
 def weighted_rows(X: np.ndarray, sample_weight, input_name: str) -> tuple[np.ndarray, np.ndarray]:

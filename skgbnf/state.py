@@ -7,6 +7,7 @@ from skgbnf.boosting import Boosting
 from skgbnf.flows import base_from_plain, base_to_plain
 from skgbnf.persistence import (
     FittedComponent,
+    arrays_under,
     check_arrays,
     check_savable_random_state,
     components_from_state,
@@ -15,6 +16,7 @@ from skgbnf.persistence import (
 )
 from skgbnf.preparation import Table
 from skgbnf.table.bounds import bounds_from_plain, bounds_to_plain
+from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import check_description
 from skgbnf.validation import check_density_parameters
 
@@ -22,12 +24,14 @@ from skgbnf.validation import check_density_parameters
 def _shapes(n: int, d: int) -> dict[str, tuple[int, ...]]:
     """Attributes that a file holds as arrays, for `n` components of `d` columns."""
     return {
-        "location_": (d,), "scale_": (d,), "bounds_": (2, d), "bound_margins_": (2, d),
-        "dequantize_widths_": (d,), "dequantize_origins_": (d,), "reference_score_": (1,),
-        "staged_weights_": (n, n), "n_iter_": (n,), "gains_": (n,), "train_scores_": (n,),
+        "reference_score_": (1,), "staged_weights_": (n, n), "n_iter_": (n,), "gains_": (n,),
+        "train_scores_": (n,), "staged_log_masses_": (n,), "log_mass_error_": (1,),
         "validation_scores_": (n,), "staged_log_normalizers_": (n,), "log_normalizer_error_": (1,),
     }  # fmt: skip
 
+
+_UNITS = "units."
+"""Before the names of the arrays of the coordinates."""
 
 _SAVED_ARRAYS = tuple(_shapes(0, 0))
 _OPTIONAL = {"validation_scores_", "staged_log_normalizers_", "log_normalizer_error_"}
@@ -43,6 +47,46 @@ class MixtureState:
     """Mixin of what a fitted mixture is: what follows from its attributes, and its file."""
 
     @property
+    def location_(self) -> np.ndarray:
+        """Mean by which each column is standardised."""
+        return self.coordinates_.standardisation.location
+
+    @property
+    def scale_(self) -> np.ndarray:
+        """Standard deviation by which each column is standardised."""
+        return self.coordinates_.standardisation.scale
+
+    @property
+    def bounds_(self) -> np.ndarray:
+        """Lower and upper bounds of the columns."""
+        return self.coordinates_.bounds.limits
+
+    @property
+    def bound_margins_(self) -> np.ndarray:
+        """How far beyond its bounds each column is mapped to infinity."""
+        return self.coordinates_.bounds.margins
+
+    @property
+    def dequantize_widths_(self) -> np.ndarray:
+        """Width by which the probability of a repeated value is divided, 0 for none."""
+        return self.coordinates_.noise.widths
+
+    @property
+    def dequantize_origins_(self) -> np.ndarray:
+        """A value of the grid of each column, NaN where there is none."""
+        return self.coordinates_.noise.origins
+
+    @property
+    def atoms_(self) -> list[np.ndarray]:
+        """Values of each column that are kept apart."""
+        return list(self.coordinates_.noise.atoms)
+
+    @property
+    def log_mass_(self) -> float:
+        """Logarithm of the mass that the components put within the bounds."""
+        return float(self.staged_log_masses_[-1])
+
+    @property
     def log_normalizer_(self) -> float | None:
         """Logarithm of the integral of the last product of powers; None for mixtures."""
         staged = self.staged_log_normalizers_
@@ -53,12 +97,14 @@ class MixtureState:
         state = dict(super().__getstate__())
         if "estimators_" in state:
             state["estimators_"] = [fitted.plain() for fitted in self.estimators_]
+            state["coordinates_"] = self.coordinates_.to_arrays()
         return {**state, "base": base_to_plain(self.base)}
 
     def __setstate__(self, state: dict) -> None:
         state = dict(state)
         if "estimators_" in state:
             state["estimators_"] = [*map(FittedComponent.from_plain, state["estimators_"])]
+            state["coordinates_"] = Coordinates.from_arrays(state["coordinates_"])
         state["base"] = base_from_plain(state["base"])
         super().__setstate__(state)
 
@@ -90,10 +136,7 @@ class MixtureState:
 
     def _describe(self, table: Table) -> None:
         """Turn what was chosen for a table into fitted attributes."""
-        bounds, standardisation = table.coordinates.bounds, table.coordinates.standardisation
-        self.bounds_, self.bound_margins_ = bounds.limits, bounds.margins
-        self.location_, self.scale_ = standardisation.location, standardisation.scale
-        self.dequantize_widths_, self.dequantize_origins_ = table.widths, table.origins
+        self.coordinates_ = table.coordinates
         self.container_, self.dtypes_ = table.container, table.dtypes
         self.reference_score_ = table.reference_score
 
@@ -106,6 +149,8 @@ class MixtureState:
         for name in _SAVED_ARRAYS:
             if getattr(self, name) is not None:
                 arrays[name] = np.atleast_1d(getattr(self, name))
+        units = self.coordinates_.to_arrays()
+        arrays.update({f"{_UNITS}{name}": array for name, array in units.items()})
         data = {
             "parameters": self._plain_parameters(),
             "components": components,
@@ -161,6 +206,7 @@ class MixtureState:
         self.estimators_ = components_from_state(data["components"], arrays)
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays.get(name))
+        self.coordinates_ = Coordinates.from_arrays(arrays_under(_UNITS, arrays))
         self._seed = int(data["seed"])
         self.n_estimators_ = len(self.estimators_)
         self.n_features_in_ = len(self.location_)
@@ -170,6 +216,7 @@ class MixtureState:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
         self._check_state()
         self.reference_score_ = float(self.reference_score_[0])
+        self.log_mass_error_ = float(self.log_mass_error_[0])
         if self.log_normalizer_error_ is not None:
             self.log_normalizer_error_ = float(self.log_normalizer_error_[0])
         return self
@@ -185,9 +232,8 @@ class MixtureState:
             raise ValueError("its weights are negative or do not sum to 1")
         if np.isnan(self.reference_score_).any():
             raise ValueError("the score of its reference is not a number")
-        margins = self.bound_margins_[np.isfinite(self.bounds_)]
-        if not ((self.bounds_[0] < self.bounds_[1]).all() and (margins > 0).all()):
-            raise ValueError("its bounds or their margins are none")
+        if not (np.isfinite(self.staged_log_masses_).all() and np.isfinite(self.log_mass_error_)):
+            raise ValueError("its mass within the bounds is not a number")
         if any(fitted.architecture.n_features != d for fitted in self.estimators_):
             raise ValueError("its components have different numbers of columns")
         if any(fitted.architecture.n_context for fitted in self.estimators_):

@@ -40,24 +40,97 @@ def test_continuous_and_finely_rounded_columns_are_left_alone():
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_an_atom_among_values_on_no_grid_is_spread_alone(scale):
+def test_an_atom_among_values_on_no_grid_is_kept_apart(scale):
     rng = np.random.default_rng(2)
     values = np.where(rng.random(1000) < 0.3, 0.0, rng.exponential(size=1000)) * scale
-    with pytest.warns(DegenerateDataWarning, match=r"columns \['rain'\]"):
+    with pytest.warns(DegenerateDataWarning, match=r"columns \['rain'\].*apart.*\[0.0\]"):
         noise = Dequantisation.from_rows(values[:, None], "auto", ["rain"])
+    assert noise.atoms[0].tolist() == [0.0]
+    assert np.array_equal(noise.apply(values[:, None], seed=0)[:, 0], values)
+    # A twentieth of the spread that quartiles tell; those of an exponential are log(3) apart.
+    assert noise.widths[0] == pytest.approx(0.05 * np.log(3) / 1.349 * scale, rel=0.1)
+
+
+def test_values_that_repeat_here_and_there_are_spread_where_they_are():
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=1000)
+    values[:40] = np.repeat(rng.normal(size=20), 2)
+    noise = Dequantisation.from_rows(values[:, None], True, [0])
     moved = noise.apply(values[:, None], seed=0)[:, 0] != values
-    assert (moved == (values == 0)).all()
-    assert noise.widths[0] == pytest.approx(0.05 * (values / scale).std() * scale)
+    assert moved[:40].all()
+    assert not moved[40:].any()
+    assert not Dequantisation.from_rows(values[:, None], "auto", [0]).widths.any()
 
 
 def test_noise_is_uniform_centred_and_of_the_width():
     X = np.zeros((20_000, 1))
-    moved = Dequantisation(np.array([3.0]), (np.empty(0),), np.array([np.nan])).apply(X, seed=1)
+    X[0] = 100.0
+    moved = Dequantisation.from_rows(X, 3.0, [0]).apply(X, seed=1) - X
     assert np.abs(moved).max() <= 1.5
     # Standard errors of mean and variance of 20,000 draws are 0.006 and 0.005.
     assert moved.mean() == pytest.approx(0.0, abs=0.03)
     assert moved.var() == pytest.approx(3.0**2 / 12, abs=0.03)
-    assert not X.any()
+    assert (X[1:] == 0).all()
+
+
+# Values far from all others
+
+
+RATINGS = np.random.default_rng(7).choice(5, p=[0.1, 0.2, 0.4, 0.2, 0.1], size=2000) + 1.0
+
+
+@pytest.mark.parametrize("codes", [[-9999.0], [99.0], [-9999.0, 9999.0], [-99.0, 999.0, 9999.5]])
+@pytest.mark.parametrize("dequantize", ["auto", True])
+def test_codes_do_not_set_the_step_of_ratings(codes, dequantize):
+    values = RATINGS.copy()
+    for k, code in enumerate(codes):
+        values[50 * k : 50 * (k + 1)] = code
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        noise = Dequantisation.from_rows(values[:, None], dequantize, ["rating"])
+    assert noise.widths[0] == 1.0
+    assert noise.atoms[0].tolist() == sorted(codes)
+    moved = noise.apply(values[:, None], seed=0)[:, 0] != values
+    assert (moved == (np.abs(values) < 10)).all()
+
+
+@pytest.mark.parametrize("far", [1e6, -1e9, 123456.0])
+def test_one_value_far_out_does_not_set_the_step_of_counts(far):
+    values = np.random.default_rng(0).poisson(4, size=500).astype(float)
+    values[0] = far
+    assert widths_of(values) == 1.0
+
+
+def test_counts_that_span_orders_of_magnitude_lie_on_their_grid():
+    values = np.floor(np.random.default_rng(0).pareto(0.5, size=2000))
+    assert values.max() > 1e5
+    assert widths_of(values) == 1.0
+
+
+@pytest.mark.parametrize("far", [1e9, -1e5])
+def test_one_value_far_out_does_not_set_the_width_at_zeros(far):
+    rng = np.random.default_rng(2)
+    values = np.where(rng.random(1000) < 0.3, 0.0, rng.exponential(size=1000))
+    near = widths_of(values)
+    values[np.flatnonzero(values)[0]] = far
+    assert widths_of(values) == pytest.approx(near, rel=0.02)
+
+
+def test_the_warning_names_the_width():
+    values = np.round(RATINGS / 2, 1)[:, None]
+    with pytest.warns(DegenerateDataWarning, match=r"noise of widths \[0.5\]"):
+        Dequantisation.from_rows(values, "auto", ["rating"])
+
+
+@pytest.mark.parametrize("size", [1e-6, 5.0, 1e9])
+def test_the_scale_of_a_constant_column_is_its_size(size):
+    X = np.column_stack([np.full(20, -size), np.zeros(20), size * np.arange(20.0)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        spreads = Dequantisation.from_rows(X, "auto", [0, 1, 2]).spreads
+    assert spreads[0] == size
+    # Of a column of zeros nothing is known but its neighbours.
+    assert spreads[1] == spreads[2]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +142,9 @@ def counts():
 
 
 def test_counts_are_named_in_a_warning(quick, counts):
-    with pytest.warns(DegenerateDataWarning, match=r"columns \['visits'\]: uniform noise"):
+    with pytest.warns(
+        DegenerateDataWarning, match=r"columns \['visits'\]: uniform noise of widths"
+    ):
         model = quick(flow="affine").fit(counts)
     assert model.dequantize_widths_.tolist() == [1.0, 0.0]
     with pytest.warns(DegenerateDataWarning, match=r"columns \['visits'\]: the density may peak"):

@@ -81,7 +81,9 @@ def test_all_fitted_attributes_come_back(model, content, tmp_path):
     again = loaded(content, tmp_path)
     names = {name for name in vars(model) if name.endswith("_")}
     assert names == {name for name in vars(again) if name.endswith("_")}
-    for name in names - {"estimators_"}:
+    for name, array in model.coordinates_.to_arrays().items():
+        np.testing.assert_array_equal(again.coordinates_.to_arrays()[name], array)
+    for name in names - {"estimators_", "coordinates_"}:
         ours, theirs = getattr(again, name), getattr(model, name)
         np.testing.assert_array_equal(ours, theirs)
         assert np.asarray(ours).dtype == np.asarray(theirs).dtype, name
@@ -334,12 +336,12 @@ LIES = {
         {"staged_weights_": np.full_like(a["staged_weights_"], np.nan)}
     ),
     "weights that are negative": lambda m, a: a.update({"staged_weights_": -a["staged_weights_"]}),
-    "a scale of zero": lambda m, a: a.update({"scale_": np.zeros_like(a["scale_"])}),
-    "a location that is NaN": lambda m, a: a.update({"location_": np.full(2, np.nan)}),
+    "a scale of zero": lambda m, a: a.update({"units.scale_": np.zeros_like(a["units.scale_"])}),
+    "a location that is NaN": lambda m, a: a.update({"units.location_": np.full(2, np.nan)}),
     "a reference that is NaN": lambda m, a: a.update({"reference_score_": np.array([np.nan])}),
     "no reference": lambda m, a: a.pop("reference_score_"),
-    "a scale of other columns": lambda m, a: a.update({"scale_": np.ones(3)}),
-    "a location that is a number": lambda m, a: a.update({"location_": np.float64(1.0)}),
+    "a scale of other columns": lambda m, a: a.update({"units.scale_": np.ones(3)}),
+    "a location that is a number": lambda m, a: a.update({"units.location_": np.float64(1.0)}),
 }
 
 

@@ -12,15 +12,13 @@ bounds                map                                   log-derivative
 ====================  ====================================  =================================
 
 The margin keeps rows that lie on a bound from being mapped to infinity. It is half the width of
-the noise where noise was added to a column, so that a value on the bound keeps the whole of its
-step, and otherwise a tenth of the smallest distance of a row from the bound. Mass that a model
-puts into a margin is missing from the density within the bounds: that of half a step in the first
-case, in the second little, since no row lies near.
+the noise where noise was added to a whole column, so that a value on the bound keeps the whole of
+its step, and otherwise a tenth of the smallest distance of a row from the bound.
 
-Samples in a margin are folded inwards; the density is not. Folded, it would be twice as high on
-a bound, and no longer the probability of a value over its step there as elsewhere. A row on k
-bounds would also need the density at its 2 ** k mirror images, more than a million for 20 counts
-that are zero.
+The mass that a model puts into a margin of the second kind is estimated after the fit. The density
+is divided by the rest, and samples there are drawn anew. In a margin of half a step samples are
+folded inwards, since they belong to the value on the bound; the density is not. Folded, it would
+be twice as high on a bound, and no longer the probability of a value over its step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +29,15 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from skgbnf.table.dequantisation import Dequantisation
+
 _MARGIN_SHARE = 0.1
 _NEAREST_SHARE = 1e-9
 _LARGEST_EXPONENT = 700.0
 _FARTHEST_BOUND = 1e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bounds:
     """Bounds of each column, and the maps that they give rise to, in float64.
 
@@ -54,7 +54,7 @@ class Bounds:
     margins: np.ndarray
 
     @classmethod
-    def from_rows(cls, limits: np.ndarray, X: np.ndarray, widths: np.ndarray) -> "Bounds":
+    def from_rows(cls, limits: np.ndarray, X: np.ndarray, noise: Dequantisation) -> "Bounds":
         """Choose margins by rows that lie within the bounds.
 
         Parameters
@@ -64,61 +64,29 @@ class Bounds:
         X : ndarray of shape (n_samples, n_features)
             Rows before noise is added.
 
-        widths : ndarray of shape (n_features,)
-            Widths of the noise, 0 for none.
+        noise : Dequantisation
         """
         margins = np.zeros_like(limits)
         for side, j in np.argwhere(np.isfinite(limits)):
-            margins[side, j] = widths[j] / 2 or _MARGIN_SHARE * _smallest(X[:, j], limits[side, j])
+            step = noise.widths[j] if noise.everywhere[j] else 0.0
+            margins[side, j] = step / 2 or _MARGIN_SHARE * _smallest(X[:, j], limits[side, j])
         return cls(limits, margins)
 
-    def transform(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Map rows; values without bounds stay as they are.
-
-        Returns
-        -------
-        Y : ndarray of shape (n_samples, n_features)
-
-        log_det : ndarray of shape (n_samples,)
-            Log-determinant of the map at each row, in the margins too, where noise may put rows.
-        """
-        log_det = np.zeros(len(X))
-        if not self._bounded.any():
-            return X, log_det
-        Y = X.astype(np.float64)
-        for j in np.flatnonzero(self._bounded):
-            Y[:, j], log_derivative = self._column(Y[:, j], int(j))
-            log_det += log_derivative
-        return Y, log_det
-
-    def excludes(self, X: np.ndarray) -> np.ndarray:
-        """Whether rows lie outside the bounds, of shape (n_samples,)."""
-        return np.any(_outside(self.limits, X), axis=1)
-
-    def inverse_transform(self, Y: np.ndarray) -> np.ndarray:
-        """Rows in the units of X, never outside the bounds: margins are folded inwards."""
-        X = Y.copy()
-        lower, upper = self.limits
-        for j in np.flatnonzero(self._bounded):
-            below, above = self.margins[:, j]
-            if np.isfinite(lower[j]) and np.isfinite(upper[j]):
-                x = lower[j] - below + (upper[j] - lower[j] + below + above) * expit(Y[:, j])
-            elif np.isfinite(lower[j]):
-                x = lower[j] - below + np.exp(np.minimum(Y[:, j], _LARGEST_EXPONENT))
-            else:
-                x = upper[j] + above - np.exp(np.minimum(-Y[:, j], _LARGEST_EXPONENT))
-            x = np.where(x < lower[j], 2 * lower[j] - x, x)
-            x = np.where(x > upper[j], 2 * upper[j] - x, x)
-            X[:, j] = x.clip(lower[j], upper[j])
-        return X
-
     @property
-    def _bounded(self) -> np.ndarray:
+    def bounded(self) -> np.ndarray:
+        """Whether columns have a bound, of shape (n_features,)."""
         return np.isfinite(self.limits).any(axis=0)
 
-    def _column(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """The map of one column and its log-derivative."""
+    def excludes(self, X: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Whether rows lie outside the bounds, of shape (n_samples,); of some columns only."""
+        outside = _outside(self.limits, X)
+        return np.any(outside if columns is None else outside & columns, axis=1)
+
+    def transform(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values of column `j` mapped, and the log-derivative, in the margins too."""
         (lower, upper), (below, above) = self.limits[:, j], self.margins[:, j]
+        if np.isinf(lower) and np.isinf(upper):
+            return x, np.zeros(len(x))
         mapped, log_derivative = np.zeros(len(x)), np.zeros(len(x))
         if np.isfinite(lower):
             log_distance = _log_distance(x - lower, below)
@@ -129,6 +97,24 @@ class Bounds:
         if np.isfinite(lower) and np.isfinite(upper):
             log_derivative += np.log(upper - lower + below + above)
         return mapped, log_derivative
+
+    def inverse_transform(self, y: np.ndarray, j: int) -> np.ndarray:
+        """Values of column `j` in units of X, in the margins too."""
+        (lower, upper), (below, above) = self.limits[:, j], self.margins[:, j]
+        if np.isfinite(lower) and np.isfinite(upper):
+            return lower - below + (upper - lower + below + above) * expit(y)
+        if np.isfinite(lower):
+            return lower - below + np.exp(np.minimum(y, _LARGEST_EXPONENT))
+        if np.isfinite(upper):
+            return upper + above - np.exp(np.minimum(-y, _LARGEST_EXPONENT))
+        return y
+
+    def fold(self, X: np.ndarray) -> np.ndarray:
+        """Rows of which what lies in a margin is folded inwards."""
+        lower, upper = self.limits
+        X = np.where(lower > X, 2 * lower - X, X)
+        X = np.where(upper < X, 2 * upper - X, X)
+        return X.clip(lower, upper)
 
 
 def _log_distance(inwards: np.ndarray, margin: float) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""Columns whose values repeat, found before a fit and spread over the steps between them.
+"""Columns whose values repeat, found before a fit, and what is done about them.
 
 A density has no bound where many rows share one value: a narrower and narrower peak there gains
-for ever. Uniform noise as wide as the step between values turns the column into a continuous one
-whose density at a value is its probability over the step.
+for ever. A column on a grid, counts or ratings, is spread by uniform noise as wide as the step of
+the grid; its density at a value is the probability of the value over the step. Values that many
+rows share amid others that lie on no grid are atoms, zeros beside amounts, say; so is a code far
+away from all else, such as -9999. They are kept apart from the rest of the column (`atoms.py`).
 """
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,66 +17,101 @@ _LARGE_SHARE = 0.05
 _FEWEST_REPEATS = 5
 _ATOM_WIDTH = 0.05
 _GRID_TOLERANCE = 0.01
+_MOST_CODES = 5
+_FAR = 10.0
+_BULK = (0.05, 0.95)
+_MOST_LEVELS = 20
+_MOST_VALUES = 20_000
+_NORMAL_QUARTILES = 1.349
+"""Distance between the quartiles of a standard normal."""
 
 
 class DegenerateDataWarning(UserWarning):
     """Columns of a table have no density: they are constant, or some value repeats too often."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dequantisation:
-    """Width of the uniform noise that is added to each column.
+    """What is done about the repeated values of each column.
 
     Attributes
     ----------
     widths : ndarray of shape (n_features,)
-        In units of X; 0 where nothing is added.
-
-    atoms : tuple of ndarrays
-        For each column the values that are spread; empty where all rows of the column are.
+        Width by which the probability of a value is divided, in units of X; 0 where no value
+        has one.
 
     origins : ndarray of shape (n_features,)
         A value of the grid whose step is the width; NaN where values lie on none.
+
+    everywhere, repeats : ndarrays of bool of shape (n_features,)
+        Whether noise is added to all values that are no atoms, or to those that repeat.
+
+    atoms : tuple of ndarrays
+        For each column the values that are kept apart, ascending.
+
+    levels : tuple of ndarrays
+        For each column that has no more than twenty distinct values and repeats some, all of
+        them, ascending; otherwise none.
+
+    floors : ndarray of shape (n_features,)
+        0 for columns that are never below, otherwise -inf.
+
+    spreads : ndarray of shape (n_features,)
+        What stands in for the standard deviation of a column where that is zero, in units of X.
     """
 
     widths: np.ndarray
-    atoms: tuple[np.ndarray, ...]
     origins: np.ndarray
+    everywhere: np.ndarray
+    repeats: np.ndarray
+    atoms: tuple[np.ndarray, ...]
+    levels: tuple[np.ndarray, ...]
+    floors: np.ndarray
+    spreads: np.ndarray
 
     @classmethod
     def from_rows(cls, X: np.ndarray, dequantize, names: Sequence) -> "Dequantisation":
-        """Choose widths, and warn of columns that are constant or hold an atom.
+        """Choose what to do, and warn of columns that are constant or hold an atom.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
 
         dequantize : {"auto", True, False}, float or array-like of shape (n_features,)
-            "auto" spreads columns where one value holds a twentieth of the rows or more, True
-            also those where any value repeats; numbers are widths.
+            "auto" treats columns where one value holds a twentieth of the rows or more, or some
+            value is a code far away, True also those where any value repeats; numbers are widths.
 
         names : sequence of str or int
             What warnings call the columns.
         """
-        columns = [_Column.from_values(values) for values in X.T]
-        _warn_of_constants([n for n, c in zip(names, columns, strict=True) if c.constant])
-        empty = np.empty(0)
-        if not isinstance(dequantize, str | bool | np.bool_):
-            widths = np.broadcast_to(np.asarray(dequantize, dtype=np.float64), len(columns)).copy()
-            origins = [_origin(*column) for column in zip(X.T, widths, strict=True)]
-            return cls(widths, (empty,) * len(columns), np.array(origins))
-        coarse = [column.coarse for column in columns]
-        if dequantize is not True:
-            _warn_of_atoms([n for n, c in zip(names, coarse, strict=True) if c], bool(dequantize))
-        if isinstance(dequantize, str):
-            chosen = coarse
+        found = [_Column.from_values(values, thorough=dequantize is True) for values in X.T]
+        _warn_of_constants([n for n, c in zip(names, found, strict=True) if len(c.distinct) == 1])
+        if isinstance(dequantize, str | bool | np.bool_):
+            coarse = [(n, c) for n, c in zip(names, found, strict=True) if c.coarse]
+            if dequantize is not True:
+                _warn_of_atoms(coarse, bool(dequantize))
+            if isinstance(dequantize, str):
+                columns = [c.treated(only_large=True) if c.coarse else c for c in found]
+            else:
+                columns = [c.treated(only_large=False) if dequantize else c for c in found]
         else:
-            chosen = [dequantize and column.repeats for column in columns]
-        widths = np.array([c.width if use else 0.0 for c, use in zip(columns, chosen, strict=True)])
-        atoms = tuple(c.atoms if use else empty for c, use in zip(columns, chosen, strict=True))
-        on_grid = [use and not len(c.atoms) for c, use in zip(columns, chosen, strict=True)]
-        origins = np.where(on_grid, [column.smallest for column in columns], np.nan)
-        return cls(widths, atoms, origins)
+            widths = np.broadcast_to(np.asarray(dequantize, dtype=np.float64), len(found))
+            columns = [c.spread_by(float(w)) for c, w in zip(found, widths, strict=True)]
+        return cls._from_columns(columns)
+
+    @classmethod
+    def _from_columns(cls, columns: "Sequence[_Column]") -> "Dequantisation":
+        lowest = np.array([column.distinct[0] for column in columns])
+        return cls(
+            widths=np.array([column.width for column in columns]),
+            origins=np.array([column.origin for column in columns]),
+            everywhere=np.array([column.spreads == "all" for column in columns]),
+            repeats=np.array([column.spreads == "repeats" for column in columns]),
+            atoms=tuple(column.atoms for column in columns),
+            levels=tuple(column.levels for column in columns),
+            floors=np.where(lowest >= 0, 0.0, -np.inf),
+            spreads=_spreads(columns),
+        )
 
     def apply(self, X: np.ndarray, seed: int) -> np.ndarray:
         """Rows with noise centred on the values that they had; X itself if there is none."""
@@ -84,87 +121,232 @@ class Dequantisation:
         rng = np.random.default_rng(seed)
         for j in np.flatnonzero(self.widths):
             noise = self.widths[j] * (rng.random(len(X)) - 0.5)
-            spread = np.isin(X[:, j], self.atoms[j]) if len(self.atoms[j]) else True
+            spread = self.everywhere[j] | (self.repeats[j] & _repeated(X[:, j]))
+            spread &= ~np.isin(X[:, j], self.atoms[j])
             X[:, j] += np.where(spread, noise, 0.0)
         return X
 
+    def snap(self, rows: np.ndarray, limits: np.ndarray, integers: np.ndarray) -> np.ndarray:
+        """Rows with the values of discrete columns moved to the nearest that can occur.
 
-@dataclass(frozen=True)
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+
+        limits : ndarray of shape (2, n_features)
+            Lower and upper bounds.
+
+        integers : ndarray of bool of shape (n_features,)
+            Columns whose type knows integers only.
+        """
+        rows = rows.copy()
+        for j in np.flatnonzero(np.isfinite(self.origins) | integers):
+            lowest = max(limits[0, j], self.floors[j])
+            apart = np.isin(rows[:, j], self.atoms[j])
+            rows[:, j] = np.where(apart, rows[:, j], self._snapped(rows[:, j], j, lowest, limits))
+        return rows
+
+    def _snapped(self, x: np.ndarray, j: int, lowest: float, limits: np.ndarray) -> np.ndarray:
+        levels = self.levels[j][~np.isin(self.levels[j], self.atoms[j])]
+        if len(levels):
+            return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, x)]
+        on_grid = np.isfinite(self.origins[j])
+        origin, step = (self.origins[j], self.widths[j]) if on_grid else (0.0, 1.0)
+        low = np.ceil((lowest - origin) / step - _GRID_TOLERANCE)
+        high = np.floor((limits[1, j] - origin) / step + _GRID_TOLERANCE)
+        return origin + np.round((x - origin) / step).clip(low, high) * step
+
+
+@dataclass(frozen=True, eq=False)
 class _Column:
-    """What is to be known of the values of one column.
+    """What is known of one column, and what is to be done about it."""
 
-    On a grid all rows are spread by its step. Values that repeat amid others that do not are
-    spread alone, by a twentieth of the standard deviation.
-    """
-
-    constant: bool
-    repeats: bool
-    coarse: bool
-    width: float
-    atoms: np.ndarray
-    smallest: float
+    distinct: np.ndarray
+    counts: np.ndarray
+    codes: np.ndarray
+    step: float
+    width: float = 0.0
+    spreads: str = "none"
+    atoms: np.ndarray = field(default_factory=lambda: np.empty(0))
+    origin: float = np.nan
 
     @classmethod
-    def from_values(cls, values: np.ndarray) -> "_Column":
+    def from_values(cls, values: np.ndarray, *, thorough: bool) -> "_Column":
+        """A column of which nothing is treated.
+
+        Where no value repeats among many drawn at random, no value has a large share, and only a
+        thorough look finds those that repeat.
+        """
         values = values.astype(np.float64)
-        distinct, counts = np.unique(values, return_counts=True)
-        if len(distinct) == 1:
-            return cls(True, False, False, 0.0, distinct, distinct[0])
-        repeats = bool(counts.max() > 1)
-        large = counts >= max(_LARGE_SHARE * len(values), _FEWEST_REPEATS)
-        step = _step(distinct) if repeats else 0.0
-        if step:
-            return cls(False, repeats, bool(large.any()), step, np.empty(0), distinct[0])
-        atoms = distinct[large] if large.any() else distinct[counts > 1]
-        half = max(np.abs(distinct[[0, -1]]).max(), np.finfo(np.float64).tiny)
-        width = _ATOM_WIDTH * float((values / half).std() * half)
-        return cls(False, repeats, bool(large.any()), width, atoms, distinct[0])
+        distinct, counts = np.unique(_some(values), return_counts=True)
+        if thorough or counts.max() > 1:
+            distinct, counts = np.unique(values, return_counts=True)
+        codes = _codes(distinct, counts)
+        rest = ~np.isin(distinct, codes)
+        step = _step(distinct[rest], counts[rest]) if len(distinct) > 1 else 0.0
+        return cls(distinct, counts, codes, step)
+
+    @property
+    def repeats(self) -> bool:
+        return len(self.distinct) > 1 and bool(self.counts.max() > 1)
+
+    @property
+    def coarse(self) -> bool:
+        """Whether one value holds a large share of the rows, or lies far away from all others."""
+        return len(self.distinct) > 1 and bool(self._large.any() or len(self.codes))
+
+    @property
+    def levels(self) -> np.ndarray:
+        few = self.repeats and len(self.distinct) <= _MOST_LEVELS
+        return self.distinct if few else np.empty(0)
+
+    @property
+    def _large(self) -> np.ndarray:
+        return self.counts >= max(_LARGE_SHARE * self.counts.sum(), _FEWEST_REPEATS)
+
+    def treated(self, *, only_large: bool) -> "_Column":
+        """The column on its grid, or with its atoms apart; smaller repeats are spread in place."""
+        if not self.repeats:
+            return self
+        if self.step:
+            origin = self.distinct[~np.isin(self.distinct, self.codes)][0]
+            return self._with(self.step, spreads="all", atoms=self.codes, origin=float(origin))
+        atoms = np.union1d(self.distinct[self._large], self.codes)
+        width = _ATOM_WIDTH * _robust_spread(np.setdiff1d(self.distinct, atoms))
+        spreads = "none" if only_large else "repeats"
+        return self._with(width or self._own_width(), spreads=spreads, atoms=atoms)
+
+    def spread_by(self, width: float) -> "_Column":
+        """The column with noise of a width that a user has named."""
+        on_grid = self.step > 0 and abs(self.step - width) < _GRID_TOLERANCE * width
+        origin = float(self.distinct[0]) if on_grid else np.nan
+        return self._with(width, spreads="all", atoms=self.atoms, origin=origin)
+
+    def _with(
+        self, width: float, *, spreads: str, atoms: np.ndarray, origin: float = np.nan
+    ) -> "_Column":
+        return replace(self, width=width, spreads=spreads, atoms=atoms, origin=origin)
+
+    def _own_width(self) -> float:
+        """Width where the atoms are all there is."""
+        return _ATOM_WIDTH * _robust_spread(self.distinct)
 
 
-def _origin(values: np.ndarray, width: float) -> float:
-    """The smallest value, if all lie on a grid of which the width is the step, otherwise NaN."""
-    distinct = np.unique(values.astype(np.float64))
-    step = _step(distinct) if len(distinct) > 1 else 0.0
-    on_grid = step > 0 and abs(step - width) < _GRID_TOLERANCE * width
-    return float(distinct[0]) if on_grid else np.nan
+def _some(values: np.ndarray) -> np.ndarray:
+    """All values or, of many, some drawn at random, with the smallest."""
+    if len(values) <= _MOST_VALUES:
+        return values
+    drawn = np.random.default_rng(0).choice(len(values), _MOST_VALUES, replace=False)
+    return values[np.r_[drawn, values.argmin()]]
 
 
-def _step(distinct: np.ndarray) -> float:
-    """Step of the grid on which sorted values lie, 0 if they lie on none."""
+def _repeated(values: np.ndarray) -> np.ndarray:
+    """Whether each value occurs more than once."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return counts[index] > 1
+
+
+def _codes(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Values that repeat, lowest or highest, ten times as far away as the others lie apart."""
+    codes = np.empty(0)
+    with np.errstate(over="ignore"):
+        for low in range(_MOST_CODES + 1):
+            for high in range(_MOST_CODES + 1):
+                rest = distinct[low : len(distinct) - high]
+                outer = np.r_[counts[:low], counts[len(distinct) - high :]]
+                if len(rest) < 2 or low + high <= len(codes) or outer.min() < _FEWEST_REPEATS:
+                    continue
+                least = _FAR * (rest[-1] - rest[0])
+                gaps = [rest[0] - distinct[low - 1]] if low else []
+                gaps += [distinct[len(distinct) - high] - rest[-1]] if high else []
+                if min(gaps) > least:
+                    codes = np.r_[distinct[:low], distinct[len(distinct) - high :]]
+    return codes
+
+
+def _step(distinct: np.ndarray, counts: np.ndarray) -> float:
+    """Step of the grid on which sorted values lie, 0 if they lie on none.
+
+    The bulk of the rows gives the step, so that a value far out cannot set it.
+    """
+    if counts.max() == 1:
+        return 0.0
+    mass = np.cumsum(counts) / counts.sum()
+    first, last = np.searchsorted(mass, _BULK)
+    bulk = distinct[first : last + 1]
+    bulk = bulk if len(bulk) > 1 else distinct
     with np.errstate(over="ignore", invalid="ignore"):
-        offsets = distinct - distinct[0]
-        step = np.diff(distinct).min()
-        n_steps = np.round(offsets[-1] / step)
+        length, step = bulk[-1] - bulk[0], np.diff(bulk).min()
+        n_steps = np.round(length / step)
         if not np.isfinite(n_steps):
             return 0.0
-        step = offsets[-1] / n_steps
-        position = offsets / step
+        step = length / n_steps
+        position = (distinct - bulk[0]) / step
     on_grid = np.abs(position - np.round(position)).max() < _GRID_TOLERANCE
     # Any values lie on a grid that is fine enough; it says nothing of them.
-    return float(step) if on_grid and n_steps < 1000 * len(distinct) else 0.0
+    return float(step) if on_grid and n_steps < 1000 * len(bulk) else 0.0
+
+
+def _robust_spread(distinct: np.ndarray) -> float:
+    """Standard deviation as the quartiles of distinct values tell it, so that no far one counts."""
+    if len(distinct) < 2:
+        return 0.0
+    low, high = np.quantile(distinct, (0.25, 0.75))
+    return float(high / _NORMAL_QUARTILES - low / _NORMAL_QUARTILES)
+
+
+def _spreads(columns: Sequence[_Column]) -> np.ndarray:
+    """A scale for each column: of the values that vary, or the size of the only one there is.
+
+    A column of zeros has that of the other columns.
+    """
+    spreads = np.array([_robust_spread(column.distinct) for column in columns])
+    sizes = np.array([np.abs(column.distinct).max() for column in columns])
+    varies = spreads > 0
+    others = float(np.median(spreads[varies])) if varies.any() else 1.0
+    return np.where(varies, spreads, np.where(sizes > 0, sizes, others))
 
 
 def _warn_of_constants(names: list) -> None:
     if names:
         _warn(
-            f"Columns {names} are constant; their density is that of a narrow peak of width "
-            "about 1e-3 or less in the units of X. Drop them."
+            f"Columns {names} are constant; their density is that of a narrow peak, a thousandth "
+            "of their size wide or less. Drop them."
         )
 
 
-def _warn_of_atoms(names: list, spread: bool) -> None:
-    if not names:
+def _warn_of_atoms(columns: "list[tuple[object, _Column]]", spread: bool) -> None:
+    if not columns:
         return
-    held = f"One value holds a twentieth of the rows or more in columns {names}: "
-    if spread:
-        _warn(
-            f"{held}uniform noise as wide as the step between their values is added for the fit. "
-            "dequantize=True says that this is meant, a width for each column chooses others."
-        )
-    else:
+    names = [name for name, _ in columns]
+    held = (
+        "One value holds a twentieth of the rows or more, or lies far from all others, in columns "
+        f"{names}: "
+    )
+    if not spread:
         _warn(
             f"{held}the density may peak there without bound, and scores say little. "
             'Set dequantize="auto", or drop them.'
+        )
+        return
+    treated = [column.treated(only_large=True) for _, column in columns]
+    widths = [float(f"{column.width:.3g}") for column in treated]
+    apart = {n: c.atoms.tolist() for n, c in zip(names, treated, strict=True) if len(c.atoms)}
+    kept = f" Values kept apart from the rest: {apart}." if apart else ""
+    _warn(
+        f"{held}uniform noise of widths {widths} is added for the fit, and the density at a value "
+        f"is its probability over the width.{kept} dequantize=True says that this is meant, a "
+        "width for each column chooses others."
+    )
+
+
+def warn_of_blurred(names: list) -> None:
+    """Warn of columns in which distinct values become one, if there are any."""
+    if names:
+        _warn(
+            f"Columns {names} hold many distinct values that are one in the units of training, "
+            "since they lie too close together for the spread of the column; the density cannot "
+            "tell them apart. Subtract what they have in common, or make columns of each scale."
         )
 
 

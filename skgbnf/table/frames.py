@@ -26,7 +26,6 @@ _INTEGER = re.compile(r"(u?int)(\d+)")
 _TIME = re.compile("date|time|duration", re.IGNORECASE)
 """Beginnings of the names of types that are none of numbers."""
 _LARGEST_BITS = 64
-_TOLERANCE = 1e-6
 
 
 def describe_table(X: Any, n_features: int) -> tuple[str, list[str]]:
@@ -74,31 +73,9 @@ def check_description(container: Any, dtypes: Any, n_features: int) -> None:
         raise ValueError(f"its types of columns are not known: {dtypes!r}")
 
 
-def snap(
-    rows: np.ndarray, origins: np.ndarray, steps: np.ndarray, limits: np.ndarray
-) -> np.ndarray:
-    """Rows with the columns that lie on a grid moved to its nearest value within the bounds.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features)
-
-    origins : ndarray of shape (n_features,)
-        A value of the grid of each column, NaN where there is none.
-
-    steps : ndarray of shape (n_features,)
-
-    limits : ndarray of shape (2, n_features)
-        Lower and upper bounds.
-    """
-    rows = rows.copy()
-    on_grid = np.isfinite(origins) & (steps > 0)
-    origins, steps = origins[on_grid], steps[on_grid]
-    lowest, highest = (limits[:, on_grid] - origins) / steps
-    n_steps = np.round((rows[:, on_grid] - origins) / steps)
-    n_steps = n_steps.clip(np.ceil(lowest - _TOLERANCE), np.floor(highest + _TOLERANCE))
-    rows[:, on_grid] = origins + n_steps * steps
-    return rows
+def integer_columns(dtypes: Sequence[str]) -> np.ndarray:
+    """Whether types of columns know integers only, of shape (n_features,)."""
+    return np.array([bool(_INTEGER.match(dtype.lower())) for dtype in dtypes])
 
 
 def make_frame(

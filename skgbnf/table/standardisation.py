@@ -15,15 +15,27 @@ class Standardisation:
     Attributes
     ----------
     location, scale : ndarrays of shape (n_features,)
-        In units of X; the scale of a constant column is 1.
+        In units of X.
     """
 
     location: np.ndarray
     scale: np.ndarray
 
     @classmethod
-    def from_rows(cls, X: np.ndarray, weights: np.ndarray) -> "Standardisation":
-        """Weighted mean and standard deviation of each column, safe from overflow."""
+    def from_rows(
+        cls, X: np.ndarray, weights: np.ndarray, spreads: np.ndarray | float = 1.0
+    ) -> "Standardisation":
+        """Weighted mean and standard deviation of each column, safe from overflow.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+
+        weights : ndarray of shape (n_samples,)
+
+        spreads : float or ndarray of shape (n_features,), default=1.0
+            Scale of columns that are constant.
+        """
         X = X.astype(np.float64, copy=False)
         share = weights / weights.sum()
         largest = np.maximum(np.abs(X).max(axis=0), np.finfo(np.float64).tiny)
@@ -32,7 +44,7 @@ class Standardisation:
         spread = np.where(spread > 0, spread, 1.0)
         scale = np.sqrt(share @ np.square((X - location) / spread)) * spread
         constant = X.max(axis=0) == X.min(axis=0)
-        return cls(np.where(constant, X[0], location), np.where(constant, 1.0, scale))
+        return cls(np.where(constant, X[0], location), np.where(constant, spreads, scale))
 
     @property
     def log_det(self) -> float:

@@ -1,0 +1,266 @@
+"""The map between the units of X and those in which flows are trained."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skgbnf.table.atoms import Atoms
+from skgbnf.table.bounds import Bounds
+from skgbnf.table.dequantisation import Dequantisation
+from skgbnf.table.scales import Scales
+from skgbnf.table.standardisation import Standardisation
+
+_MOST_VALUES = 20_000
+_MANY_MERGED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """The map of a table, column by column: bounds, scales, atoms, standardisation.
+
+    Attributes
+    ----------
+    noise : Dequantisation
+        What is done about repeated values.
+
+    bounds : Bounds
+        The map of bounded columns onto the whole line, which comes first.
+
+    scales : Scales
+        The map of columns whose rows lie at several scales.
+
+    atoms : Atoms
+        Intervals for the values that are kept apart.
+
+    standardisation : Standardisation
+        The affine map of all columns, which comes last.
+    """
+
+    noise: Dequantisation
+    bounds: Bounds
+    scales: Scales
+    atoms: Atoms
+    standardisation: Standardisation
+
+    @classmethod
+    def from_rows(
+        cls, X: np.ndarray, weights: np.ndarray, noise: Dequantisation, bounds: Bounds
+    ) -> "Coordinates":
+        """Choose what is left to choose by training rows, to which noise has been added.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+
+        weights : ndarray of shape (n_samples,)
+
+        noise : Dequantisation
+
+        bounds : Bounds
+        """
+        spreads = np.where(bounds.bounded, 1.0, noise.spreads)
+        shares, free, images = [], [], []
+        for j, values in enumerate(noise.atoms):
+            x = X[:, j].astype(np.float64, copy=False)
+            at = x[:, None] == values if len(values) else np.zeros((len(x), 0), bool)
+            shares.append(weights @ at / weights.sum())
+            free.append(bounds.transform(x[~at.any(axis=1)], j)[0])
+            images.append(bounds.transform(values, j)[0])
+        scales = Scales.from_columns(free)
+        for j in scales.knots:
+            free[j], images[j] = (scales.transform(part[j], j)[0] for part in (free, images))
+        atoms = Atoms.from_columns(noise.atoms, images, free, shares, noise.widths, spreads)
+        standardisation = Standardisation(np.zeros(X.shape[1]), np.ones(X.shape[1]))
+        affine = cls(noise, bounds, scales, atoms, standardisation)
+        Y, _ = affine._mapped(X, np.random.default_rng(0))
+        standardisation = Standardisation.from_rows(Y, weights, spreads)
+        return cls(noise, bounds, scales, atoms, standardisation)
+
+    def transform(
+        self, X: np.ndarray, dtype=np.float64, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows for flows, and the log-determinant of the map at each.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+
+        dtype : dtype, default=float64
+            Of the rows for flows, which are computed in float64, then cast.
+
+        rng : Generator or None, default=None
+            Spreads rows at atoms over the intervals of these; by None they lie in the middle.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_features)
+
+        log_det : ndarray of shape (n_samples,)
+            What is added to the log-density in units of flows.
+        """
+        Y, log_det = self._mapped(X, rng)
+        return self.standardisation.transform(Y, dtype), log_det + self.standardisation.log_det
+
+    def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
+        """Rows in the units of X, of which some may lie in the margins of the bounds."""
+        X = self.standardisation.inverse_transform(Z)
+        for j in self._special:
+            y, at = self.atoms.close(X[:, j], j)
+            x = self.bounds.inverse_transform(self.scales.inverse_transform(y, j), j)
+            X[:, j] = x
+            X[at >= 0, j] = self.atoms.values[j][at[at >= 0]]
+        return X
+
+    def blurred(self, X: np.ndarray) -> list[int]:
+        """Columns in which ten distinct values or more become one in single precision."""
+        step = -(-len(X) // _MOST_VALUES)
+        X = X[::step]
+        Z, _ = self.transform(X, np.float32)
+        order = np.argsort(X, axis=0, kind="stable")
+        x, z = np.take_along_axis(X, order, axis=0), np.take_along_axis(Z, order, axis=0)
+        return [j for j in range(X.shape[1]) if _most_merged(x[:, j], z[:, j]) >= _MANY_MERGED]
+
+    @property
+    def has_margins(self) -> bool:
+        """Whether a column has a bound beyond which there are margins that belong to no value."""
+        return bool((self.bounds.bounded & ~self.noise.everywhere).any())
+
+    def in_margins(self, X: np.ndarray) -> np.ndarray:
+        """Whether rows lie in margins that belong to no value, of shape (n_samples,)."""
+        return self.bounds.excludes(X, ~self.noise.everywhere)
+
+    @property
+    def _special(self) -> list[int]:
+        """Columns that have another map than the last one."""
+        atoms = {j for j, values in enumerate(self.atoms.values) if len(values)}
+        return sorted({*np.flatnonzero(self.bounds.bounded).tolist(), *self.scales.knots, *atoms})
+
+    def _mapped(
+        self, X: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows before they are standardised, and the log-determinants so far."""
+        log_det = np.zeros(len(X))
+        special = self._special
+        if not special:
+            return X, log_det
+        Y = X.astype(np.float64)
+        for j in special:
+            at = self.atoms.find(X[:, j], j)
+            free, k = at < 0, at[at >= 0]
+            bounded, first = self.bounds.transform(Y[free, j], j)
+            scaled, second = self.scales.transform(bounded, j)
+            Y[free, j] = self.atoms.open(scaled, j)
+            log_det[free] += first + second
+            centres, spread = self.atoms.centres(j)[k], self.atoms.lengths[j][k] / 2
+            Y[~free, j] = centres + (0 if rng is None else spread * (rng.random(len(k)) - 0.5))
+            log_det[~free] += self.atoms.log_widths(j)[k]
+        return Y, log_det
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it as named arrays, from which :meth:`from_arrays` makes it again."""
+        noise, atoms, scales = self.noise, self.atoms, self.scales
+        each = [noise.origins, noise.everywhere, noise.repeats, noise.floors, noise.spreads]
+        return {
+            "location_": self.standardisation.location,
+            "scale_": self.standardisation.scale,
+            "bounds_": self.bounds.limits,
+            "bound_margins_": self.bounds.margins,
+            "dequantize_widths_": noise.widths,
+            "columns": np.array(each, dtype=np.float64),
+            "levels": _stacked(enumerate([level[None] for level in noise.levels]), 1),
+            "atoms": _stacked(
+                enumerate(map(np.stack, zip(atoms.values, atoms.places, atoms.lengths))), 3
+            ),
+            "scales": _stacked(scales.knots.items(), 2),
+        }  # fmt: skip
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Coordinates":
+        """Inverse of :meth:`to_arrays`.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit together.
+        """
+        n_features = len(arrays["location_"])
+        _check(arrays, n_features)
+        levels = _unstacked(arrays["levels"], n_features)
+        values, places, lengths = zip(*_unstacked(arrays["atoms"], n_features), strict=True)
+        knots = dict(enumerate(_unstacked(arrays["scales"], n_features)))
+        widths = arrays["dequantize_widths_"]
+        origins, everywhere, repeats, floors, spreads = arrays["columns"]
+        noise = Dequantisation(
+            widths=widths,
+            origins=origins,
+            everywhere=everywhere > 0,
+            repeats=repeats > 0,
+            atoms=values,
+            levels=tuple(level for (level,) in levels),
+            floors=floors,
+            spreads=spreads,
+        )
+        self = cls(
+            noise=noise,
+            bounds=Bounds(arrays["bounds_"], arrays["bound_margins_"]),
+            scales=Scales({j: part for j, part in knots.items() if part.size}),
+            atoms=Atoms(values, places, lengths, widths),
+            standardisation=Standardisation(arrays["location_"], arrays["scale_"]),
+        )
+        self._check_order()
+        return self
+
+    def _check_order(self) -> None:
+        """Raise ValueError unless the maps increase."""
+        for j, values in enumerate(self.atoms.values):
+            lengths, places = self.atoms.lengths[j], self.atoms.places[j]
+            rising = (np.diff(values) > 0).all() and (np.diff(places) >= 0).all()
+            if not (rising and (lengths > 0).all()) or (
+                len(values) and not self.noise.widths[j] > 0
+            ):
+                raise ValueError("its atoms are out of order, or have no width")
+        for places, scales in self.scales.knots.values():
+            if len(places) < 2 or not ((np.diff(places) > 0).all() and (scales > 0).all()):
+                raise ValueError("the scales of a column are out of order or not positive")
+
+
+def _most_merged(x: np.ndarray, z: np.ndarray) -> int:
+    """Largest number of distinct values, given in ascending order, with one image."""
+    z = z[np.r_[True, np.diff(x) > 0]]
+    return int(np.diff(np.r_[0, np.flatnonzero(np.diff(z)) + 1, len(z)]).max())
+
+
+def _stacked(parts: Iterable[tuple[int, np.ndarray]], n_rows: int) -> np.ndarray:
+    """Arrays of columns side by side, the number of the column above each."""
+    stacked = [np.vstack([np.full(part.shape[1], float(j)), part]) for j, part in parts]
+    return np.hstack([np.empty((n_rows + 1, 0)), *stacked])
+
+
+def _unstacked(stacked: np.ndarray, n_features: int) -> list[np.ndarray]:
+    """Inverse of :func:`_stacked`, an array for each of the columns."""
+    return [stacked[1:, stacked[0] == j] for j in range(n_features)]
+
+
+def _check(arrays: dict[str, np.ndarray], d: int) -> None:
+    """Raise ValueError unless the arrays have their shapes, and numbers where these must be."""
+    shapes = {
+        "location_": (d,), "scale_": (d,), "bounds_": (2, d), "bound_margins_": (2, d),
+        "dequantize_widths_": (d,), "columns": (5, d),
+    }  # fmt: skip
+    n_rows = {"levels": 2, "atoms": 4, "scales": 3}
+    for name, shape in {
+        **shapes,
+        **{k: (n, arrays[k].size // n) for k, n in n_rows.items()},
+    }.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+    finite = ("location_", "scale_", "bound_margins_", "dequantize_widths_", *n_rows)
+    if not all(np.isfinite(arrays[name]).all() for name in finite):
+        raise ValueError("its location or scale, or another number of its map, is not finite")
+    if not ((arrays["scale_"] > 0).all() and (arrays["columns"][4] > 0).all()):
+        raise ValueError("a scale is not positive")
+    bounds = arrays["bounds_"]
+    margins = arrays["bound_margins_"][np.isfinite(bounds)]
+    if not ((bounds[0] < bounds[1]).all() and (margins > 0).all()):
+        raise ValueError("its bounds or their margins are none")

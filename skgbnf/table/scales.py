@@ -1,0 +1,172 @@
+r"""Columns whose rows lie at several scales, mapped so that each scale has its own resolution.
+
+One value of a billion beside values near zero sets the standard deviation of a column, and what
+lies near zero becomes one point. The map
+
+.. math:: T(x) = \int \frac{dx}{\sigma(x)}
+
+has a slope by the scale :math:`\sigma` of the rows nearby: linear where many rows lie, logarithmic
+between such places and far out, linear again beyond all rows. Where one scale is enough, there is
+no map.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_SHARE = 0.02
+_FEWEST = 10
+_MOST_VALUES = 20_000
+_NORMAL_WIDTH = 2.5
+"""Width that holds a small share of a normal's mass, over that share, in standard deviations."""
+
+_LINEAR = 4.0
+_RATIO = 30.0
+_MOST_SCALES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """The maps of the columns that have one.
+
+    Attributes
+    ----------
+    knots : dict of int to ndarray of shape (2, n_knots)
+        For each column that is mapped, places in ascending order, and the scales there. Between
+        them the scale is linear, beyond them constant.
+    """
+
+    knots: dict[int, np.ndarray]
+
+    @classmethod
+    def from_columns(cls, columns: Sequence[np.ndarray]) -> "Scales":
+        """Choose a map for each column of values that needs one.
+
+        A column needs a map if its standard deviation is more than thirty times the smallest
+        scale at which a fiftieth of its distinct values lie.
+        """
+        knots = {}
+        for j, values in enumerate(columns):
+            found = _knots(values)
+            if found is not None:
+                knots[j] = found
+        return cls(knots)
+
+    def transform(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values of column `j` mapped, and the log-derivative of the map at each."""
+        if j not in self.knots:
+            return x, np.zeros(len(x))
+        places, scales = self.knots[j]
+        i = np.searchsorted(places[1:-1], x, side="right")
+        place, scale, slope, image = _pieces(places, scales)[:, i]
+        inside = np.clip(x, places[0], places[-1])
+        start = (inside - place) / scale
+        mapped = image + start * _log1p_ratio(slope * start)
+        outer = np.where(x < places[0], scales[0], scales[-1])
+        scale = np.where(x == inside, scale * (1 + slope * start), outer)
+        with np.errstate(over="ignore"):
+            return mapped + (x - inside) / scale, -np.log(scale)
+
+    def inverse_transform(self, y: np.ndarray, j: int) -> np.ndarray:
+        """Values of column `j` from mapped ones."""
+        if j not in self.knots:
+            return y
+        places, scales = self.knots[j]
+        images = _images(places, scales)
+        i = np.searchsorted(images[1:-1], y, side="right")
+        place, scale, slope, image = _pieces(places, scales)[:, i]
+        inside = np.clip(y, images[0], images[-1])
+        start = (inside - image) * _expm1_ratio(slope * (inside - image))
+        outer = np.where(y < images[0], scales[0], scales[-1])
+        return place + start * scale + (y - inside) * outer
+
+
+def _pieces(places: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Between neighbouring knots the one of smaller scale: place, scale, slope, image.
+
+    From the other end, far away, differences would lose their digits.
+    """
+    n = np.arange(len(places) - 1)
+    base = np.where(scales[:-1] <= scales[1:], n, n + 1)
+    slopes = np.diff(scales) / np.diff(places)
+    return np.stack([places[base], scales[base], slopes, _images(places, scales)[base]])
+
+
+def _images(places: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Where the map leads the knots; the first one to zero."""
+    small, large = np.minimum(scales[:-1], scales[1:]), np.maximum(scales[:-1], scales[1:])
+    steps = np.diff(places) / small * _log1p_ratio((large - small) / small)
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _log1p_ratio(u: np.ndarray) -> np.ndarray:
+    """``log(1 + u) / u``, 1 at zero."""
+    safe = np.where(u == 0, 1.0, u)
+    return np.where(u == 0, 1.0, np.log1p(safe) / safe)
+
+
+def _expm1_ratio(u: np.ndarray) -> np.ndarray:
+    """``(exp(u) - 1) / u``, 1 at zero."""
+    safe = np.where(u == 0, 1.0, u)
+    return np.where(u == 0, 1.0, np.expm1(safe) / safe)
+
+
+def _knots(values: np.ndarray) -> np.ndarray | None:
+    """Places and scales of the map of one column; None if one scale is enough."""
+    spread = _spread(values)
+    distinct = np.unique(values[:: -(-len(values) // _MOST_VALUES)] if len(values) else values)
+    n_window = max(round(_SHARE * len(distinct)), min(_FEWEST, len(distinct) // 2))
+    if n_window < 3 or not spread > 0:
+        return None
+    widths = distinct[n_window - 1 :] - distinct[: 1 - n_window]
+    share = (n_window - 1) / len(distinct)
+    widths = widths / (_NORMAL_WIDTH * share)
+    centres = distinct[: 1 - n_window] + (distinct[n_window - 1 :] - distinct[: 1 - n_window]) / 2
+    if not spread > _RATIO * widths.min():
+        return None
+    cap = spread * np.sqrt(len(values))
+    kept = _smallest_scales(centres, widths)
+    return _envelope(centres[kept], widths[kept], cap)
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation, safe from overflow."""
+    largest = np.abs(values).max(initial=0.0)
+    return float((values / largest).std() * largest) if largest else 0.0
+
+
+def _smallest_scales(centres: np.ndarray, scales: np.ndarray) -> list[int]:
+    """Windows whose scale is less than half of what those already chosen say of their place."""
+    chosen: list[int] = []
+    known = np.full(len(centres), np.inf)
+    while len(chosen) < _MOST_SCALES:
+        ratio = scales / known if chosen else scales
+        best = int(np.argmin(ratio))
+        if chosen and not ratio[best] < 0.5:
+            break
+        chosen.append(best)
+        known = np.minimum(known, _scale_from(centres, centres[best], scales[best]))
+    return chosen
+
+
+def _scale_from(x: np.ndarray, centre: float, scale: float) -> np.ndarray:
+    """Scale that a place has by its distance from a window: the window's nearby, then growing."""
+    return scale + np.maximum(np.abs(x - centre) - _LINEAR * scale, 0.0)
+
+
+def _envelope(centres: np.ndarray, scales: np.ndarray, cap: float) -> np.ndarray:
+    """Knots of the lower envelope of the scales that windows give to places, up to a cap."""
+    reach = _LINEAR * scales
+    # Legs rise with slope one from the ends of each window: left and right zero, so to speak.
+    left, right = centres - reach + scales, centres + reach - scales
+    ends = [centres - reach, centres + reach, left - cap, right + cap]
+    crossings = (left[:, None] + right[None, :]) / 2
+    flat = [left[:, None] - scales[None, :], right[:, None] + scales[None, :]]
+    places = np.unique(np.concatenate([*ends, crossings.ravel(), *(f.ravel() for f in flat)]))
+    every = np.stack([_scale_from(places, *pair) for pair in zip(centres, scales, strict=True)])
+    lowest = np.minimum(every.min(axis=0), cap)
+    slopes = np.diff(lowest) / np.diff(places)
+    bends = np.abs(np.diff(slopes)) > 1e-9
+    kept = np.concatenate([[True], bends, [True]])
+    return np.stack([places[kept], lowest[kept]])
