@@ -2,7 +2,8 @@
 
 Each method is fitted to each table of `hard_tables.py` with several seeds, and is asked for the
 log-densities of the rows it was fitted to, and of rows from 10 to 1e8 standard deviations away
-along eight random rays. Writes JSON and `docs/reliability.md`.
+along eight random rays. Then each is fitted to rows of known densities with values far away among
+them, and asked for new rows of the density. Writes JSON and `docs/reliability.md`.
 
     python benchmarks/bench_reliability.py
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import report
 from cells import load_results, run_guarded, store, unfinished
-from hard_tables import TABLES, beyond_all_rows, rays
+from hard_tables import N_ORDINARY, N_TEST, ORDINARY, TABLES, beyond_all_rows, rays
 from peers import METHODS, OURS, absent
 
 COMPARED = [OURS, "GaussianMixture", "KernelDensity", "zuko NSF", "nflows NSF"]
@@ -39,11 +40,27 @@ def main() -> None:
     setting = {"seconds": options.seconds, "seeds": N_SEEDS, "rays": N_RAYS}
     fresh = {"machine": report.machine(), "parameters": {}, "setting": setting, "cells": {}}
     results = load_results(options.out, fresh)
-    keys = [(table, method) for table in TABLES for method in COMPARED if not absent(method)]
+    keys = [
+        ("hard", table, method) for table in TABLES for method in COMPARED if not absent(method)
+    ]
     for key in unfinished(results["cells"], keys):
-        cell = run_guarded(run_cell, (*key, options.seconds), timeout=120 + 30 * options.seconds)
+        cell = run_guarded(
+            run_cell, (*key[1:], options.seconds), timeout=120 + 30 * options.seconds
+        )
         store(options.out, results, key, cell)
         print(f"{', '.join(key)}: {cell.get('outcomes', cell)}", flush=True)
+    keys = [
+        ("ordinary", table, method)
+        for table in ORDINARY
+        for method in COMPARED
+        if not absent(method)
+    ]
+    for key in unfinished(results["cells"], keys):
+        cell = run_guarded(
+            run_ordinary, (*key[1:], options.seconds), timeout=120 + 30 * options.seconds
+        )
+        store(options.out, results, key, cell)
+        print(f"{', '.join(key)}: {cell}", flush=True)
     report.write(options.out, results)
     PAGE.write_text(page(results))
 
@@ -81,6 +98,21 @@ def outcome(X: np.ndarray, method: str, seconds: float, seed: int) -> str:
     return "sound" if falls.all() else "rises"
 
 
+def run_ordinary(table: str, method: str, seconds: float) -> dict:
+    """Mean log-densities of new ordinary rows in truth, and by fits to rows with others far away."""
+    truths, scores = [], []
+    for seed in range(N_SEEDS):
+        X, (test, truth) = ORDINARY[table].table(seed), ORDINARY[table].test(seed)
+        n_held_out = len(X) // 5
+        # The first row is the one that may be far away: it is to learn from.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            fit = METHODS[method](X[:-n_held_out], X[-n_held_out:], seconds, seed)
+            scores.append(float(np.mean(fit.log_density(test))))
+        truths.append(truth)
+    return {"truths": truths, "scores": scores}
+
+
 def page(results: dict) -> str:
     setting = results["setting"]
     lines = [
@@ -95,10 +127,18 @@ def page(results: dict) -> str:
         "",
         *(f"* *{name}*: {meaning}" for name, meaning in OUTCOMES.items()),
         "",
-        *outcome_lines(results["cells"], setting["seeds"]),
+        *outcome_lines(results["cells"]["hard"], setting["seeds"]),
         "",
         "A log-density that is minus infinity, where a density underflows, counts as not finite: "
         "means over such rows, and searches that use them, are lost.",
+        "",
+        "## Values far away",
+        "",
+        f"{N_ORDINARY} rows of a known density, some values of which are put far away. What counts "
+        f"is how {N_TEST} new rows of the density",
+        "score, in nats: what is lost against the truth, mean and standard error over the fits.",
+        "",
+        *ordinary_lines(results["cells"]["ordinary"]),
         "",
         *report.closing_lines(results["machine"], "bench_reliability"),
     ]
@@ -120,6 +160,24 @@ def outcome_lines(cells: dict, n_seeds: int) -> list[str]:
     n_fits = n_seeds * len(cells)
     sound = (f"**{total[method]['sound']} of {n_fits} sound**" for method in methods)
     return [*lines, "| all | " + " | ".join(sound) + " |"]
+
+
+def ordinary_lines(cells: dict) -> list[str]:
+    """A table of what ordinary rows lose against the truth."""
+    methods = [m for m in COMPARED if any(m in row for row in cells.values())]
+    lines = ["| table | " + " | ".join(methods) + " |", "|---|" + "---|" * len(methods)]
+    for table, row in cells.items():
+        shown = [lost_text(row[method]) for method in methods]
+        lines.append(f"| {table} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def lost_text(cell: dict) -> str:
+    """Truth less score, or that there is none."""
+    if "scores" not in cell:
+        return "error"
+    lost = np.subtract(cell["truths"], cell["scores"])
+    return report.mean_text(lost.tolist(), 2) if np.isfinite(lost).all() else "not finite"
 
 
 def outcomes_of(cell: dict, n_fits: int) -> Counter:

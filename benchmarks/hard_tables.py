@@ -1,9 +1,12 @@
 """Tables that break density estimators, by name; the tests fit them too."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 FAR = np.array([10, 12, 15, 20, 30, 50, 100, 1e3, 1e4, 1e6, 1e8])
 """Distances from the middle of a table, in standard deviations."""
@@ -47,6 +50,80 @@ TABLES: dict[str, Callable[[], np.ndarray]] = {
     "5 rows": partial(correlated, 5),
     "20 rows": partial(correlated, 20),
 }
+
+
+N_ORDINARY, N_TEST = 500, 2000
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """A known density of ordinary rows, and what lies far from them in a table.
+
+    Attributes
+    ----------
+    density : scipy.stats frozen distribution
+        Of rows of one or more columns.
+
+    spoil : callable ``(rows, rng) -> rows``
+        Puts values far away into rows of the density.
+    """
+
+    density: Any
+    spoil: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+    def table(self, seed: int) -> np.ndarray:
+        """Rows to learn from, some of them far away."""
+        rng = np.random.default_rng([seed, 1])
+        return self.spoil(self._rows(N_ORDINARY, rng), rng)
+
+    def test(self, seed: int) -> tuple[np.ndarray, float]:
+        """Ordinary rows, and their mean log-density in truth."""
+        rows = self._rows(N_TEST, np.random.default_rng([seed, 2]))
+        return rows, float(np.mean(self.density.logpdf(rows)))
+
+    def _rows(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        rows = self.density.rvs(n, random_state=rng)
+        return rows.reshape(n, -1)
+
+
+def one_cell(value: float, column: int = 0) -> Callable:
+    """One value put into one column of the first row."""
+
+    def spoil(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows[0, column] = value
+        return rows
+
+    return spoil
+
+
+def some_rows(share: float, size: float) -> Callable:
+    """Some rows multiplied by a Cauchy of some size."""
+
+    def spoil(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        chosen = rng.random(len(rows)) < share
+        rows[chosen] *= size * rng.standard_cauchy((chosen.sum(), 1))
+        return rows
+
+    return spoil
+
+
+def _correlated_normal():
+    mixing = np.random.default_rng(0).normal(size=(4, 4))
+    return stats.multivariate_normal(np.zeros(4), mixing @ mixing.T)
+
+
+ORDINARY: dict[str, Ordinary] = {
+    "N(20, 5), nothing far": Ordinary(stats.norm(20, 5), lambda rows, rng: rows),
+    "N(20, 5), one value 1e4": Ordinary(stats.norm(20, 5), one_cell(1e4)),
+    "N(20, 5), one value 1e9": Ordinary(stats.norm(20, 5), one_cell(1e9)),
+    "gamma, one value 1e6": Ordinary(stats.gamma(2.0), one_cell(1e6)),
+    "four columns, nothing far": Ordinary(_correlated_normal(), lambda rows, rng: rows),
+    "four columns, one value 1e7": Ordinary(_correlated_normal(), one_cell(1e7, 1)),
+    "four columns, 2 % of rows 1e4 times a Cauchy": Ordinary(
+        _correlated_normal(), some_rows(0.02, 1e4)
+    ),
+}
+"""Ordinary rows with values far away beside them; of the rest only how ordinary rows score."""
 
 
 def rays(location: np.ndarray, scale: np.ndarray, varies: np.ndarray, n_rays: int) -> np.ndarray:

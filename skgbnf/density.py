@@ -184,13 +184,15 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Smallest gain in mean log-likelihood, in nats, that counts.
 
     dequantize : {"auto", True, False}, float or array-like of shape (n_features,), default="auto"
-        Uniform noise that `fit` adds to columns whose values repeat, centred on the values and as
-        wide as the step between them, so that there is a density: at a value it is the
-        probability of the value over the step. "auto" adds it, with a warning, where one value
-        holds a twentieth of the rows or more; True wherever a value repeats; False nowhere. A
-        number is the width for all columns, an array that of each, in units of X. Where values
-        repeat amid others that lie on no grid, these alone are spread, over a twentieth of the
-        standard deviation.
+        What is done about values that repeat. On a column whose values lie on a grid, `fit` adds
+        uniform noise as wide as the step, so that there is a density: at a value it is the
+        probability of the value over the step. Amid others that lie on no grid, values that hold
+        a twentieth of the rows or more (zeros beside amounts), and codes far from all others
+        (-9999), are atoms: kept apart from the rest of the column, drawn exactly, their density
+        the probability over a twentieth of the spread of the others. "auto" does so, with a
+        warning, where a column has such a value; True wherever a value repeats, smaller repeats
+        spread where they are; False nowhere. A number is the width of noise for all columns, an
+        array that of each, in units of X.
 
     bounds : dict, pair of array-like or None, default=None
         Intervals that columns cannot leave: ``{"age": (0, None), 3: (0, 1)}`` by name or position
@@ -198,10 +200,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         columns, -inf and inf for none. Flows are trained on the logarithm of the distance from
         the bound, or on that of the ratio of both distances. `fit` refuses rows outside, and
         bounds 1e9 times as far from all rows as these are from each other; the score of a row
-        outside is -inf, and no sample lies there. Rows on a bound are inside. Where noise is
-        added to a column, a value on the bound keeps the whole of its step, half of which lies
-        outside: the density inside integrates to less than 1 by the mass there, and samples from
-        there are folded inwards.
+        outside is -inf, and no sample lies there. Rows on a bound are inside. The density inside
+        integrates to 1, within `log_mass_error_`, but for a column to which noise is added: a
+        value on the bound keeps the whole of its step there, half of which lies outside, and
+        samples from there are folded inwards.
 
     warm_start : bool, default=False
         Whether `fit` adds rounds to those already fitted, up to `n_estimators`, in the units,
@@ -269,8 +271,16 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     staged_log_normalizers_ : ndarray of shape (`n_estimators_`,) or None
         The same logarithm after each round.
 
+    coordinates_ : Coordinates
+        The map between the units of X and those in which flows are trained, from which the
+        attributes below up to `scale_` are read.
+
     dequantize_widths_ : ndarray of shape (`n_features_in_`,)
-        Widths of the noise that was added, in units of X; 0 where there was none.
+        Widths of the noise that was added, or by which the probability of an atom is divided, in
+        units of X; 0 where there are none.
+
+    atoms_ : list of ndarrays
+        For each column the values that are kept apart from the rest, ascending.
 
     bounds_ : ndarray of shape (2, `n_features_in_`)
         Lower and upper bounds of the columns, -inf and inf for none.
@@ -278,6 +288,13 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     bound_margins_ : ndarray of shape (2, `n_features_in_`)
         How far outside of them their maps go to infinity: half the width of the noise, or else a
         tenth of the smallest distance of a training row from the bound.
+
+    log_mass_, log_mass_error_ : float
+        Logarithm of the mass that the components put within the bounds, by which the density is
+        divided, and its standard error, in nats; 0 without bounds.
+
+    staged_log_masses_ : ndarray of shape (`n_estimators_`,)
+        The same logarithm after each round.
 
     dequantize_origins_ : ndarray of shape (`n_features_in_`,)
         A value of the grid of each column that was spread over its step; NaN for other columns.
@@ -289,8 +306,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Types of its columns.
 
     location_, scale_ : ndarrays of shape (`n_features_in_`,)
-        Mean and standard deviation by which rows are standardised, in units of X; of columns
-        with bounds after their map.
+        Mean and standard deviation by which rows are standardised, in units of X. Of columns with
+        bounds or atoms, and of those whose rows lie at several scales, after their map.
 
     n_features_in_ : int
         Number of columns seen in fit.

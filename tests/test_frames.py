@@ -10,7 +10,8 @@ from sklearn.base import clone
 
 import skgbnf
 from skgbnf.diagnostics import gaussian_reference_score, jacobian_report
-from skgbnf.table.frames import check_description, describe_table, make_frame, snap
+from skgbnf.table.dequantisation import Dequantisation
+from skgbnf.table.frames import check_description, describe_table, make_frame
 
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
 
@@ -189,11 +190,18 @@ def test_integers_stay_within_their_range(dtype, values):
 
 
 def test_values_are_moved_to_the_nearest_of_their_grid():
-    rows = np.array([[0.9, 0.9, 0.9, 0.9], [-7.7, -7.7, -7.7, -7.7]])
-    limits = np.array([[-np.inf, -8.0, -np.inf, -7.6], [np.inf, np.inf, 0.0, 0.8]])
-    origins, steps = np.array([0.25, np.nan, 0.0, 0.0]), np.array([0.5, 0.5, 0.0, 0.1])
-    snapped = snap(rows, origins, steps, limits)
-    np.testing.assert_allclose(snapped, [[0.75, 0.9, 0.9, 0.8], [-7.75, -7.7, -7.7, -7.6]])
+    k = np.random.default_rng(0).poisson(20, size=500)
+    known = np.column_stack(
+        [0.25 + 0.5 * (k - 40), np.random.default_rng(1).normal(size=500), 0.1 * k]
+    )
+    noise = Dequantisation.from_rows(known, True, [0, 1, 2])
+    rows = np.array([[0.9, 0.9, 0.93], [-7.7, -7.7, -7.7], [1e9 + 0.3, 0.0, 1e9]])
+    limits = np.array([[-np.inf, -8.0, -np.inf], [np.inf, np.inf, 2.0]])
+    snapped = noise.snap(rows, limits, np.zeros(3, bool))
+    # A column that was never below zero stays there, and all stay within bounds.
+    np.testing.assert_allclose(
+        snapped, [[0.75, 0.9, 0.9], [-7.75, -7.7, 0.0], [1e9 + 0.25, 0, 2.0]]
+    )
 
 
 def test_types_that_cannot_be_given_back_are_float64():

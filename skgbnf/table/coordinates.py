@@ -114,12 +114,11 @@ class Coordinates:
 
     def blurred(self, X: np.ndarray) -> list[int]:
         """Columns in which ten distinct values or more become one in single precision."""
-        step = -(-len(X) // _MOST_VALUES)
-        X = X[::step]
+        X = X[:: -(-len(X) // _MOST_VALUES)]
         Z, _ = self.transform(X, np.float32)
-        order = np.argsort(X, axis=0, kind="stable")
-        x, z = np.take_along_axis(X, order, axis=0), np.take_along_axis(Z, order, axis=0)
-        return [j for j in range(X.shape[1]) if _most_merged(x[:, j], z[:, j]) >= _MANY_MERGED]
+        z = np.sort(np.ascontiguousarray(Z.T), axis=1)
+        equal = z[:, _MANY_MERGED - 1 :] == z[:, : 1 - _MANY_MERGED]
+        return [j for j in np.flatnonzero(equal.any(axis=1)).tolist() if _merges(X[:, j], Z[:, j])]
 
     @property
     def has_margins(self) -> bool:
@@ -160,6 +159,7 @@ class Coordinates:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it as named arrays, from which :meth:`from_arrays` makes it again."""
         noise, atoms, scales = self.noise, self.atoms, self.scales
+        parts = zip(atoms.values, atoms.places, atoms.lengths, strict=True)
         each = [noise.origins, noise.everywhere, noise.repeats, noise.floors, noise.spreads]
         return {
             "location_": self.standardisation.location,
@@ -169,9 +169,7 @@ class Coordinates:
             "dequantize_widths_": noise.widths,
             "columns": np.array(each, dtype=np.float64),
             "levels": _stacked(enumerate([level[None] for level in noise.levels]), 1),
-            "atoms": _stacked(
-                enumerate(map(np.stack, zip(atoms.values, atoms.places, atoms.lengths))), 3
-            ),
+            "atoms": _stacked(enumerate(map(np.stack, parts)), 3),
             "scales": _stacked(scales.knots.items(), 2),
         }  # fmt: skip
 
@@ -225,10 +223,11 @@ class Coordinates:
                 raise ValueError("the scales of a column are out of order or not positive")
 
 
-def _most_merged(x: np.ndarray, z: np.ndarray) -> int:
-    """Largest number of distinct values, given in ascending order, with one image."""
-    z = z[np.r_[True, np.diff(x) > 0]]
-    return int(np.diff(np.r_[0, np.flatnonzero(np.diff(z)) + 1, len(z)]).max())
+def _merges(x: np.ndarray, z: np.ndarray) -> bool:
+    """Whether many distinct values have one image."""
+    x, first = np.unique(x, return_index=True)
+    _, counts = np.unique(z[first], return_counts=True)
+    return bool(counts.max() >= _MANY_MERGED)
 
 
 def _stacked(parts: Iterable[tuple[int, np.ndarray]], n_rows: int) -> np.ndarray:

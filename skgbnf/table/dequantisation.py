@@ -249,6 +249,8 @@ def _repeated(values: np.ndarray) -> np.ndarray:
 def _codes(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Values that repeat, lowest or highest, ten times as far away as the others lie apart."""
     codes = np.empty(0)
+    if counts.max() < _FEWEST_REPEATS:
+        return codes
     with np.errstate(over="ignore"):
         for low in range(_MOST_CODES + 1):
             for high in range(_MOST_CODES + 1):

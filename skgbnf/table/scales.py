@@ -22,7 +22,7 @@ _NORMAL_WIDTH = 2.5
 """Width that holds a small share of a normal's mass, over that share, in standard deviations."""
 
 _LINEAR = 4.0
-_RATIO = 30.0
+_RATIO = 60.0
 _MOST_SCALES = 16
 
 
@@ -43,7 +43,7 @@ class Scales:
     def from_columns(cls, columns: Sequence[np.ndarray]) -> "Scales":
         """Choose a map for each column of values that needs one.
 
-        A column needs a map if its standard deviation is more than thirty times the smallest
+        A column needs a map if its standard deviation is more than sixty times the smallest
         scale at which a fiftieth of its distinct values lie.
         """
         knots = {}

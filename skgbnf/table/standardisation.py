@@ -38,12 +38,13 @@ class Standardisation:
         """
         X = X.astype(np.float64, copy=False)
         share = weights / weights.sum()
-        largest = np.maximum(np.abs(X).max(axis=0), np.finfo(np.float64).tiny)
+        low, high = X.min(axis=0), X.max(axis=0)
+        largest = np.maximum(np.maximum(high, -low), np.finfo(np.float64).tiny)
         location = share @ (X / largest) * largest
-        spread = np.maximum(X.max(axis=0) - location, location - X.min(axis=0))
+        spread = np.maximum(high - location, location - low)
         spread = np.where(spread > 0, spread, 1.0)
         scale = np.sqrt(share @ np.square((X - location) / spread)) * spread
-        constant = X.max(axis=0) == X.min(axis=0)
+        constant = high == low
         return cls(np.where(constant, X[0], location), np.where(constant, spreads, scale))
 
     @property
