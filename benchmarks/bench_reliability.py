@@ -99,7 +99,7 @@ def outcome(X: np.ndarray, method: str, seconds: float, seed: int) -> str:
 
 
 def run_ordinary(table: str, method: str, seconds: float) -> dict:
-    """Mean log-densities of new ordinary rows in truth, and by fits to rows with others far away."""
+    """Mean log-densities of new ordinary rows, in truth and by fits."""
     truths, scores = [], []
     for seed in range(N_SEEDS):
         X, (test, truth) = ORDINARY[table].table(seed), ORDINARY[table].test(seed)
