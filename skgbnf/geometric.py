@@ -108,6 +108,8 @@ class GeometricGreedy:
         Weight of the component to begin with.
     """
 
+    weights_stay = False
+
     def __init__(
         self,
         train: Rows,

@@ -17,6 +17,7 @@ from skgbnf.training import (
     Objective,
     Rows,
     Settings,
+    clear_gain,
     continue_em,
     fit_component,
     fits_by_em,
@@ -24,6 +25,8 @@ from skgbnf.training import (
 
 _TRIALS_PER_ROUND = 20
 _COARSE_EM_TOL = 1e-3
+_FEWEST_RUNGS = 4
+_MOST_STALE = 2
 
 Ladder = Iterable[Architecture]
 """Architectures of one family, each larger than the one before."""
@@ -141,21 +144,29 @@ class Search:
         """The best component of a ladder, climbed until two rungs in a row bring no gain.
 
         EM gains most in its first steps, so that each rung takes those and the best one the rest;
-        a gain smaller than what the steps left out would bring is none.
+        a gain smaller than what the steps left out would bring is none. Four rungs are tried in
+        any case, since clusters may show only once there is a Gaussian for each.
         """
         best, n_stale, deadline = None, 0, time.perf_counter() + settings.seconds
         coarse = replace(settings, em_tol=_COARSE_EM_TOL)
-        for architecture in ladder:
+        for number, architecture in enumerate(ladder):
             left = deadline - time.perf_counter()
-            if best is not None and (left <= 0 or n_stale == 2):
+            done = n_stale >= _MOST_STALE and number >= _FEWEST_RUNGS
+            if best is not None and (left <= 0 or done):
                 break
             fitted = self._fit(architecture, replace(coarse, seconds=left))
-            if best is None or fitted.score > best.score + _COARSE_EM_TOL:
+            if best is None or fitted.score > best.score + self._least_gain(n_stale):
                 best, n_stale = fitted, 0
             else:
                 n_stale += 1
         left = deadline - time.perf_counter()
         return self._refined(best, replace(settings, seconds=left)) if best.by_em else best
+
+    def _least_gain(self, n_stale: int) -> float:
+        """Gain that a rung must bring; more where the ladder would have ended before it."""
+        if n_stale < _MOST_STALE:
+            return _COARSE_EM_TOL
+        return clear_gain(self._goals.mixture_objective().judge_rows)
 
     def _refined(self, fitted: Fitted, settings: Settings) -> Fitted:
         """What more steps of EM make of a component, if the judging rows gain."""
