@@ -95,6 +95,7 @@ class AdditiveBoosting(Boosting):
             if left <= 0:
                 break
             settings = replace(self._settings, seconds=left / (len(self.components) - k))
+            settings.on_part(f"component {k + 1} of {len(self.components)}")
             if fits_by_em(component):
                 self._move(k, settings)
             else:

@@ -112,6 +112,7 @@ class Boosting(ABC):
         found = search.best(ladders, seconds, needed=not self.components)
         if found is None:
             return False
+        self._settings.on_part("scoring all rows")
         gain = self._gain(found.component) if self.components else math.inf
         self.append(found.architecture, found.component, found.n_iter, gain)
         self.overhead = time.perf_counter() - start - search.training_seconds

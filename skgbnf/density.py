@@ -218,8 +218,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     verbose : int, default=0
         0 prints nothing. 1 shows bars for rounds and epochs on a terminal where tqdm is
-        installed, and otherwise prints a line for each round; both tell log-likelihoods and the
-        time left. 2 prints a line for each epoch too.
+        installed, and otherwise prints a line for each round; both tell from the start what is
+        being done, trials and EM included (lines every few seconds), log-likelihoods and about
+        how long it may take. 2 prints a line for each trial and each epoch too.
 
     Attributes
     ----------
@@ -461,12 +462,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
             if not proceed:
                 self._seed = seed_from(self.random_state)
+            seconds = self.max_time or math.inf
+            progress = make_progress(self.verbose, self.n_estimators, seconds)
+            progress.read()
             table = prepare(self, *given, self._seed, proceed)
             n_done = self.n_estimators_ if proceed else 0
-            seconds = self.max_time or math.inf
-            progress = make_progress(
-                self.verbose, self.n_estimators, n_done, table.judge_log_det, seconds
-            )
             boosting = start_rounds(self, table, self._seed, proceed, progress)
             if resumed:
                 check_resumed(self, boosting, table)

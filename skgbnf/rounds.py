@@ -12,13 +12,13 @@ from skgbnf.boosting import Boosting
 from skgbnf.geometric import GEOMETRIC, GeometricBoosting
 from skgbnf.plan import first_families, is_sparse, ladders, training_settings
 from skgbnf.preparation import Table
-from skgbnf.progress import Progress
+from skgbnf.progress import Plan, Progress
 
 
 def start_rounds(estimator, table: Table, seed: int, proceed: bool, progress: Progress) -> Boosting:
     """A boosting that has no round yet, or those of the fit that is to proceed."""
     settings = training_settings(estimator, len(table.train.x))
-    settings = replace(settings, on_epoch=progress.epoch)
+    settings = replace(settings, on_epoch=progress.epoch, on_part=progress.part)
     boosting: Boosting
     if estimator.objective == GEOMETRIC:
         boosting = GeometricBoosting(table.train, table.judge, settings, seed)
@@ -86,6 +86,7 @@ class Rounds:
             Rounds that stay as an earlier fit left them, whatever rows or `tol` say of them now.
         """
         resumed = self._n_rounds > n_least
+        self.progress.begin(self._plan())
         try:
             self._add(finished=resumed and has_stopped(self.estimator, self.boosting))
         finally:
@@ -125,6 +126,11 @@ class Rounds:
             self.progress.begin_pass(number, n_passes)
             self.boosting.fine_tune(left)
             self.progress.end_pass(*self._scores())
+
+    def _plan(self) -> Plan:
+        table = self.table
+        n_held_out = len(table.judge.x) if self.boosting.has_held_out else 0
+        return Plan(*table.train.x.shape, n_held_out, self._n_rounds, table.judge_log_det)
 
     @property
     def _n_rounds(self) -> int:

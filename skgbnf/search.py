@@ -11,7 +11,7 @@ from typing import Protocol
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
-from skgbnf.flows import Architecture, initialise
+from skgbnf.flows import LAYERED_FAMILIES, Architecture, initialise
 from skgbnf.mixture import component_log_prob
 from skgbnf.training import (
     Objective,
@@ -130,9 +130,14 @@ class Search:
 
     def _trials(self, ladders: Sequence[Ladder], full: Settings) -> list[Fitted]:
         """The best component of each ladder that there is time for, the first one in any case."""
-        max_iter = math.ceil(full.max_iter / _TRIALS_PER_ROUND)
+        max_iter = -(-full.max_iter // _TRIALS_PER_ROUND)
         share = max(_TRIALS_PER_ROUND, 2 * len(ladders))
-        trial = replace(full, max_iter=max_iter, seconds=full.seconds / share)
+        trial = replace(
+            full,
+            max_iter=max_iter,
+            seconds=full.seconds / share,
+            on_part=lambda what: full.on_part(f"trial of {what}"),
+        )
         deadline = time.perf_counter() + full.seconds
         tried: list[Fitted] = []
         for ladder in ladders:
@@ -181,6 +186,7 @@ class Search:
     def _fit(self, architecture: Architecture, settings: Settings) -> Fitted:
         deadline = time.perf_counter() + settings.seconds
         train = self._goals.train
+        settings.on_part(_name(architecture))
         with seeded(self._seed, train.x.device):
             component = architecture.build().to(train.x.device, train.x.dtype)
         initialise(component, train.x, train.weights)
@@ -199,3 +205,15 @@ class Search:
         log_g = component_log_prob(component, mixture.judge_rows.x)
         seconds_per_row = (time.perf_counter() - start) / len(log_g)
         return Fitted(architecture, component, n_iter, mixture.judge(log_g), seconds_per_row)
+
+
+def _name(architecture: Architecture) -> str:
+    """What a reader is told of an architecture that is fitted."""
+    kind = architecture.kind
+    if callable(kind):
+        return getattr(kind, "__name__", "a callable")
+    if kind == "gaussian_mixture":
+        n_components = architecture.n_components
+        return f"EM of {n_components} Gaussian{'s' if n_components > 1 else ''}"
+    places = {"columns": ", splines of columns", "whitened": ", splines of whitened columns"}
+    return kind + (places.get(architecture.splines, "") if kind in LAYERED_FAMILIES else "")
