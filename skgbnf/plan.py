@@ -28,6 +28,7 @@ _DROPOUT_FOR_FEW_ROWS = 0.1
 _STEPS = 8000
 _MIN_EPOCHS = 30
 _MAX_EPOCHS = 200
+_MOST_ITER = 10**12
 
 
 def training_settings(estimator, n_samples: int) -> Settings:
@@ -39,8 +40,8 @@ def training_settings(estimator, n_samples: int) -> Settings:
         n_batches = math.ceil(n_samples / batch_size)
         max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
     return Settings(
-        int(max_iter),
-        int(batch_size),
+        min(int(max_iter), _MOST_ITER),
+        min(int(batch_size), n_samples),
         float(estimator.learning_rate_init),
         lipschitz_penalty=float(estimator.lipschitz_penalty),
     )

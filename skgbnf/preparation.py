@@ -16,6 +16,7 @@ from skgbnf.training import Rows
 from skgbnf.validation import (
     check_base,
     check_dequantize,
+    check_spread,
     check_weights,
     fit_device,
     rounded,
@@ -137,6 +138,7 @@ def prepare(
     if len(X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
     names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
+    check_spread(X, names)
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
     check_near(limits, X, names)
@@ -150,6 +152,7 @@ def prepare(
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
         X_val, weights_val = _given_held_out(estimator, X_val, sample_weight_val)
+        check_spread(X_val, names, "X_val")
         check_within(limits, X_val, "X_val", names)
         X_val = noise.apply(X_val, derive_seed(seed, _HELD_OUT_NOISE_KEY))
     elif sample_weight_val is not None:
@@ -176,14 +179,17 @@ def prepare(
 def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
     """Rows of a table as scikit-learn checks and converts them; dates are no numbers."""
     check_no_times(X)
-    return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
+    # scikit-learn sums columns; a sum of rows at both ends of the floats is no number.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
 
 
 def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np.ndarray]:
     """Held-out rows of the user's own, and their weights; errors say that these are at fault."""
     check_no_times(X_val)
-    check_array(X_val, dtype=DTYPES, input_name="X_val")
-    X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        check_array(X_val, dtype=DTYPES, input_name="X_val")
+    X_val = checked_rows(estimator, X_val, reset=False)
     return weighted_rows(X_val, sample_weight_val, "X_val")
 
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 _SECONDS_BETWEEN_LINES = 2.0
+_MOST_ROUNDS = 10**12
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ def make_progress(verbose: int, n_rounds: int, seconds: float = math.inf) -> Pro
     """Nothing for 0; bars for 1 where they can be shown, otherwise lines; every epoch for 2."""
     if not verbose:
         return Progress()
+    n_rounds = min(n_rounds, _MOST_ROUNDS)
     bar = _tqdm() if verbose == 1 and _on_terminal() else None
     if bar is not None:
         return Bars(bar, n_rounds, seconds)

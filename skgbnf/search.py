@@ -1,7 +1,6 @@
 """The search of a round for its component: families tried, sizes climbed, the best one trained."""
 
 import copy
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
