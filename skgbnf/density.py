@@ -166,8 +166,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Seconds of wall time after which `fit` ends at the next safe point, with the best model
         so far; the first fit of a process that trains a network takes about a second more, in
         which torch imports what it needs. The learning rate of a round falls with the time where
-        that would run out before the epochs. None sets no limit; with a limit, the model depends
-        on how fast the machine is.
+        that would run out before the epochs. Of a table too large for the time a part of the rows
+        is looked at, drawn at random: no more than a million cells for each second, and for
+        networks no more than they can see once. None sets no limit; with a limit, the model
+        depends on how fast the machine is.
 
     validation_fraction : float or None, default=0.1
         Share of the rows set aside to stop the training of a component, to fit the weights of

@@ -12,6 +12,7 @@ from skgbnf.table.dequantisation import Dequantisation
 from skgbnf.table.frames import check_no_times, describe_table
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.standardisation import Standardisation
+from skgbnf.table.thinning import thinned
 from skgbnf.training import Rows
 from skgbnf.validation import (
     check_base,
@@ -26,7 +27,7 @@ DTYPES = [np.float64, np.float32]
 """Precisions in which rows are kept; others become the first."""
 
 _MIN_HELD_OUT = 10
-_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
+_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY, _THIN_KEY = 0, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def prepare(
     check_spread(X, names)
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
+    X, weights = thinned(X, weights, estimator.max_time, derive_seed(seed, _THIN_KEY))
     check_near(limits, X, names)
     check_dequantize(estimator.dequantize, X.shape[1])
     noise = Dequantisation.from_rows(X, estimator.dequantize, names)
@@ -154,6 +156,8 @@ def prepare(
         X_val, weights_val = _given_held_out(estimator, X_val, sample_weight_val)
         check_spread(X_val, names, "X_val")
         check_within(limits, X_val, "X_val", names)
+        thin_seed = derive_seed(seed, _THIN_KEY)
+        X_val, weights_val = thinned(X_val, weights_val, estimator.max_time, thin_seed)
         X_val = noise.apply(X_val, derive_seed(seed, _HELD_OUT_NOISE_KEY))
     elif sample_weight_val is not None:
         raise ValueError("sample_weight_val was given without X_val.")

@@ -1,6 +1,7 @@
 """The search of a round for its component: families tried, sizes climbed, the best one trained."""
 
 import copy
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
 from skgbnf.flows import LAYERED_FAMILIES, Architecture, initialise
-from skgbnf.mixture import component_log_prob
+from skgbnf.mixture import component_log_prob, seconds_per_row
 from skgbnf.training import (
     Objective,
     Rows,
@@ -26,6 +27,10 @@ _TRIALS_PER_ROUND = 20
 _COARSE_EM_TOL = 1e-3
 _FEWEST_RUNGS = 4
 _MOST_STALE = 2
+_STARTING_CELLS_PER_SECOND = 500_000
+_FEWEST_STARTING_ROWS = 1000
+_ROWS_PER_COLUMN = 20
+_TAIL_COST = 5
 
 Ladder = Iterable[Architecture]
 """Architectures of one family, each larger than the one before."""
@@ -117,7 +122,7 @@ class Search:
         before = time.perf_counter()
         left = seconds - (before - start)
         if not tried:
-            tried = [self._climb(ladders[0], full)]
+            tried = [self._climb(ladders[0], full, self._goals.rows_to_score())]
         elif networks:
             winner = max(networks, key=attrgetter("score"))
             left -= self._goals.rows_to_score() * winner.seconds_per_row
@@ -144,7 +149,7 @@ class Search:
                 tried.append(self._climb(ladder, trial))
         return tried
 
-    def _climb(self, ladder: Ladder, settings: Settings) -> Fitted:
+    def _climb(self, ladder: Ladder, settings: Settings, n_to_score: int = 0) -> Fitted:
         """The best component of a ladder, climbed until two rungs in a row bring no gain.
 
         EM gains most in its first steps, so that each rung takes those and the best one the rest;
@@ -158,7 +163,7 @@ class Search:
             done = n_stale >= _MOST_STALE and number >= _FEWEST_RUNGS
             if best is not None and (left <= 0 or done):
                 break
-            fitted = self._fit(architecture, replace(coarse, seconds=left))
+            fitted = self._fit(architecture, replace(coarse, seconds=left), n_to_score)
             if best is None or fitted.score > best.score + self._least_gain(n_stale):
                 best, n_stale = fitted, 0
             else:
@@ -182,19 +187,32 @@ class Search:
         refined = self._scored(fitted.architecture, component, n_iter)
         return max(fitted, refined, key=attrgetter("score"))
 
-    def _fit(self, architecture: Architecture, settings: Settings) -> Fitted:
+    def _fit(self, architecture: Architecture, settings: Settings, n_to_score: int = 0) -> Fitted:
+        """Train a component, and leave time for so many rows to be scored after it."""
         deadline = time.perf_counter() + settings.seconds
         train = self._goals.train
         settings.on_part(_name(architecture))
         with seeded(self._seed, train.x.device):
             component = architecture.build().to(train.x.device, train.x.dtype)
-        initialise(component, train.x, train.weights)
+        every = self._stride(architecture, settings.seconds)
+        initialise(component, train.x[::every], train.weights[::every])
         if not fits_by_em(component):
             component = component.float()
         objective = self._goals.new_objective(architecture, component)
+        if n_to_score and math.isfinite(deadline):
+            deadline -= n_to_score * seconds_per_row(component, train.x)
         settings = replace(settings, seconds=deadline - time.perf_counter())
         n_iter = fit_component(component, objective, settings, derive_seed(self._seed, 1))
         return self._scored(architecture, component, n_iter)
+
+    def _stride(self, architecture: Architecture, seconds: float) -> int:
+        """Which share of the rows there is time to start a component from: one in so many."""
+        n_samples, n_features = self._goals.train.x.shape
+        tailed = architecture.tail != "base" or architecture.base != "normal"
+        rate = _STARTING_CELLS_PER_SECOND / (_TAIL_COST if tailed else 1)
+        fewest = max(_FEWEST_STARTING_ROWS, _ROWS_PER_COLUMN * n_features)
+        n_rows = max(rate * max(seconds, 0.0) / n_features, fewest)
+        return max(int(n_samples / n_rows), 1)
 
     def _scored(
         self, architecture: Architecture, component: LazyDistribution, n_iter: int

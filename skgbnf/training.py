@@ -53,6 +53,11 @@ class Rows:
     x: Tensor
     weights: Tensor
 
+    def part(self, index: Tensor) -> "Rows":
+        """Some of the rows."""
+        weights = self.weights[index]
+        return Rows(self.x[index], weights / weights.mean())
+
     def mean(self, values: Tensor) -> float:
         """Weighted mean over the rows."""
         return float(self.weights @ values / self.weights.sum())
@@ -188,21 +193,33 @@ def clear_gain(rows: Rows) -> float:
     return _ROW_SPREAD / math.sqrt(len(rows.x))
 
 
-class _Clock:
-    """Wall time since it was made, as a share of what may be spent."""
+class Clock:
+    """Wall time since it was made, and whether there is time for more.
+
+    Parameters
+    ----------
+    seconds : float
+        What may be spent.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._start = self._lap = time.perf_counter()
         self._seconds = seconds
 
     def share(self) -> float:
+        """Time as a share of what may be spent."""
         return (time.perf_counter() - self._start) / max(self._seconds, 1e-9)
 
-    def has_time(self) -> bool:
-        """Whether there is time left for as much work as was done since this was last asked."""
+    def lap(self) -> float:
+        """Seconds since this, or :meth:`has_time`, was last called."""
         now = time.perf_counter()
         last, self._lap = now - self._lap, now
-        return now + last < self._start + self._seconds
+        return last
+
+    def has_time(self, after: float = 0.0) -> bool:
+        """Whether there is time left for one more lap like the last, and `after` seconds then."""
+        last = self.lap()
+        return self._lap + last + after < self._start + self._seconds
 
 
 class _Best:
@@ -231,7 +248,7 @@ class _Best:
 def _fit_by_em(component, objective: Objective, settings: Settings, seed: int) -> int:
     if em_is_exact(component, objective):
         return _fit_in_one_step(component, objective, settings)
-    clock, best = _Clock(settings.seconds), _Best(component, objective)
+    clock, best = Clock(settings.seconds), _Best(component, objective)
     _try_starts(component, objective, best, clock, seed)
     best.restore()
     return _run_em(component, objective, settings, best, clock)
@@ -256,7 +273,7 @@ def continue_em(component: LazyDistribution, objective: Objective, settings: Set
     """
     if em_is_exact(component, objective):
         return 0
-    clock, best = _Clock(settings.seconds), _Best(component, objective)
+    clock, best = Clock(settings.seconds), _Best(component, objective)
     best.update()
     return _run_em(component, objective, settings, best, clock)
 
@@ -266,7 +283,7 @@ def _run_em(component, objective: Objective, settings: Settings, best: _Best, cl
     log_g = component_log_prob(component, train.x)
     n_iter = n_stale = 0
     timely = clock.share() < 1
-    clock.has_time()
+    clock.lap()
     while n_iter < _EM_STEPS and n_stale < _EM_PATIENCE and timely:
         n_iter += 1
         weights = objective.row_weights(log_g, slice(None), 1.0)
@@ -281,7 +298,7 @@ def _run_em(component, objective: Objective, settings: Settings, best: _Best, cl
     return n_iter
 
 
-def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, seed: int) -> None:
+def _try_starts(component, objective: Objective, best: _Best, clock: Clock, seed: int) -> None:
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
     train = objective.train_rows
     some = _some_rows(len(train.x), seed).to(train.x.device)
@@ -321,7 +338,7 @@ def _em_step(component, x: Tensor, weights: Tensor) -> Tensor:
 
 
 def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: int) -> int:
-    clock, progress = _Clock(settings.seconds), 0.0
+    clock, progress = Clock(settings.seconds), 0.0
     # One that was rebuilt from arrays is to go on as if it had never been arrays.
     component.train()
     generator = torch.Generator().manual_seed(seed)
