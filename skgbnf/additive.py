@@ -28,7 +28,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed
 from skgbnf.boosting import Boosting, Stage
 from skgbnf.flows import Architecture
-from skgbnf.mixture import component_log_prob, mixture_log_prob
+from skgbnf.mixture import component_log_prob, mixture_log_prob, seconds_per_row
 from skgbnf.objectives import (
     OBJECTIVES,
     Greedy,
@@ -36,7 +36,7 @@ from skgbnf.objectives import (
     certificate,
     corrective_weights,
 )
-from skgbnf.training import Objective, Rows, Settings, fit_component, fits_by_em
+from skgbnf.training import Clock, Objective, Rows, Settings, fit_component, fits_by_em
 
 _FINE_TUNE_RATE = 0.25
 _SETTLING_STEPS = 20
@@ -89,14 +89,17 @@ class AdditiveBoosting(Boosting):
         """
         deadline = time.perf_counter() + seconds
         if seconds > 0:
-            self._settle(copy.deepcopy(self.components))
+            self._settle(copy.deepcopy(self.components), deadline)
         for k, component in enumerate(self.components):
             left = deadline - time.perf_counter()
+            if math.isfinite(left):
+                left -= self.rows_to_score() * seconds_per_row(component, self.train.x)
             if left <= 0:
                 break
             settings = replace(self._settings, seconds=left / (len(self.components) - k))
+            settings.on_part(f"component {k + 1} of {len(self.components)}")
             if fits_by_em(component):
-                self._move(k, settings)
+                self._move(k, settings, deadline)
             else:
                 self._retrain(k, settings)
         self.refit_stages()
@@ -114,20 +117,27 @@ class AdditiveBoosting(Boosting):
         self._fit_jointly(k, component, replace(settings, learning_rate=rate))
         self._accept({k: component})
 
-    def _move(self, k: int, settings: Settings) -> None:
+    def _move(self, k: int, settings: Settings, deadline: float) -> None:
         """Fit component `k` in another place, and let EM settle all components from there."""
         components = copy.deepcopy(self.components)
         self._fit_jointly(k, components[k], settings)
-        self._settle(components)
+        self._settle(components, deadline)
 
-    def _settle(self, components: list[LazyDistribution]) -> None:
-        """Run a few steps of EM on all components that know it, and on the weights of all."""
+    def _settle(self, components: list[LazyDistribution], deadline: float) -> None:
+        """Run a few steps of EM on all components that know it, and on the weights of all.
+
+        It ends while there is time left to score what came of it.
+        """
         settled = [k for k, component in enumerate(components) if fits_by_em(component)]
         if not settled:
             return
         train, weights = self.train, self.stages[-1].weights
+        clock = Clock(deadline - time.perf_counter())
         log_probs = torch.stack([component_log_prob(c, train.x) for c in components], dim=1)
+        scoring = clock.lap()
         for _ in range(_SETTLING_STEPS):
+            if not clock.has_time(scoring):
+                break
             shares = train.weights.unsqueeze(1) * (log_probs + weights.log()).softmax(dim=1)
             weights = shares.sum(dim=0) / shares.sum()
             for k in settled:

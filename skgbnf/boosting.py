@@ -112,6 +112,7 @@ class Boosting(ABC):
         found = search.best(ladders, seconds, needed=not self.components)
         if found is None:
             return False
+        self._settings.on_part("scoring all rows")
         gain = self._gain(found.component) if self.components else math.inf
         self.append(found.architecture, found.component, found.n_iter, gain)
         self.overhead = time.perf_counter() - start - search.training_seconds
@@ -136,6 +137,26 @@ class Boosting(ABC):
             del kept[n_rounds:]
         for rows, log_probs in self._log_probs.items():
             self._log_probs[rows] = log_probs[:, :n_rounds]
+
+    def thin(self, n_rows: int) -> None:
+        """Learn from, and judge by, no more than `n_rows` rows from now on, drawn at random."""
+        thinned, generator = {}, torch.Generator().manual_seed(derive_seed(self._seed, 7))
+        for rows in self._log_probs:
+            if len(rows.x) > n_rows:
+                order = torch.randperm(len(rows.x), generator=generator)
+                thinned[rows] = order[:n_rows].sort().values.to(rows.x.device)
+        if not thinned:
+            return
+        kept = {
+            rows: rows.part(thinned[rows]) if rows in thinned else rows for rows in self._log_probs
+        }
+        self._log_probs = {
+            kept[rows]: log_probs[thinned[rows]] if rows in thinned else log_probs
+            for rows, log_probs in self._log_probs.items()
+        }
+        self.train, self.judge, before = kept[self.train], kept[self.judge], self.judge
+        if self.judge is not before:
+            self.refit_stages()
 
     def refit_stages(self) -> None:
         """Fit the weights after each round anew, once components have changed."""

@@ -168,8 +168,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Seconds of wall time after which `fit` ends at the next safe point, with the best model
         so far; the first fit of a process that trains a network takes about a second more, in
         which torch imports what it needs. The learning rate of a round falls with the time where
-        that would run out before the epochs. None sets no limit; with a limit, the model depends
-        on how fast the machine is.
+        that would run out before the epochs. Of a table too large for the time a part of the rows
+        is looked at, drawn at random: no more than a million cells for each second, and for
+        networks no more than they can see once. None sets no limit; with a limit, the model
+        depends on how fast the machine is.
 
     validation_fraction : float or None, default=0.1
         Share of the rows set aside to stop the training of a component, to fit the weights of
@@ -222,8 +224,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
     verbose : int, default=0
         0 prints nothing. 1 shows bars for rounds and epochs on a terminal where tqdm is
-        installed, and otherwise prints a line for each round; both tell log-likelihoods and the
-        time left. 2 prints a line for each epoch too.
+        installed, and otherwise prints a line for each round; both tell from the start what is
+        being done, trials and EM included (lines every few seconds), log-likelihoods and about
+        how long it may take. 2 prints a line for each trial and each epoch too.
 
     Attributes
     ----------
@@ -486,12 +489,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             proceed = resumed or (self.warm_start and hasattr(self, "estimators_"))
             if not proceed:
                 self._seed = seed_from(self.random_state)
+            seconds = self.max_time or math.inf
+            progress = make_progress(self.verbose, self.n_estimators, seconds)
+            progress.read()
             table = prepare(self, *given, self._seed, proceed)
             n_done = self.n_estimators_ if proceed else 0
-            seconds = self.max_time or math.inf
-            progress = make_progress(
-                self.verbose, self.n_estimators, n_done, table.judge_log_det, seconds
-            )
             boosting = start_rounds(self, table, self._seed, proceed, progress)
             if resumed:
                 check_resumed(self, boosting, table)

@@ -21,7 +21,13 @@ from skgbnf._random import RandomState
 from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot
 from skgbnf.table.frames import check_no_times
 from skgbnf.table.gaussian import gaussian_score
-from skgbnf.validation import check_integer, check_weights, score_device, seed_from
+from skgbnf.validation import (
+    check_integer,
+    check_spread,
+    check_weights,
+    score_device,
+    seed_from,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,6 +104,7 @@ def gaussian_reference_score(
                 f"n_components must be at most the {rows.shape[1]} columns of X, "
                 f"got {n_components}."
             )
+    check_spread(rows[weights > 0], range(rows.shape[1]))
     return gaussian_score(rows[weights > 0], weights[weights > 0], n_components)
 
 

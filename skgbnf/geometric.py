@@ -39,6 +39,9 @@ _N_DRAWS = 10_000
 _MOST_TRAINING_DRAWS = 20_000
 _MOST_ROWS_AT_ONCE = 200_000
 _LEAST_ACCEPTANCE = 0.01
+_MOST_VAIN_DRAWS = 100
+_MOST_HALVINGS = 100
+_SMALLEST = 1e-300
 _FARTHEST = 1e6
 
 GEOMETRIC = "geometric"
@@ -70,8 +73,10 @@ class GeometricMixture(Combination):
     def sample(self, n_samples: int, seed: int) -> Tensor:
         """Draw rows by rejection from the additive mixture of the same weights."""
         generator = torch.Generator().manual_seed(derive_seed(seed, 2))
-        accepted, n_left, i = [], n_samples, 0
+        accepted, n_left, i, n_vain = [], n_samples, 0, 0
         while n_left > 0:
+            if n_vain == _MOST_VAIN_DRAWS:
+                raise RuntimeError("Rejection accepts no row: the product of components vanishes.")
             n_drawn = math.ceil(1.1 * n_left * math.exp(-float(self.log_normalizers[-1])))
             n_drawn = min(max(n_drawn, 100), _MOST_ROWS_AT_ONCE)
             rows = self._additive.sample(n_drawn, derive_seed(seed, 3, i))
@@ -79,6 +84,7 @@ class GeometricMixture(Combination):
             uniform = torch.rand(n_drawn, generator=generator, dtype=torch.float64)
             accepted.append(rows[uniform.to(log_ratio.device) < log_ratio.exp()])
             n_left, i = n_left - len(accepted[-1]), i + 1
+            n_vain = 0 if len(accepted[-1]) else n_vain + 1
         return torch.cat(accepted)[:n_samples]
 
     def _importance(self, x: Tensor, stage: int) -> Tensor:
@@ -110,6 +116,8 @@ class GeometricGreedy:
     rho : float
         Weight of the component to begin with.
     """
+
+    weights_stay = False
 
     def __init__(
         self,
@@ -280,7 +288,7 @@ def log_normalizer(log_probs: Tensor, powers: Tensor) -> tuple[float, float]:
         In nats.
     """
     ratios = _log_ratio(log_probs, powers).exp()
-    Z = float(powers @ ratios.mean(dim=1))
+    Z = max(float(powers @ ratios.mean(dim=1)), _SMALLEST)
     variance = float(powers.square() @ ratios.var(dim=1)) / ratios.shape[1]
     return math.log(Z), math.sqrt(variance) / Z
 
@@ -329,9 +337,11 @@ def fit_powers(means: Tensor, log_probs: Tensor) -> Tensor:
     )
     powers = torch.from_numpy(np.clip(found.x, 0, 1)).to(means)
     powers = powers / powers.sum()
-    while log_normalizer(log_probs, powers)[0] < math.log(_LEAST_ACCEPTANCE):
+    for _ in range(_MOST_HALVINGS):
+        if log_normalizer(log_probs, powers)[0] >= math.log(_LEAST_ACCEPTANCE):
+            return powers
         powers = (powers + best) / 2
-    return powers
+    return best
 
 
 def _log_ratio(log_probs: Tensor, powers: Tensor) -> Tensor:

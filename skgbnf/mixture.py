@@ -1,6 +1,7 @@
 """The mixture of components: the density formula, written once."""
 
 import itertools
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +15,7 @@ LOG_FLOOR = -1e30
 """Stands in for the log-density of a component where rounding gave -inf or NaN."""
 
 _CELLS_PER_CHUNK = 2_000_000
+_ROWS_TO_TIME = 200
 
 
 class Combination(ABC):
@@ -141,6 +143,14 @@ def component_log_prob(component: LazyDistribution, x: Tensor) -> Tensor:
     chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[1]))
     scores = [distribution.log_prob(rows.to(dtype)) for rows in x.split(chunk)]
     return torch.cat(scores).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
+
+
+def seconds_per_row(component: LazyDistribution, x: Tensor) -> float:
+    """How long a row takes to score, by a few of these."""
+    some = x[:_ROWS_TO_TIME]
+    start = time.perf_counter()
+    component_log_prob(component, some)
+    return (time.perf_counter() - start) / len(some)
 
 
 @torch.no_grad()

@@ -27,6 +27,8 @@ WEIGHT_CLIP = 10.0
 class MaximumLikelihood:
     """Objective of the first round: the plain likelihood."""
 
+    weights_stay = True
+
     def __init__(self, train: Rows, judge: Rows) -> None:
         self.train_rows, self.judge_rows = train, judge
 
@@ -50,6 +52,8 @@ class _OneMore(ABC):
     rho : float
         Weight of the component to begin with.
     """
+
+    weights_stay = False
 
     def __init__(
         self, train: Rows, judge: Rows, log_G_train: Tensor, log_G_judge: Tensor, rho: float
@@ -116,6 +120,8 @@ class Weighted(_OneMore):
     The weights are fixed for the round, a softmax of ``-log G`` over the whole training set,
     clipped at ten times their mean.
     """
+
+    weights_stay = True
 
     def __init__(
         self, train: Rows, judge: Rows, log_G_train: Tensor, log_G_judge: Tensor, rho: float

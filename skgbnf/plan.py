@@ -1,6 +1,7 @@
 """What a fit is to train: sizes by the number of rows, architectures round by round."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from skgbnf.flows import LAYERED_FAMILIES, Architecture, dependence
@@ -28,6 +29,9 @@ _DROPOUT_FOR_FEW_ROWS = 0.1
 _STEPS = 8000
 _MIN_EPOCHS = 30
 _MAX_EPOCHS = 200
+_MOST_ITER = 10**12
+_NETWORK_CELLS_PER_SECOND = 250_000
+_FEWEST_ROWS_IN_TIME = 1000
 
 
 def training_settings(estimator, n_samples: int) -> Settings:
@@ -39,8 +43,8 @@ def training_settings(estimator, n_samples: int) -> Settings:
         n_batches = math.ceil(n_samples / batch_size)
         max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
     return Settings(
-        int(max_iter),
-        int(batch_size),
+        min(int(max_iter), _MOST_ITER),
+        min(int(batch_size), n_samples),
         float(estimator.learning_rate_init),
         lipschitz_penalty=float(estimator.lipschitz_penalty),
     )
@@ -102,6 +106,18 @@ def ladders(
             alone = n_rounds == len(first) and estimator.n_estimators > 1
             kinds = ("graphical",) if alone else (*kinds, "graphical")
     return [ladder for kind in kinds for ladder in _family(estimator, kind, n_samples)], 1.0
+
+
+def rows_in_time(offered: Sequence[Ladder], n_features: int, seconds: float) -> float:
+    """Number of training rows that a round can make use of in the time there is.
+
+    What a network is started from, and scored on, in so many seconds, takes a good part of them;
+    it would not see more rows once. EM makes good use of all rows.
+    """
+    kinds = {architecture.kind for ladder in offered for architecture in ladder}
+    if not any(callable(kind) or kind in LAYERED_FAMILIES for kind in kinds):
+        return math.inf
+    return max(_NETWORK_CELLS_PER_SECOND * seconds / n_features, _FEWEST_ROWS_IN_TIME)
 
 
 def _family(estimator, kind, n_samples: int) -> list[Ladder]:

@@ -12,10 +12,12 @@ from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
 from skgbnf.table.frames import check_no_times, describe_table
 from skgbnf.table.gaussian import gaussian_score
+from skgbnf.table.thinning import thinned
 from skgbnf.training import Rows
 from skgbnf.validation import (
     check_base,
     check_dequantize,
+    check_spread,
     check_weights,
     fit_device,
     rounded,
@@ -25,7 +27,7 @@ DTYPES = [np.float64, np.float32]
 """Precisions in which rows are kept; others become the first."""
 
 _MIN_HELD_OUT = 10
-_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY, _ATOM_KEY = 0, 3, 4, 7
+_SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY, _THIN_KEY, _ATOM_KEY = 0, 3, 4, 5, 7
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,20 @@ def prepare(
     if len(X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
     names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
+    check_spread(X, names)
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
+    X, weights = thinned(X, weights, estimator.max_time, derive_seed(seed, _THIN_KEY))
     check_near(limits, X, names)
     check_dequantize(estimator.dequantize, X.shape[1])
     noise, bounds = _repeated_values(estimator, X, X_reference, names, limits, proceed)
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     if X_val is not None:
         X_val, weights_val = _given_held_out(estimator, X_val, sample_weight_val)
+        check_spread(X_val, names, "X_val")
         check_within(limits, X_val, "X_val", names)
+        thin_seed = derive_seed(seed, _THIN_KEY)
+        X_val, weights_val = thinned(X_val, weights_val, estimator.max_time, thin_seed)
         X_val = noise.apply(X_val, derive_seed(seed, _HELD_OUT_NOISE_KEY))
     elif sample_weight_val is not None:
         raise ValueError("sample_weight_val was given without X_val.")
@@ -169,7 +176,9 @@ def _repeated_values(
 def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
     """Rows of a table as scikit-learn checks and converts them; dates are no numbers."""
     check_no_times(X)
-    return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
+    # scikit-learn sums columns; a sum of rows at both ends of the floats is no number.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
 
 
 def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np.ndarray]:
@@ -180,8 +189,9 @@ def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np
 def _given_rows(estimator, X, input_name: str) -> np.ndarray:
     """Other rows than X of the same columns; errors say that these are at fault."""
     check_no_times(X)
-    check_array(X, dtype=DTYPES, input_name=input_name)
-    return validate_data(estimator, X, dtype=DTYPES, reset=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        check_array(X, dtype=DTYPES, input_name=input_name)
+    return checked_rows(estimator, X, reset=False)
 
 
 def weighted_rows(X: np.ndarray, sample_weight, input_name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,43 @@
 """What a fit tells of its progress: nothing, lines, or bars on a terminal.
 
-Those who fit know a callable that is told of each epoch, and nothing of this.
+Those who fit know callables that are told of each epoch and of each part, and nothing of this.
 """
 
 import math
 import multiprocessing
 import sys
 import time
+from dataclasses import dataclass
+
+_SECONDS_BETWEEN_LINES = 2.0
+_MOST_ROUNDS = 10**12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do, as far as it is known before the first round.
+
+    Attributes
+    ----------
+    n_samples, n_features, n_held_out : int
+        Rows to learn from, their columns, and rows that are held out.
+
+    n_done : int
+        Rounds there were before.
+
+    log_det : float
+        What turns scores of epochs to the units of X.
+    """
+
+    n_samples: int
+    n_features: int
+    n_held_out: int
+    n_done: int
+    log_det: float
+
+    def __str__(self) -> str:
+        text = f"{self.n_samples:,} rows x {self.n_features:,} columns"
+        return text + (f", {self.n_held_out:,} held out" if self.n_held_out else "")
 
 
 class Progress:
@@ -18,8 +49,20 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def epoch(self, n_iter: int, max_iter: int, score: float) -> None:
-        """Take note of an epoch: its number, the largest, and the best score so far."""
+    def read(self) -> None:
+        """Take note that the table is read and checked, before anything else."""
+
+    def begin(self, plan: Plan) -> None:
+        """Take note of what there is to do."""
+
+    def part(self, what: str) -> None:
+        """Take note of what a round, or a pass of fine-tuning, does next."""
+
+    def epoch(self, n_iter: float, max_iter: int, score: float) -> None:
+        """Take note of an epoch: its number, the largest, and the best score so far.
+
+        Within an epoch the number has a fraction.
+        """
 
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         """Take note of a finished round: its number, its epochs and the scores after it."""
@@ -35,62 +78,87 @@ class Progress:
 
 
 class Lines(Progress):
-    """A line for each round and each pass of fine-tuning and, if wanted, for each epoch.
+    """A line for each round and each pass of fine-tuning, and every few seconds for what is done.
 
     Parameters
     ----------
     n_rounds : int
         Largest number of rounds.
 
-    n_done : int
-        Rounds there were before.
-
-    log_det : float
-        What turns scores of epochs to the units of X.
-
     seconds : float
         Time after which the fit ends in any case.
 
     every_epoch : bool
+        Whether there is a line for each part and for each epoch.
     """
 
-    def __init__(
-        self, n_rounds: int, n_done: int, log_det: float, seconds: float, every_epoch: bool
-    ) -> None:
-        self._n_rounds, self._n_before, self._n_done = n_rounds, n_done, n_done
-        self._log_det, self._every_epoch = log_det, every_epoch
-        self._what = f"round {n_done + 1}/{n_rounds}"
-        self._start = self._part_start = time.perf_counter()
-        self._deadline = self._start + seconds
+    def __init__(self, n_rounds: int, seconds: float, every_epoch: bool) -> None:
+        self._n_rounds, self._seconds, self._every_epoch = n_rounds, seconds, every_epoch
+        self._n_before = self._n_done = 0
+        self._log_det = 0.0
+        self._what, self._part = "", ""
+        self._start = self._step_start = self._part_start = time.perf_counter()
+        self._last_line = -math.inf
 
-    def epoch(self, n_iter: int, max_iter: int, score: float) -> None:
-        if self._every_epoch:
+    def read(self) -> None:
+        self._print("reading the table")
+
+    def begin(self, plan: Plan) -> None:
+        self._n_before = self._n_done = plan.n_done
+        self._log_det = plan.log_det
+        limit = f", at most {self._seconds:g} s" if math.isfinite(self._seconds) else ""
+        self._print(f"{plan}; up to {self._n_rounds} rounds{limit}")
+        self._what = f"round {plan.n_done + 1}/{self._n_rounds}"
+        self._step_start = time.perf_counter()
+
+    def part(self, what: str) -> None:
+        self._part, self._part_start = what, time.perf_counter()
+        if self._every_epoch or self._is_due(self._part_start):
+            self._print(what)
+
+    def epoch(self, n_iter: float, max_iter: int, score: float) -> None:
+        whole = n_iter == int(n_iter)
+        if self._every_epoch and whole:
             self._print(f"epoch {n_iter}/{max_iter}, {score + self._log_det:.4f} nats")
+            return
+        now = time.perf_counter()
+        if self._is_due(now):
+            left = (now - self._part_start) * (max_iter / n_iter - 1)
+            left = max(min(left, self._start + self._seconds - now), 0.0)
+            text = f"{self._part}, epoch {math.ceil(n_iter)}/{max_iter}"
+            if math.isfinite(score):
+                text += f", {score + self._log_det:.4f} nats"
+            self._print(f"{text}, at most about {left:.0f} s left of it")
 
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         now = time.perf_counter()
         text = f"{scores(train, held_out)} nats, {n_iter} iterations"
-        text += f", {now - self._part_start:.1f} s"
-        self._n_done, self._part_start = n_rounds, now
+        text += f", {now - self._step_start:.1f} s"
+        self._n_done, self._step_start = n_rounds, now
         if n_rounds < self._n_rounds:
             text += f", at most about {self._seconds_left(now):.0f} s left"
         self._print(text)
         self._what = f"round {n_rounds + 1}/{self._n_rounds}"
 
     def begin_pass(self, number: int, n_passes: int) -> None:
-        self._what, self._part_start = f"fine-tuning {number}/{n_passes}", time.perf_counter()
+        self._what, self._step_start = f"fine-tuning {number}/{n_passes}", time.perf_counter()
 
     def end_pass(self, train: float, held_out: float | None) -> None:
-        seconds = time.perf_counter() - self._part_start
+        seconds = time.perf_counter() - self._step_start
         self._print(f"{scores(train, held_out)} nats, {seconds:.1f} s")
 
     def _seconds_left(self, now: float) -> float:
         per_round = (now - self._start) / max(self._n_done - self._n_before, 1)
         left = per_round * (self._n_rounds - self._n_done)
-        return max(min(left, self._deadline - now), 0.0)
+        return max(min(left, self._start + self._seconds - now), 0.0)
+
+    def _is_due(self, now: float) -> bool:
+        return now - self._last_line >= _SECONDS_BETWEEN_LINES
 
     def _print(self, text: str) -> None:
-        print(f"[skgbnf] {self._what}: {text}", flush=True)
+        what = f"{self._what}: " if self._what else ""
+        print(f"[skgbnf] {what}{text}", flush=True)
+        self._last_line = time.perf_counter()
 
 
 class Bars(Progress):
@@ -101,33 +169,47 @@ class Bars(Progress):
     bar : callable
         ``tqdm.tqdm``.
 
-    n_rounds, n_done, log_det
+    n_rounds, seconds
         As of :class:`Lines`.
     """
 
-    def __init__(self, bar, n_rounds: int, n_done: int, log_det: float) -> None:
-        self._bar, self._n_rounds, self._n_done = bar, n_rounds, n_done
-        self._log_det = log_det
+    def __init__(self, bar, n_rounds: int, seconds: float) -> None:
+        self._bar, self._n_rounds, self._seconds = bar, n_rounds, seconds
+        self._log_det = 0.0
 
     def __enter__(self) -> "Bars":
-        self._rounds = self._bar(
-            total=self._n_rounds, initial=self._n_done, desc="rounds", dynamic_ncols=True
-        )
+        self._rounds = self._bar(total=self._n_rounds, desc="rounds", dynamic_ncols=True)
         self._epochs = self._bar(total=1, desc="epochs", dynamic_ncols=True, leave=False)
         return self
 
-    def epoch(self, n_iter: int, max_iter: int, score: float) -> None:
+    def read(self) -> None:
+        print("[skgbnf] reading the table", file=sys.stderr, flush=True)
+
+    def begin(self, plan: Plan) -> None:
+        self._log_det = plan.log_det
+        self._rounds.update(plan.n_done)
+        limit = f", at most {self._seconds:g} s" if math.isfinite(self._seconds) else ""
+        self._rounds.set_postfix_str(f"{plan}{limit}")
+
+    def part(self, what: str) -> None:
+        self._epochs.reset(total=1)
+        self._epochs.set_postfix_str("", refresh=False)
+        self._epochs.set_description(f"{what}, epochs")
+
+    def epoch(self, n_iter: float, max_iter: int, score: float) -> None:
         if n_iter <= self._epochs.n or max_iter != self._epochs.total:
             self._epochs.reset(total=max_iter)
-        self._epochs.set_postfix_str(f"{score + self._log_det:.4f} nats", refresh=False)
-        self._epochs.update(n_iter - self._epochs.n)
+        if math.isfinite(score):
+            self._epochs.set_postfix_str(f"{score + self._log_det:.4f} nats", refresh=False)
+        self._epochs.n = round(n_iter, 2)
+        self._epochs.update(0)
 
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         self._rounds.set_postfix_str(f"{scores(train, held_out)} nats", refresh=False)
         self._rounds.update(n_rounds - self._rounds.n)
 
     def begin_pass(self, number: int, n_passes: int) -> None:
-        self._epochs.set_description(f"fine-tuning {number}/{n_passes}", refresh=False)
+        self._rounds.set_description(f"fine-tuning {number}/{n_passes}")
 
     def end_pass(self, train: float, held_out: float | None) -> None:
         self._rounds.set_postfix_str(f"{scores(train, held_out)} nats")
@@ -142,16 +224,15 @@ def scores(train: float, held_out: float | None) -> str:
     return f"train {train:.4f}" + ("" if held_out is None else f", held-out {held_out:.4f}")
 
 
-def make_progress(
-    verbose: int, n_rounds: int, n_done: int, log_det: float, seconds: float = math.inf
-) -> Progress:
+def make_progress(verbose: int, n_rounds: int, seconds: float = math.inf) -> Progress:
     """Nothing for 0; bars for 1 where they can be shown, otherwise lines; every epoch for 2."""
     if not verbose:
         return Progress()
+    n_rounds = min(n_rounds, _MOST_ROUNDS)
     bar = _tqdm() if verbose == 1 and _on_terminal() else None
     if bar is not None:
-        return Bars(bar, n_rounds, n_done, log_det)
-    return Lines(n_rounds, n_done, log_det, seconds, every_epoch=verbose > 1)
+        return Bars(bar, n_rounds, seconds)
+    return Lines(n_rounds, seconds, every_epoch=verbose > 1)
 
 
 def _on_terminal() -> bool:

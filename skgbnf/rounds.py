@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy as np
 from skgbnf.additive import AdditiveBoosting
 from skgbnf.boosting import Boosting
 from skgbnf.geometric import GEOMETRIC, GeometricBoosting
-from skgbnf.plan import first_families, is_sparse, ladders, training_settings
+from skgbnf.plan import first_families, is_sparse, ladders, rows_in_time, training_settings
 from skgbnf.preparation import Table
-from skgbnf.progress import Progress
+from skgbnf.progress import Plan, Progress
+from skgbnf.search import Ladder
+from skgbnf.training import fits_by_em
 
 
 def start_rounds(estimator, table: Table, seed: int, proceed: bool, progress: Progress) -> Boosting:
     """A boosting that has no round yet, or those of the fit that is to proceed."""
     settings = training_settings(estimator, len(table.train.x))
-    settings = replace(settings, on_epoch=progress.epoch)
+    settings = replace(settings, on_epoch=progress.epoch, on_part=progress.part)
     boosting: Boosting
     if estimator.objective == GEOMETRIC:
         boosting = GeometricBoosting(table.train, table.judge, settings, seed)
@@ -40,12 +43,20 @@ def start_rounds(estimator, table: Table, seed: int, proceed: bool, progress: Pr
 
 def check_resumed(estimator, boosting: Boosting, table: Table) -> None:
     """Raise unless the rounds of a file score the rows of this fit as they did before."""
-    scores = [s.train_score + table.train_log_det for s in boosting.stages]
-    known = estimator.train_scores_ + estimator.staged_log_masses_
-    # Rounding differs from machine to machine.
-    if not np.allclose(scores, known, rtol=1e-6, atol=1e-6):
+    train = [s.train_score + table.train_log_det for s in boosting.stages]
+    judge = [s.judge_score + table.judge_log_det for s in boosting.stages]
+    before = estimator.train_scores_, estimator.validation_scores_
+    # Rounding differs from machine to machine; with a limit of time a part of the rows may have
+    # been scored.
+    same = [
+        then is not None
+        and np.allclose(now, then + estimator.staged_log_masses_, rtol=1e-6, atol=1e-6)
+        for now, then in zip((train, judge), before, strict=True)
+    ]
+    if not any(same):
         raise ValueError(
-            "resume_from: the rounds in the file were fitted to other rows or weights."
+            "resume_from: the rounds in the file were fitted to other rows or weights, or to a "
+            "part of the rows, for want of time (max_time)."
         )
 
 
@@ -87,6 +98,7 @@ class Rounds:
             Rounds that stay as an earlier fit left them, whatever rows or `tol` say of them now.
         """
         resumed = self._n_rounds > n_least
+        self.progress.begin(self._plan())
         try:
             self._add(finished=resumed and has_stopped(self.estimator, self.boosting))
         finally:
@@ -99,19 +111,33 @@ class Rounds:
 
     def _add(self, finished: bool) -> None:
         """Add rounds until enough, or until held-out rows no longer gain."""
-        sparse = self.estimator.flow == "auto" and is_sparse(self.table.train)
         while self._n_rounds < self.estimator.n_estimators and not finished:
             left = self.deadline - time.perf_counter()
             # What is less than the work beside training is too little for one more round.
             if self._n_rounds and left <= self.boosting.overhead:
                 break
-            n_rows = len(self.table.train.x)
-            offered, share = ladders(self.estimator, self._n_rounds, n_rows, sparse=sparse)
-            if not self.boosting.add_round(offered, share * left):
+            offered, share = self._offered(left)
+            seconds = share * (self.deadline - time.perf_counter())
+            if not self.boosting.add_round(offered, seconds):
                 break
             self.on_round()
             self.progress.round(self._n_rounds, self.boosting.n_iter[-1], *self._scores())
             finished = has_stopped(self.estimator, self.boosting)
+
+    def _offered(self, seconds: float) -> tuple[list[Ladder], float]:
+        """What the next round chooses from, and its share of the time.
+
+        Where there is no time to make use of all rows, it is to learn from a part of them.
+        """
+        estimator, boosting, n_rounds = self.estimator, self.boosting, self._n_rounds
+        n_rows = len(self.table.train.x)
+        offered, share = ladders(estimator, n_rounds, n_rows, sparse=False)
+        if all(map(fits_by_em, boosting.components)):
+            limit = rows_in_time(offered, estimator.n_features_in_, share * seconds)
+            boosting.thin(int(min(limit, n_rows)))
+        if estimator.flow == "auto" and n_rounds >= len(first_families(estimator)):
+            offered, share = ladders(estimator, n_rounds, n_rows, sparse=self._sparse)
+        return offered, share
 
     def _fine_tune(self) -> None:
         """Make the passes over all components that the estimator asks for, while there is time.
@@ -126,6 +152,16 @@ class Rounds:
             self.progress.begin_pass(number, n_passes)
             self.boosting.fine_tune(left)
             self.progress.end_pass(*self._scores())
+
+    @cached_property
+    def _sparse(self) -> bool:
+        """Asked once, before the first round that may depend on it."""
+        return is_sparse(self.boosting.train)
+
+    def _plan(self) -> Plan:
+        table = self.table
+        n_held_out = len(table.judge.x) if self.boosting.has_held_out else 0
+        return Plan(*table.train.x.shape, n_held_out, self._n_rounds, table.judge_log_det)
 
     @property
     def _n_rounds(self) -> int:

@@ -33,6 +33,7 @@ _EM_TRIAL_STEPS = 5
 _EM_TRIAL_ROWS = 5000
 _EM_STEPS = 200
 _EM_PATIENCE = 10
+_ROW_SPREAD = 1.0
 _STEP = 0.05
 _SHORTEST = 1e-4
 
@@ -52,6 +53,11 @@ class Rows:
     x: Tensor
     weights: Tensor
 
+    def part(self, index: Tensor) -> "Rows":
+        """Some of the rows."""
+        weights = self.weights[index]
+        return Rows(self.x[index], weights / weights.mean())
+
     def mean(self, values: Tensor) -> float:
         """Weighted mean over the rows."""
         return float(self.weights @ values / self.weights.sum())
@@ -65,10 +71,14 @@ class Objective(Protocol):
     train_rows, judge_rows : Rows
         Rows to learn from, and rows by which the best state is chosen (the same if there are no
         held-out rows).
+
+    weights_stay : bool
+        Whether the weights of the training rows do not depend on the component.
     """
 
     train_rows: Rows
     judge_rows: Rows
+    weights_stay: bool
 
     def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
         """Weights of training rows, given the component's log-densities there.
@@ -84,7 +94,7 @@ class Objective(Protocol):
         """
 
 
-def _tell_nobody(n_iter: int, max_iter: int, score: float) -> None:
+def _tell_nobody(*news: object) -> None:
     pass
 
 
@@ -106,7 +116,11 @@ class Settings:
         epochs.
 
     on_epoch : callable ``(n_iter, max_iter, score)``
-        Told of each epoch, or EM iteration, and the best score so far.
+        Told of each epoch, or EM iteration, and the best score so far; within an epoch of each
+        step, `n_iter` then with a fraction.
+
+    on_part : callable ``(what)``
+        Told in words what is trained next, by those who choose it.
 
     lipschitz_penalty : float, default=0.0
         Weight, in the loss of components that are trained by their gradient, of the mean squared
@@ -120,7 +134,8 @@ class Settings:
     batch_size: int
     learning_rate: float
     seconds: float = math.inf
-    on_epoch: Callable[[int, int, float], None] = _tell_nobody
+    on_epoch: Callable[[float, int, float], None] = _tell_nobody
+    on_part: Callable[[str], None] = _tell_nobody
     lipschitz_penalty: float = 0.0
     em_tol: float = 1e-5
 
@@ -128,6 +143,11 @@ class Settings:
 def fits_by_em(component: LazyDistribution) -> bool:
     """Whether a component is fitted by EM and not by its gradient."""
     return hasattr(component, "em_step")
+
+
+def em_is_exact(component: LazyDistribution, objective: Objective) -> bool:
+    """Whether one step of EM is the maximum: of one Gaussian, on rows whose weights stay."""
+    return getattr(component, "em_step_is_exact", False) and objective.weights_stay
 
 
 def fit_component(
@@ -142,7 +162,8 @@ def fit_component(
     ----------
     component : zuko.lazy.LazyDistribution
         With the methods ``em_seed`` and ``em_step`` it is fitted by EM from ``n_em_starts``
-        starts, whatever its state; otherwise by Adam from the state it is in.
+        starts, whatever its state, or in one step where that is exact; otherwise by Adam from
+        the state it is in.
 
     objective : Objective
 
@@ -163,14 +184,42 @@ def fit_component(
     return _fit_by_gradient(component, objective, settings, seed)
 
 
-class _Clock:
-    """Wall time since it was made, as a share of what may be spent."""
+def clear_gain(rows: Rows) -> float:
+    """Gain, in nats, that is more than what luck with these judging rows brings.
+
+    The log-densities of a row under two fits of one table differ by a few tenths; a small gain,
+    twice its standard error, will do.
+    """
+    return _ROW_SPREAD / math.sqrt(len(rows.x))
+
+
+class Clock:
+    """Wall time since it was made, and whether there is time for more.
+
+    Parameters
+    ----------
+    seconds : float
+        What may be spent.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self._start, self._seconds = time.perf_counter(), seconds
+        self._start = self._lap = time.perf_counter()
+        self._seconds = seconds
 
     def share(self) -> float:
+        """Time as a share of what may be spent."""
         return (time.perf_counter() - self._start) / max(self._seconds, 1e-9)
+
+    def lap(self) -> float:
+        """Seconds since this, or :meth:`has_time`, was last called."""
+        now = time.perf_counter()
+        last, self._lap = now - self._lap, now
+        return last
+
+    def has_time(self, after: float = 0.0) -> bool:
+        """Whether there is time left for one more lap like the last, and `after` seconds then."""
+        last = self.lap()
+        return self._lap + last + after < self._start + self._seconds
 
 
 class _Best:
@@ -180,11 +229,14 @@ class _Best:
         self._component, self._objective = component, objective
         self.score, self.state = -math.inf, copy.deepcopy(component.state_dict())
 
-    def update(self) -> bool:
-        """Score the present state; keep it and say so if it is better than all before."""
+    def update(self, margin: float = 0.0) -> bool:
+        """Score the present state; keep it and say so if it is better than all before.
+
+        It must be better by more than `margin`, in nats.
+        """
         rows = self._objective.judge_rows
         score = self._objective.judge(component_log_prob(self._component, rows.x))
-        if not score > self.score:
+        if not score > self.score + margin:
             return False
         self.score, self.state = score, copy.deepcopy(self._component.state_dict())
         return True
@@ -194,10 +246,21 @@ class _Best:
 
 
 def _fit_by_em(component, objective: Objective, settings: Settings, seed: int) -> int:
-    clock, best = _Clock(settings.seconds), _Best(component, objective)
+    if em_is_exact(component, objective):
+        return _fit_in_one_step(component, objective, settings)
+    clock, best = Clock(settings.seconds), _Best(component, objective)
     _try_starts(component, objective, best, clock, seed)
     best.restore()
     return _run_em(component, objective, settings, best, clock)
+
+
+def _fit_in_one_step(component, objective: Objective, settings: Settings) -> int:
+    train = objective.train_rows
+    weights = objective.row_weights(train.x.new_zeros(len(train.x)), slice(None), 1.0)
+    component.em_step(train.x, weights)
+    log_g = component_log_prob(component, objective.judge_rows.x)
+    settings.on_epoch(1, 1, objective.judge(log_g))
+    return 1
 
 
 def continue_em(component: LazyDistribution, objective: Objective, settings: Settings) -> int:
@@ -206,9 +269,11 @@ def continue_em(component: LazyDistribution, objective: Objective, settings: Set
     Returns
     -------
     n_iter : int
-        Number of iterations.
+        Number of iterations; none where the one step before was exact.
     """
-    clock, best = _Clock(settings.seconds), _Best(component, objective)
+    if em_is_exact(component, objective):
+        return 0
+    clock, best = Clock(settings.seconds), _Best(component, objective)
     best.update()
     return _run_em(component, objective, settings, best, clock)
 
@@ -217,7 +282,9 @@ def _run_em(component, objective: Objective, settings: Settings, best: _Best, cl
     train = objective.train_rows
     log_g = component_log_prob(component, train.x)
     n_iter = n_stale = 0
-    while n_iter < _EM_STEPS and n_stale < _EM_PATIENCE and clock.share() < 1:
+    timely = clock.share() < 1
+    clock.lap()
+    while n_iter < _EM_STEPS and n_stale < _EM_PATIENCE and timely:
         n_iter += 1
         weights = objective.row_weights(log_g, slice(None), 1.0)
         before, log_g = log_g, _em_step(component, train.x, weights)
@@ -226,11 +293,12 @@ def _run_em(component, objective: Objective, settings: Settings, best: _Best, cl
         settings.on_epoch(n_iter, _EM_STEPS, best.score)
         if gain < settings.em_tol:
             break
+        timely = clock.has_time()
     best.restore()
     return n_iter
 
 
-def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, seed: int) -> None:
+def _try_starts(component, objective: Objective, best: _Best, clock: Clock, seed: int) -> None:
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
     train = objective.train_rows
     some = _some_rows(len(train.x), seed).to(train.x.device)
@@ -242,14 +310,15 @@ def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, see
     for start in range(component.n_em_starts):
         n_neighbours = max(n_smallest, len(x) >> (start % 4 + 2))
         with seeded(derive_seed(seed, start), x.device):
-            component.em_seed(x, everywhere, n_neighbours)
+            component.em_seed(x, everywhere, n_neighbours, start)
         log_g = component_log_prob(component, x)
         for _ in range(_EM_TRIAL_STEPS):
             log_g = _em_step(component, x, objective.row_weights(log_g, some, 1.0))
             if clock.share() >= 1:
                 break
-        best.update()
-        if clock.share() >= 1:
+        plain = start < component.n_plain_starts
+        best.update(0.0 if plain else clear_gain(objective.judge_rows))
+        if not clock.has_time():
             break
 
 
@@ -269,7 +338,7 @@ def _em_step(component, x: Tensor, weights: Tensor) -> Tensor:
 
 
 def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: int) -> int:
-    clock, progress = _Clock(settings.seconds), 0.0
+    clock, progress = Clock(settings.seconds), 0.0
     # One that was rebuilt from arrays is to go on as if it had never been arrays.
     component.train()
     generator = torch.Generator().manual_seed(seed)
@@ -290,6 +359,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
                 break
             loss = batch_loss(index, progress)
             healthy = descent.step(loss, cosine(progress) * _DECAY**n_decays)
+            settings.on_epoch(n_iter - 1 + (i + 1) / (n_batches + 1), settings.max_iter, best.score)
             if not healthy:
                 warn_not_finite(
                     "The best state so far is restored and the rate lowered. Lower "

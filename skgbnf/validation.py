@@ -2,7 +2,10 @@
 
 import math
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +16,21 @@ from skgbnf.geometric import GEOMETRIC
 from skgbnf.objectives import OBJECTIVES
 from skgbnf.table.bounds import check_bounds
 
+MOST_TRANSFORMS = 1000
+MOST_UNITS = 100_000
+"""Largest number of layers of a flow, and of units in a layer or columns of a latent space."""
 
-def check_integer(name: str, value: object, smallest: int) -> None:
-    """Raise unless `value` is an integer of at least `smallest`."""
+_MOST_HIDDEN_WEIGHTS = 10**9
+
+
+def check_integer(name: str, value: object, smallest: int, largest: int | None = None) -> None:
+    """Raise unless `value` is an integer of at least `smallest` and at most `largest`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}.")
     if value < smallest:
         raise ValueError(f"{name} must be at least {smallest}, got {value!r}.")
+    if largest is not None and value > largest:
+        raise ValueError(f"{name} must be at most {largest}, got {value!r}.")
 
 
 def check_real(name: str, value: object, low: float, high: float, *, open_low: bool) -> None:
@@ -95,7 +106,9 @@ def check_hidden_layer_sizes(sizes: object, name: str = "hidden_layer_sizes") ->
     if len(sizes) == 0:
         raise ValueError(f"{name} must name at least one layer, got none.")
     for size in sizes:
-        check_integer(name, size, 1)
+        check_integer(name, size, 1, MOST_UNITS)
+    if sum(int(a) * int(b) for a, b in pairwise(sizes)) > _MOST_HIDDEN_WEIGHTS:
+        raise ValueError(f"{name}: between them lie more than 1e9 weights, got {sizes!r}.")
     return tuple(int(size) for size in sizes)
 
 
@@ -182,9 +195,10 @@ def check_density_parameters(estimator) -> None:
         check_real("scale_clamp", estimator.scale_clamp, 0, math.inf, open_low=True)
     check_choice("log_det", estimator.log_det, tuple(LOG_DETS))
     check_real("learning_rate_init", estimator.learning_rate_init, 0, math.inf, open_low=True)
-    for name in ("n_transforms", "batch_size", "max_iter"):
+    largest = {"n_transforms": MOST_TRANSFORMS, "batch_size": None, "max_iter": None}
+    for name, most in largest.items():
         if not isinstance(value := getattr(estimator, name), str):
-            check_integer(name, value, 1)
+            check_integer(name, value, 1, most)
         elif value != "auto":
             raise ValueError(f'{name} must be an integer or "auto", got {value!r}.')
     check_integer("fine_tune", estimator.fine_tune, 0)
@@ -202,6 +216,30 @@ def check_density_parameters(estimator) -> None:
     check_path("checkpoint", estimator.checkpoint)
     check_device(estimator.device)
     check_verbose(estimator.verbose)
+
+
+def check_spread(X: np.ndarray, names: Sequence[Any], input_name: str = "X") -> None:
+    """Raise ValueError unless the distance between the rows of each column is a finite number.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+
+    names : sequence of length n_features
+        What the message calls the columns.
+
+    input_name : str, default="X"
+        What it calls the table.
+    """
+    smallest, largest = (extreme(axis=0).astype(np.float64) for extreme in (X.min, X.max))
+    with np.errstate(over="ignore"):
+        too_wide = np.flatnonzero(~np.isfinite(largest - smallest))
+    if len(too_wide):
+        j = too_wide[0]
+        raise ValueError(
+            f"{input_name}: column {names[j]!r} reaches from {smallest[j]:g} to {largest[j]:g}, "
+            "farther than float64 can tell; divide it by a power of ten or drop the rows at fault."
+        )
 
 
 def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:

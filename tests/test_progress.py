@@ -34,7 +34,9 @@ def test_a_line_for_each_round_at_1(small, table2, capfd):
     model = small(verbose=1, n_estimators=3).fit(table2)
     out, err = capfd.readouterr()
     assert err == ""
-    lines = out.splitlines()
+    first, plan, *lines = out.splitlines()
+    assert first == "[skgbnf] reading the table"
+    assert plan == "[skgbnf] 180 rows x 2 columns, 20 held out; up to 3 rounds"
     assert len(lines) == 3
     for i, line in enumerate(lines[: model.n_estimators_]):
         assert line.startswith(f"[skgbnf] round {i + 1}/3: train {model.train_scores_[i]:.4f}")
@@ -83,7 +85,7 @@ def test_lines_where_there_is_no_tqdm(small, table2, capfd, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     monkeypatch.setitem(sys.modules, "tqdm", None)
     small(verbose=1, n_estimators=1).fit(table2)
-    assert capfd.readouterr().out.startswith("[skgbnf] round 1/1")
+    assert "[skgbnf] round 1/1" in capfd.readouterr().out
     assert terminal.getvalue() == ""
 
 
@@ -113,18 +115,101 @@ def test_workers_of_a_search_print_lines(small, table2, capfd):
     search = GridSearchCV(small(verbose=1, n_estimators=1), {"max_iter": [1, 2]}, cv=2, n_jobs=2)
     search.fit(table2)
     out = capfd.readouterr().out
-    assert out.count("[skgbnf] round 1/1") == 5
+    assert out.count("[skgbnf] round 1/1: train") == 5
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_time_left_is_that_of_the_rounds_to_come(capfd, monkeypatch):
-    now = iter([0.0, 4.0, 12.0])
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(now))
-    lines = progress.Lines(5, 1, 0.0, seconds=20.0, every_epoch=False)
+class Clock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+PLAN = progress.Plan(300_000, 20, 0, n_done=1, log_det=0.0)
+
+
+def test_time_left_is_that_of_the_rounds_to_come(capfd, clock):
+    lines = progress.Lines(5, seconds=20.0, every_epoch=False)
+    lines.begin(PLAN)
+    clock.now = 4.0
     lines.round(2, 7, -1.0, None)  # 4 s for one round, three to come
+    clock.now = 12.0
     lines.round(3, 7, -1.0, None)  # 12 s for two rounds, two to come, 8 s to the limit
-    first, second = capfd.readouterr().out.splitlines()
+    plan, first, second = capfd.readouterr().out.splitlines()
+    assert plan == "[skgbnf] 300,000 rows x 20 columns; up to 5 rounds, at most 20 s"
     assert first == "[skgbnf] round 2/5: train -1.0000 nats, 7 iterations, 4.0 s, " + (
         "at most about 12 s left"
     )
     assert second.endswith("8.0 s, at most about 8 s left")
+
+
+def test_a_long_part_is_told_of_every_few_seconds(capfd, clock):
+    lines = progress.Lines(5, seconds=float("inf"), every_epoch=False)
+    lines.begin(PLAN)
+    lines.part("maf")  # too soon after the line before
+    for step in range(1, 101):
+        clock.now = 0.1 * step
+        lines.epoch(step / 20, 30, -2.0)
+    told = capfd.readouterr().out.splitlines()[1:]
+    assert len(told) == 5
+    # 2 s for one epoch of 30; 10 s for five.
+    assert told[0].endswith(
+        "round 2/5: maf, epoch 1/30, -2.0000 nats, at most about 58 s left of it"
+    )
+    assert told[-1].endswith("maf, epoch 5/30, -2.0000 nats, at most about 50 s left of it")
+    clock.now = 13.0
+    lines.part("nsf")
+    assert capfd.readouterr().out == "[skgbnf] round 2/5: nsf\n"
+
+
+def test_no_part_takes_longer_than_the_limit(capfd, clock):
+    lines = progress.Lines(5, seconds=9.0, every_epoch=False)
+    lines.begin(PLAN)
+    lines.part("nsf")
+    clock.now = 3.0
+    lines.epoch(0.5, 100, float("-inf"))
+    told = capfd.readouterr().out.splitlines()[-1]
+    assert told.endswith("nsf, epoch 1/100, at most about 6 s left of it")
+
+
+def test_trials_and_em_are_told_of(small, table2, capfd):
+    small(verbose=2, flow=["gaussian_mixture", "maf"], n_estimators=1, max_iter=1).fit(table2)
+    out = capfd.readouterr().out
+    for part in ("trial of EM of 1 Gaussian\n", "trial of EM of 4 Gaussians", "trial of maf",
+                 "round 1/1: maf", "scoring all rows"):  # fmt: skip
+        assert part in out
+
+
+def test_what_is_done_is_told_before_it_is_done(small, table2, capfd, monkeypatch):
+    def failing(n_features):
+        raise RuntimeError("no flow")
+
+    with pytest.raises(RuntimeError, match="no flow"):
+        small(verbose=2, flow=failing).fit(table2)
+    assert capfd.readouterr().out.splitlines()[-1] == "[skgbnf] round 1/2: failing"
+
+
+def test_bars_show_rows_and_parts(small, table2, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    small(verbose=1, n_estimators=2, max_time=1e6).fit(table2)
+    shown = terminal.getvalue()
+    assert "180 rows x 2 columns, 20 held out, at most 1e+06 s" in shown
+    assert "trial of realnvp, splines of columns, epochs:" in shown
+
+
+def test_a_continued_fit_counts_on(small, table2, capfd, monkeypatch):
+    model = small(n_estimators=1).fit(table2).set_params(n_estimators=2, warm_start=True, verbose=1)
+    model.fit(table2)
+    assert "[skgbnf] round 2/2: train" in capfd.readouterr().out
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    model.set_params(n_estimators=3).fit(table2)
+    assert "2/3" in terminal.getvalue()

@@ -7,10 +7,12 @@ import pytest
 import scipy.sparse
 import torch
 import zuko
+from helpers import degenerate_data_allowed
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import skgbnf.additive
 import skgbnf.search
+from skgbnf.flows.weighted import weighted_gaussian
 
 X = np.random.default_rng(0).normal(size=(40, 2))
 X.setflags(write=False)
@@ -58,7 +60,12 @@ BAD_PARAMETERS = [
     ("n_transforms", 1.0, TypeError),
     ("n_transforms", "deep", ValueError),
     ("n_transforms", None, TypeError),
+    ("n_transforms", 10**30, ValueError),
+    ("n_transforms", 1001, ValueError),
     ("hidden_layer_sizes", (), ValueError),
+    ("hidden_layer_sizes", (16, 10**30), ValueError),
+    ("hidden_layer_sizes", 10**9, ValueError),
+    ("hidden_layer_sizes", (100_000, 100_000), ValueError),
     ("hidden_layer_sizes", (16, 0), ValueError),
     ("hidden_layer_sizes", (16, 2.5), TypeError),
     ("hidden_layer_sizes", "16", TypeError),
@@ -578,3 +585,64 @@ def test_an_interrupt_while_results_are_kept_leaves_the_earlier_fit(quick, table
         with pytest.raises(KeyboardInterrupt):
             model.fit(100 * table2 + 1000)
     np.testing.assert_array_equal(model.score_samples(table2), before)
+
+
+# Sizes and values without bounds
+
+
+@pytest.mark.parametrize("size", [10**30, 10**400], ids=["1e30", "1e400"])
+@pytest.mark.parametrize("name", ["n_estimators", "batch_size", "max_iter", "fine_tune"])
+def test_what_is_only_a_limit_may_be_as_large_as_one_likes(quick, name, size):
+    parameters = {"n_estimators": 2, "max_time": 0.05, "flow": "maf", "verbose": 1, name: size}
+    model = quick(**parameters).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+FAR = np.where(np.random.default_rng(0).random((60, 2)) < 0.5, -1.7e308, 1.7e308)
+
+
+@pytest.mark.parametrize("flow", ["affine", "gaussian_mixture", "student_t", "maf"])
+def test_rows_farther_apart_than_floats_reach_are_refused(quick, flow):
+    for max_time in (None, 1.0):
+        with pytest.raises(ValueError, match=r"^X: column 0 reaches from -1.7e\+308 to 1.7e\+308"):
+            quick(flow=flow, max_time=max_time).fit(FAR)
+
+
+def test_the_column_that_is_too_wide_is_named(quick):
+    pd = pytest.importorskip("pandas")
+    rows = np.random.default_rng(1).normal(size=(60, 2))
+    frame = pd.DataFrame({"age": rows[:, 0], "income": FAR[:, 1]})
+    fine = frame.assign(income=rows[:, 1])
+    with pytest.raises(ValueError, match="^X: column 'income' reaches"):
+        quick(flow="affine").fit(frame)
+    with pytest.raises(ValueError, match="^X_val: column 'income' reaches"):
+        quick(flow="affine").fit(fine, X_val=frame)
+    # A row of weight 0 counts as absent.
+    weights = (FAR[:, 1] > 0).astype(float)
+    frame["income"] = np.where(weights, frame["age"], FAR[:, 1])
+    quick(flow="affine").fit(frame, sample_weight=weights)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e307, 1e-300, 1e-310])
+@pytest.mark.parametrize("flow", ["affine", "gaussian_mixture", "maf"])
+def test_values_near_both_ends_of_floats_are_fitted(quick, flow, scale):
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    expected = quick(flow=flow).fit(rows).score(rows) - 2 * np.log(scale)
+    model = quick(flow=flow).fit(rows * scale)
+    assert model.score(rows * scale) == pytest.approx(expected, abs=0.05)
+    assert np.isfinite(model.sample(100, random_state=0)).all()
+
+
+def test_values_that_jump_far_out_in_a_continued_fit_end(quick):
+    model = quick(flow="affine", n_estimators=1).fit(X)
+    far = np.where(np.random.default_rng(0).random(X.shape) < 0.5, -1e307, 1e307)
+    with degenerate_data_allowed():
+        model.set_params(warm_start=True, n_estimators=2).fit(far)
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_no_ridge_is_added_for_ever():
+    x = torch.randn(20, 3, dtype=torch.float64)
+    x[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="covariance of the rows is not finite"):
+        weighted_gaussian(x, torch.ones(20, dtype=torch.float64), 1e-6)

@@ -1,6 +1,8 @@
 """Components whose weighted maximum likelihood has a closed form, fitted by EM."""
 
+import copy
 import math
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -11,11 +13,13 @@ from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
 from skgbnf.flows.linear import LULinear
+from skgbnf.flows.projections import flattest, most_skewed, whitened
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 
 _CELLS_PER_CHUNK = 100_000
 _FEWEST_ROWS = 5
 _CLUSTERING_STEPS = 10
+_MOST_DIRECTIONS = 3
 
 
 class AffineFlow(Flow):
@@ -30,12 +34,13 @@ class AffineFlow(Flow):
         The standard normal, for which :meth:`em_step` is exact.
     """
 
-    n_em_starts = 24
+    n_em_starts = n_plain_starts = 24
+    em_step_is_exact = True
 
     def __init__(self, n_features: int, base: LazyDistribution) -> None:
         super().__init__([LULinear(n_features, permute=False)], base)
 
-    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int) -> None:
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         """Settle on the neighbourhood of one row drawn in proportion to its weight."""
         distance = torch.cdist(x, x[_draw_row(weights)]).flatten()
         near = distance.topk(n_neighbours, largest=False).indices
@@ -87,25 +92,55 @@ class GaussianMixture(GMM):
     D. B. Rubin, 1977. https://www.jstor.org/stable/2984875
     """
 
-    n_em_starts = 4
-
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__(n_features, components=n_components)
+
+    n_plain_starts = 4
+
+    @property
+    def n_em_starts(self) -> int:
+        """Number of starts that differ; that of one Gaussian is always the same.
+
+        Those behind the plain ones must beat them clearly, so that nothing is lost by luck.
+        """
+        return self.n_plain_starts + 1 if self.components > 1 else 1
+
+    @property
+    def em_step_is_exact(self) -> bool:
+        """Whether one step, from any state, ends where all steps end."""
+        return self.components == 1
 
     def forward(self, c: None = None) -> Distribution:
         mixture = super().forward(c)
         return _Gaussians(mixture.base, mixture.logits)
 
     @torch.no_grad()
-    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int) -> None:
-        """Place the Gaussians on the clusters that k-means finds from one start."""
-        centres = x[_spread_rows(x, weights, self.components)]
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
+        """Place the Gaussians on the clusters that k-means finds from one start.
+
+        The last start looks for clusters in whitened rows too, where long ones lie apart.
+        """
+        if start < self.n_plain_starts:
+            self._place(x, weights, x)
+            return
+        z = whitened(x, weights)
+        flat = flattest(z, weights, min(self.components - 1, _MOST_DIRECTIONS))
+        found = []
+        for places in (z, flat, flat[:, :1], most_skewed(z, weights)):
+            self._place(x, weights, places)
+            score = float(weights @ self().log_prob(x))
+            found.append((score, copy.deepcopy(self.state_dict())))
+        self.load_state_dict(max(found, key=itemgetter(0))[1])
+
+    def _place(self, x: Tensor, weights: Tensor, places: Tensor) -> None:
+        """Fit the Gaussians to the clusters of rows whose coordinates `places` are."""
+        centres = places[_spread_rows(places, weights, self.components)]
         for _ in range(_CLUSTERING_STEPS):
-            nearest = torch.cdist(x, centres).argmin(dim=1)
+            nearest = torch.cdist(places, centres).argmin(dim=1)
             assigned = torch.nn.functional.one_hot(nearest, self.components).to(x)
             shares = weights.unsqueeze(-1) * assigned
             total = shares.sum(0).unsqueeze(-1)
-            centres = torch.where(total > 0, shares.T @ x / total, centres)
+            centres = torch.where(total > 0, shares.T @ places / total, centres)
         self._maximise(x, weights, assigned)
 
     @torch.no_grad()

@@ -75,7 +75,7 @@ class StudentT(LazyDistribution):
     J. M. G. Taylor, 1989. https://doi.org/10.2307/2290063
     """
 
-    n_em_starts = 1
+    n_em_starts = n_plain_starts = 1
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class StudentT(LazyDistribution):
         factor = torch.tril(self.lower, -1) + self.log_diagonal.exp().diag()
         return MultivariateStudentT(_DEGREES_OF_FREEDOM, self.loc, factor)
 
-    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int) -> None:
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         """Begin with the Gaussian of all rows."""
         self._set(*weighted_gaussian(x, weights, RIDGE))
 

@@ -1,5 +1,7 @@
 """Statistics of weighted rows: quantiles, ranks, and the Gaussian, shrunk where rows are few."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -52,20 +54,27 @@ def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor,
     factor : Tensor of shape (n_features, n_features)
         Lower triangular; ``factor @ factor.T`` is the covariance plus a ridge that grows until
         the factor exists.
+
+    Raises
+    ------
+    ValueError
+        If the covariance is not finite, so that no ridge helps.
     """
     share = weights / weights.sum()
     mean = share @ x
     centred = x - mean
     covariance = (centred * share.unsqueeze(-1)).T @ centred
+    if not torch.isfinite(covariance).all():
+        raise ValueError("The covariance of the rows is not finite; look for extreme values in X.")
     if 1 / share.square().sum() < _ROWS_PER_COLUMN * x.shape[1]:
         shrinkage = leave_one_out_shrinkage(centred, share, covariance, ridge)
         covariance = torch.lerp(covariance, covariance.diagonal().diag(), shrinkage)
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    while True:
+    info = 1
+    while info and math.isfinite(ridge):
         factor, info = torch.linalg.cholesky_ex(covariance + ridge * identity)
-        if info == 0:
-            return mean, factor
         ridge *= 10
+    return mean, factor
 
 
 def leave_one_out_shrinkage(

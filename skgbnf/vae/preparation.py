@@ -12,6 +12,7 @@ from skgbnf.table.standardisation import Standardisation
 from skgbnf.vae.likelihoods import make_likelihood
 from skgbnf.vae.model import Images
 from skgbnf.vae.plan import likelihood_of
+from skgbnf.validation import check_spread
 
 _SPLIT_KEY = 0
 
@@ -24,6 +25,7 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     """
     X, image_shape = _flat(X)
     X = validate_data(vae, X, dtype=DTYPES, ensure_min_samples=2)
+    check_spread(X, getattr(vae, "feature_names_in_", range(X.shape[1])))
     vae.image_shape_ = image_shape or X.shape[1:]
     if vae.network == "conv" and len(vae.image_shape_) < 2:
         raise ValueError(

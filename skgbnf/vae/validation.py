@@ -7,6 +7,8 @@ from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES
 from skgbnf.vae.likelihoods import LIKELIHOODS
 from skgbnf.vae.networks import NETWORKS
 from skgbnf.validation import (
+    MOST_TRANSFORMS,
+    MOST_UNITS,
     check_choice,
     check_device,
     check_hidden_layer_sizes,
@@ -18,10 +20,10 @@ from skgbnf.validation import (
 
 def check_parameters(vae) -> None:
     """Raise unless every constructor parameter is in its range."""
-    check_integer("n_components", vae.n_components, 1)
+    check_integer("n_components", vae.n_components, 1, MOST_UNITS)
     check_integer("n_estimators", vae.n_estimators, 1)
     check_choice("flow", vae.flow, INVERTIBLE_FAMILIES)
-    check_integer("n_transforms", vae.n_transforms, 1)
+    check_integer("n_transforms", vae.n_transforms, 1, MOST_TRANSFORMS)
     check_choice("likelihood", vae.likelihood, LIKELIHOODS)
     check_integer("n_levels", vae.n_levels, 2)
     check_choice("network", vae.network, NETWORKS)

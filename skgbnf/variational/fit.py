@@ -12,6 +12,8 @@ from skgbnf.fitting import training_mode
 from skgbnf.flows import ACTIVATIONS, INVERTIBLE_FAMILIES, Architecture
 from skgbnf.persistence import FittedComponent
 from skgbnf.validation import (
+    MOST_TRANSFORMS,
+    MOST_UNITS,
     check_choice,
     check_device,
     check_hidden_layer_sizes,
@@ -144,10 +146,10 @@ def fit_to_log_prob(
     >>> density.sample(3, random_state=0).shape
     (3, 2)
     """
-    check_integer("n_features", n_features, 1)
+    check_integer("n_features", n_features, 1, MOST_UNITS)
     check_integer("n_estimators", n_estimators, 1)
     check_choice("flow", flow, INVERTIBLE_FAMILIES)
-    check_integer("n_transforms", n_transforms, 1)
+    check_integer("n_transforms", n_transforms, 1, MOST_TRANSFORMS)
     hidden_layer_sizes = check_hidden_layer_sizes(hidden_layer_sizes)
     check_choice("activation", activation, tuple(ACTIVATIONS))
     check_choice("objective", objective, tuple(BOUNDS))

@@ -1,0 +1,108 @@
+"""A limit of time is kept by every stage, on a part of the rows where need be."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from skgbnf import GradientBoostedFlowDensity, load
+from skgbnf.additive import AdditiveBoosting
+from skgbnf.flows import Architecture
+from skgbnf.table.thinning import thinned
+from skgbnf.training import Rows, Settings
+
+
+@pytest.fixture
+def processor_time(quick, monkeypatch):
+    """The processor's time, which other programs do not take part in, is what passes."""
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
+    quick(max_iter=1).fit(np.random.default_rng(0).normal(size=(100, 3)))  # once in a process
+
+
+def correlated(n_samples, n_features):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n_samples, n_features)) @ rng.normal(size=(n_features, n_features))
+
+
+LARGE = {
+    "many columns": ((20_000, 50), {}),
+    "many rows and columns": ((100_000, 100), {}),
+    "a network alone": ((20_000, 50), {"flow": "nsf", "n_estimators": 1}),
+    "tails": ((20_000, 20), {"flow": "maf", "tail": "transform", "validation_fraction": None}),
+    "settling": ((20_000, 20), {"flow": "affine", "fine_tune": 5}),
+    "networks retrained": ((20_000, 20), {"flow": "maf", "n_estimators": 2, "fine_tune": 5}),
+    "large mixtures": ((50_000, 20), {"flow": "gaussian_mixture"}),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_every_stage_keeps_the_limit(processor_time, case):
+    shape, parameters = LARGE[case]
+    X = correlated(*shape)
+    start = time.process_time()
+    model = GradientBoostedFlowDensity(max_time=1.0, random_state=0, **parameters).fit(X)
+    # Twice as long and more where a stage does not look at the clock.
+    assert time.process_time() - start < 1.5
+    assert np.isfinite(model.score(X[:100]))
+
+
+def test_held_out_rows_of_the_users_own_keep_the_limit(processor_time):
+    X = correlated(40_000, 50)
+    start = time.process_time()
+    GradientBoostedFlowDensity(max_time=1.0, flow="maf").fit(X[:10_000], X_val=X[10_000:])
+    assert time.process_time() - start < 1.6
+
+
+def test_all_rows_stay_where_there_is_time():
+    X, weights = np.ones((5000, 4)), np.arange(5000.0)
+    for max_time in (None, 1.0, 0.02):
+        kept = thinned(X, weights, max_time, 0)
+        assert kept[0] is X
+        assert kept[1] is weights
+    for max_time, n_rows in [(0.01, 2500), (1e-9, 1000)]:
+        assert len(thinned(X, weights, max_time, 0)[0]) == n_rows
+
+
+def test_rows_and_weights_are_thinned_alike():
+    X = np.random.default_rng(0).normal(size=(5000, 4))
+    some, weights = thinned(X, X[:, 0], 1e-9, 0)
+    np.testing.assert_array_equal(some[:, 0], weights)
+    assert len(np.unique(some[:, 0])) == 1000
+    np.testing.assert_array_equal(thinned(X, X[:, 0], 1e-9, 0)[0], some)
+
+
+def test_a_column_that_seldom_varies_is_not_thinned_to_a_constant():
+    X = np.random.default_rng(0).normal(size=(100_000, 3))
+    X[:, 1:] = 0.0
+    X[70_000, 1] = 1.0
+    some, _ = thinned(X, np.ones(len(X)), 1e-9, 0)
+    assert some[:, 1].tolist().count(1.0) == 1
+    assert not some[:, 2].any()
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_rounds_go_on_with_a_part_of_the_rows(table2, held_out):
+    x = torch.from_numpy(np.tile(table2, (3, 1)))
+    train = Rows(x[:500], torch.ones(500, dtype=torch.float64))
+    judge = Rows(x[500:], torch.ones(100, dtype=torch.float64)) if held_out else train
+    boosting = AdditiveBoosting(train, judge, "greedy", Settings(1, 100, 1e-3), 0)
+    boosting.add_round([[Architecture("affine", 2)]])
+    before = boosting.stages[0].judge_score
+    boosting.thin(500)
+    assert boosting.train is train
+    boosting.thin(200)
+    assert len(boosting.train.x) == 200
+    assert (boosting.judge is boosting.train) != held_out
+    assert (boosting.stages[0].judge_score == before) == held_out
+    boosting.add_round([[Architecture("student_t", 2)]])
+    assert boosting.stages[1].judge_score >= boosting.stages[0].judge_score - 1e-6
+
+
+def test_a_fit_that_had_no_time_for_all_rows_can_be_resumed(quick, table2, tmp_path):
+    X = np.tile(table2, (30, 1)) + np.random.default_rng(0).normal(size=(6000, 2))
+    parameters = {"max_time": 1e-3, "checkpoint": str(tmp_path / "model"), "flow": "maf"}
+    model = quick(n_estimators=1, **parameters).fit(X)
+    again = quick(n_estimators=2, **parameters).fit(X, resume_from=tmp_path / "model")
+    assert again.n_estimators_ >= 1
+    assert load(tmp_path / "model").n_estimators_ >= model.n_estimators_
