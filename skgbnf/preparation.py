@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_array, validate_data
 
 from skgbnf._random import derive_seed
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
+from skgbnf.table.checks import checked_rows
+from skgbnf.table.dependence import warn_of_dependence
 from skgbnf.table.dequantisation import Dequantisation
-from skgbnf.table.frames import check_no_times, describe_table
+from skgbnf.table.frames import Description
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.standardisation import Standardisation
 from skgbnf.training import Rows
@@ -20,9 +21,6 @@ from skgbnf.validation import (
     fit_device,
     rounded,
 )
-
-DTYPES = [np.float64, np.float32]
-"""Precisions in which rows are kept; others become the first."""
 
 _MIN_HELD_OUT = 10
 _SPLIT_KEY, _NOISE_KEY, _HELD_OUT_NOISE_KEY = 0, 3, 4
@@ -77,9 +75,7 @@ class Table:
     widths, origins : ndarrays of shape (n_features,)
         Of the noise, as :class:`~skgbnf.table.dequantisation.Dequantisation` has them.
 
-    container : {"numpy", "pandas", "polars"}
-
-    dtypes : list of str of length n_features
+    description : Description
     """
 
     train: Rows
@@ -90,8 +86,7 @@ class Table:
     coordinates: Coordinates
     widths: np.ndarray
     origins: np.ndarray
-    container: str
-    dtypes: list[str]
+    description: Description
 
 
 def _rows(coordinates: Coordinates, X, weights, device: torch.device) -> tuple[Rows, float]:
@@ -132,11 +127,12 @@ def prepare(
     given = X
     X = checked_rows(estimator, X, reset=not proceed, ensure_min_samples=2)
     check_base(estimator.base, X.shape[1])
-    container, dtypes = describe_table(given, X.shape[1])
+    names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
+    description = Description.of(given, names)
+    names = description.labels
     X, weights = weighted_rows(X, sample_weight, "X")
     if len(X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
-    names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
     limits = limits_from(estimator.bounds, names)
     check_within(limits, X, "X", names)
     check_near(limits, X, names)
@@ -148,6 +144,7 @@ def prepare(
         noise = _kept_noise(estimator, noise)
     bounds = _choose_bounds(estimator, limits, X, widths, proceed)
     X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
+    warn_of_dependence(X, names)
     if X_val is not None:
         X_val, weights_val = _given_held_out(estimator, X_val, sample_weight_val)
         check_within(limits, X_val, "X_val", names)
@@ -170,20 +167,12 @@ def prepare(
         judge, judge_log_det = _rows(coordinates, X_val, weights_val, device)
     reference = gaussian_score(train.x.cpu().numpy(), train.weights.cpu().numpy()) + train_log_det
     scores = train_log_det, judge_log_det, reference
-    return Table(train, judge, *scores, coordinates, widths, origins, container, dtypes)
-
-
-def checked_rows(estimator, X, *, reset: bool, **checks) -> np.ndarray:
-    """Rows of a table as scikit-learn checks and converts them; dates are no numbers."""
-    check_no_times(X)
-    return validate_data(estimator, X, dtype=DTYPES, reset=reset, **checks)
+    return Table(train, judge, *scores, coordinates, widths, origins, description)
 
 
 def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np.ndarray]:
     """Held-out rows of the user's own, and their weights; errors say that these are at fault."""
-    check_no_times(X_val)
-    check_array(X_val, dtype=DTYPES, input_name="X_val")
-    X_val = validate_data(estimator, X_val, dtype=DTYPES, reset=False)
+    X_val = checked_rows(estimator, X_val, reset=False, input_name="X_val")
     return weighted_rows(X_val, sample_weight_val, "X_val")
 
 

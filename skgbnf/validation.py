@@ -12,6 +12,7 @@ from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, LOG_DETS, TAILS, CopulaBa
 from skgbnf.geometric import GEOMETRIC
 from skgbnf.objectives import OBJECTIVES
 from skgbnf.table.bounds import check_bounds
+from skgbnf.table.checks import check_unmasked
 
 
 def check_integer(name: str, value: object, smallest: int) -> None:
@@ -214,7 +215,10 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
     """
     if sample_weight is None:
         return np.ones(n_samples)
+    check_unmasked(sample_weight, name)
     weights = np.asarray(sample_weight)
+    if weights.dtype.kind in "mM":
+        raise ValueError(f"{name} must hold numbers, got dates or durations.")
     if weights.dtype.kind in "US":
         raise ValueError(f"{name} must hold numbers, got text.")
     if weights.dtype.kind == "c":

@@ -5,11 +5,12 @@ for ever. Uniform noise as wide as the step between values turns the column into
 whose density at a value is its probability over the step.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from skgbnf._warnings import warn
 
 _LARGE_SHARE = 0.05
 _FEWEST_REPEATS = 5
@@ -169,4 +170,4 @@ def _warn_of_atoms(names: list, spread: bool) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, DegenerateDataWarning, stacklevel=7)
+    warn(message, DegenerateDataWarning)
