@@ -447,8 +447,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Warns
         -----
         DegenerateDataWarning
-            If a column is constant, or one value holds a twentieth of its rows or more and
-            `dequantize` does not say what to do about it.
+            If a column is constant or a linear function of others, or one value holds a twentieth
+            of its rows or more and `dequantize` does not say what to do about it.
 
         sklearn.exceptions.ConvergenceWarning
             If many training steps had a loss that was not finite.
@@ -598,8 +598,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Returns
         -------
         frame : pandas.DataFrame, polars.DataFrame or pyarrow.Table of shape (n_samples, n_features)
-            Of the library, names and types seen in fit; of pandas also with its index of columns. If that was an array, a frame of pandas
-            with columns "x0", "x1" and so on in the type of the array.
+            Of the library, names and types seen in fit; of pandas also with the index of its
+            columns. If that was an array, a frame of pandas with columns "x0", "x1" and so on in
+            the type of the array.
 
         Raises
         ------

@@ -122,10 +122,10 @@ def check_table(X: Any, input_name: str) -> None:
         )
     if container_of(X) != "numpy":
         types = map(str, column_types(X))
-        faults = (_fault_of_type(X, j, dtype) for j, dtype in enumerate(types))
+        faults = [_fault_of_type(X, j, dtype) for j, dtype in enumerate(types)]
     else:
-        faults = _faults_of_objects(X)
-    _raise_for(list(faults), X, input_name)
+        faults = [*_faults_of_objects(X)]
+    _raise_for(faults, X, input_name)
 
 
 def check_in_memory(X: Any, input_name: str) -> None:
@@ -180,14 +180,15 @@ def _explain(X: Any, input_name: str) -> None:
         faults = [_fault(column_values(X, j)) for j in range(X.shape[1])]
     else:
         array = _as_array(X)
-        if isinstance(X, list | tuple) and (array is None or array.ndim == 1 and _is_ragged(X)):
+        if isinstance(X, list | tuple) and (array is None or _is_ragged(X)):
             raise ValueError(f"{input_name}: its rows have different numbers of cells.")
         faults = [*map(_fault, array.T)] if array is not None and array.ndim == 2 else []
     _raise_for(faults, X, input_name)
 
 
 def _is_ragged(rows: Any) -> bool:
-    return len({len(row) for row in rows if hasattr(row, "__len__")}) > 1
+    """Whether rows of lists have different lengths."""
+    return len({len(row) for row in rows if isinstance(row, list | tuple)}) > 1
 
 
 def _as_array(X: Any) -> np.ndarray | None:

@@ -160,7 +160,7 @@ def named_for_sklearn(labels: Sequence[Label]) -> bool:
 
 
 def for_sklearn(X: Any) -> Any:
-    """What scikit-learn reads names from: none where not all are its kind; values of pandas stay."""
+    """A table to take names from, without them where scikit-learn does not take all."""
     container, labels = container_of(X), column_labels(X)
     if labels is None or named_for_sklearn(labels):
         return X

@@ -5,13 +5,13 @@ A label may be anything that a frame takes as one; scikit-learn knows strings on
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Label = Any
 """The name of a column of a frame, or its position in an array."""
 
-_FROM_TEXT = {
+_FROM_TEXT: dict[str, Callable[[str], Label]] = {
     "datetime": datetime.datetime.fromisoformat,
     "date": datetime.date.fromisoformat,
     "float": float,
