@@ -74,8 +74,6 @@ class Table:
 
     widths, origins : ndarrays of shape (n_features,)
         Of the noise, as :class:`~skgbnf.table.dequantisation.Dequantisation` has them.
-
-    description : Description
     """
 
     train: Rows
@@ -86,7 +84,6 @@ class Table:
     coordinates: Coordinates
     widths: np.ndarray
     origins: np.ndarray
-    description: Description
 
 
 def _rows(coordinates: Coordinates, X, weights, device: torch.device) -> tuple[Rows, float]:
@@ -112,7 +109,7 @@ def prepare(
     Parameters
     ----------
     estimator : GradientBoostedFlowDensity
-        scikit-learn notes the number and the names of the columns in it.
+        The number, names and types of the columns are noted in it.
 
     X, sample_weight, X_val, sample_weight_val
         As given to fit.
@@ -127,9 +124,10 @@ def prepare(
     given = X
     X = checked_rows(estimator, X, reset=not proceed, ensure_min_samples=2)
     check_base(estimator.base, X.shape[1])
-    names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
-    description = Description.of(given, names)
-    names = description.labels
+    if not proceed:
+        names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
+        estimator._describe_columns(Description.of(given, names))
+    names = estimator.column_labels_
     X, weights = weighted_rows(X, sample_weight, "X")
     if len(X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
@@ -167,7 +165,7 @@ def prepare(
         judge, judge_log_det = _rows(coordinates, X_val, weights_val, device)
     reference = gaussian_score(train.x.cpu().numpy(), train.weights.cpu().numpy()) + train_log_det
     scores = train_log_det, judge_log_det, reference
-    return Table(train, judge, *scores, coordinates, widths, origins, description)
+    return Table(train, judge, *scores, coordinates, widths, origins)
 
 
 def _given_held_out(estimator, X_val, sample_weight_val) -> tuple[np.ndarray, np.ndarray]:

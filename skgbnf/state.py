@@ -94,7 +94,6 @@ class MixtureState:
         self.bounds_, self.bound_margins_ = bounds.limits, bounds.margins
         self.location_, self.scale_ = standardisation.location, standardisation.scale
         self.dequantize_widths_, self.dequantize_origins_ = table.widths, table.origins
-        self._describe_columns(table.description)
         self.reference_score_ = table.reference_score
 
     def _describe_columns(self, description: Description) -> None:

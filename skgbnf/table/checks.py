@@ -83,10 +83,7 @@ def checked_rows(
     try:
         note_columns(estimator, X, reset=reset)
     except ValueError as error:
-        if input_name == "X":
-            raise
-        text = str(error).removeprefix("X ")
-        raise ValueError(f"{input_name}{' ' if text != str(error) else ': '}{text}") from None
+        raise _blaming(error, input_name) from None
     if not reset and hasattr(estimator, "column_labels_"):
         check_labels(X, estimator._description, input_name)
     return rows
@@ -101,15 +98,24 @@ def checked_values(
     try:
         table = _stacked(X) if container_of(X) == "pyarrow" else for_sklearn(X)
         rows: np.ndarray = check_array(table, input_name=input_name, estimator=estimator, **checks)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError) as error:
         _explain(X, input_name)
-        raise
+        raise _blaming(error, input_name) from None
     return rows
 
 
 def note_columns(estimator: Any, X: Any, y: Any = None, *, reset: bool) -> None:
     """Let scikit-learn note in an estimator, or compare, the number and the names of columns."""
     validate_data(estimator, for_sklearn(X), y, reset=reset, skip_check_array=True)
+
+
+def _blaming(error: Exception, input_name: str) -> Exception:
+    """An error of scikit-learn as one that names the table at fault."""
+    text = str(error)
+    if input_name == "X" or input_name in text:
+        return error
+    text = f" {text[2:]}" if text.startswith("X ") else f": {text}"
+    return type(error)(input_name + text)
 
 
 def check_table(X: Any, input_name: str) -> None:
