@@ -234,7 +234,7 @@ def test_a_mask_of_nothing_changes_nothing(affine, good):
 
 def test_held_out_rows_are_blamed_by_their_name(affine, good):
     for table, message in (
-        (good[["a"]], "^X_val has|^X_val: The feature names 1 features"),
+        (good[["a"]], "^X_val: The feature names"),
         (good[["b", "a"]], "^X_val: The feature names"),
         (good.iloc[:0], "^X_val: Found array with 0 sample"),
     ):

@@ -5,7 +5,7 @@ pandas, polars and pyarrow are imported only where a frame of theirs is made.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -71,6 +71,12 @@ class Description:
             level_names = list(X.columns.names)
         dtypes = [dtype if known.fullmatch(dtype) else default for dtype in dtypes]
         return cls(container, dtypes, labels, level_names)
+
+    @classmethod
+    def of_numbers_like(cls, X: Any) -> "Description":
+        """Describe a frame with the labels of another one, in double precision."""
+        like = cls.of(X, ())
+        return replace(like, dtypes=[_DEFAULT_TYPE[like.container]] * len(like.labels))
 
     def to_plain(self) -> dict[str, Any]:
         """The description as JSON knows it.
