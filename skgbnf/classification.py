@@ -15,7 +15,6 @@ from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
 from skgbnf._random import RandomState
@@ -31,6 +30,7 @@ from skgbnf.delegation import (
 )
 from skgbnf.fitting import unchanged_on_failure
 from skgbnf.persistence import persistent
+from skgbnf.table.checks import check_unmasked, note_columns
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.validation import check_integer, check_weights, seed_from
 
@@ -150,8 +150,10 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
-        validate_data(self, X, y, skip_check_array=True)
-        table, target = as_rows(X), check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        check_unmasked(y, "y")
+        table = as_rows(X)
+        note_columns(self, table, y, reset=True)
+        target = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         target = column_or_1d(target, warn=True)
         check_consistent_length(table, target)
         check_classification_targets(target)

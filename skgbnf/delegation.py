@@ -11,6 +11,8 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.density import GradientBoostedFlowDensity
 from skgbnf.persistence import arrays_under, check_savable_random_state, plain
+from skgbnf.table.checks import check_in_memory, check_unmasked
+from skgbnf.table.frames import container_of
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -132,7 +134,7 @@ def wrapper_from_state(
         GradientBoostedFlowDensity._from_state(state, arrays_under(f"densities.{k}.", arrays))
         for k, state in enumerate(data["densities"])
     ]
-    columns = {tuple(getattr(d, "feature_names_in_", range(d.n_features_in_))) for d in densities}
+    columns = {tuple(density.column_labels_) for density in densities}
     if len(columns) != 1:
         raise ValueError("it has no densities, or their columns differ")
     return parameters, densities
@@ -153,13 +155,17 @@ def can_sample(estimator: Any) -> bool:
 
 def as_rows(X: Any) -> Any:
     """X as something :func:`take` can take rows of; frames stay frames, with their names."""
+    check_in_memory(X, "X")
+    check_unmasked(X, "X")
     (X,) = indexable(X)
     return X if hasattr(X, "shape") else np.asarray(X)
 
 
 def take(X: Any, rows: np.ndarray) -> Any:
     """The rows of these integers, as an array or a frame like X."""
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X.take(rows) if container_of(X) == "pyarrow" else X[rows]
 
 
 def inherit_tags(tags: Tags, estimator: Any) -> Tags:

@@ -196,10 +196,11 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         spread where they are; False nowhere. A number is the width of noise for all columns, an
         array that of each, in units of X.
 
-    bounds : dict, pair of array-like or None, default=None
-        Intervals that columns cannot leave: ``{"age": (0, None), 3: (0, 1)}`` by name or position
-        of a column, None for no bound, or two arrays of the lower and the upper bounds of all
-        columns, -inf and inf for none. Flows are trained on the logarithm of the distance from
+    bounds : dict, sequence of pairs, pair, scipy.optimize.Bounds or None, default=None
+        Intervals that columns cannot leave: ``{"age": (0, None), 3: (0, 1)}`` by column, a pair
+        ``(lower, upper)`` for each column, or one pair of numbers for all; None, -inf or inf for
+        no bound. A key that is the name of a column is that column, otherwise it is a position.
+        Flows are trained on the logarithm of the distance from
         the bound, or on that of the ratio of both distances. `fit` refuses rows outside, and
         bounds 1e9 times as far from all rows as these are from each other; the score of a row
         outside is -inf, and no sample lies there. Rows on a bound are inside. The density inside
@@ -302,11 +303,17 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     dequantize_origins_ : ndarray of shape (`n_features_in_`,)
         A value of the grid of each column that was spread over its step; NaN for other columns.
 
-    container_ : {"numpy", "pandas", "polars"}
+    container_ : {"numpy", "pandas", "polars", "pyarrow"}
         Library of the table seen in fit.
 
     dtypes_ : list of str
         Types of its columns.
+
+    column_labels_ : list
+        Names of its columns as they are, strings or not; positions where it had none.
+
+    column_level_names_ : list
+        Names of the levels of its column index, one unless it was a MultiIndex of pandas.
 
     location_, scale_ : ndarrays of shape (`n_features_in_`,)
         Mean and standard deviation by which rows are standardised, in units of X. Of columns with
@@ -468,8 +475,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Warns
         -----
         DegenerateDataWarning
-            If a column is constant, or one value holds a twentieth of its rows or more and
-            `dequantize` does not say what to do about it.
+            If a column is constant or a linear function of others, or one value holds a twentieth
+            of its rows or more and `dequantize` does not say what to do about it.
 
         sklearn.exceptions.ConvergenceWarning
             If many training steps had a loss that was not finite.
@@ -615,9 +622,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
 
         Returns
         -------
-        frame : pandas.DataFrame or polars.DataFrame of shape (n_samples, n_features)
-            Of the library, names and types seen in fit. If that was an array, a frame of pandas
-            with columns "x0", "x1" and so on in the type of the array.
+        frame : pandas.DataFrame, polars.DataFrame or pyarrow.Table of shape (n_samples, n_features)
+            Of the library, names and types seen in fit; of pandas also with the index of its
+            columns. If that was an array, a frame of pandas with columns "x0", "x1" and so on in
+            the type of the array.
 
         Raises
         ------
@@ -636,8 +644,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """
         rows = self.sample(n_samples, random_state)
         rows = self.coordinates_.noise.snap(rows, self.bounds_, integer_columns(self.dtypes_))
-        names = getattr(self, "feature_names_in_", None)
-        return make_frame(rows, self.container_, self.dtypes_, names)
+        return make_frame(rows, self._description)
 
     def _finish(self, boosting: Boosting, table: Table) -> None:
         """Turn the rounds so far into fitted attributes, their scores within the bounds."""

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.distributions import Transform
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import RandomState
 from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot
-from skgbnf.table.frames import check_no_times
+from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.validation import (
     check_integer,
@@ -94,8 +93,7 @@ def gaussian_reference_score(
     >>> round(gaussian_reference_score(X, n_components=2), 3)
     -29.19
     """
-    check_no_times(X)
-    rows: np.ndarray = check_array(X, dtype=np.float64, input_name="X")
+    rows = checked_values(X, dtype=np.float64)
     weights = check_weights(sample_weight, len(rows))
     if n_components is not None:
         check_integer("n_components", n_components, 0)
@@ -276,8 +274,7 @@ def jacobian_report(
             "estimator must be a GradientBoostedFlowDensity; "
             f"{type(estimator).__name__} has no {', '.join(missing)}."
         )
-    check_no_times(X)
-    rows: np.ndarray = validate_data(estimator, X, dtype=np.float64, reset=False)
+    rows = checked_rows(estimator, X, reset=False, dtype=np.float64)
     if n_samples is not None:
         check_integer("n_samples", n_samples, 1)
         if n_samples < len(rows):

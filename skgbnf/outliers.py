@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._random import RandomState
 from skgbnf.delegation import (
@@ -20,6 +20,7 @@ from skgbnf.delegation import (
 )
 from skgbnf.fitting import unchanged_on_failure
 from skgbnf.persistence import persistent
+from skgbnf.table.checks import note_columns
 from skgbnf.validation import check_real, seed_from
 
 _FEWEST_ASIDE = 19
@@ -153,8 +154,8 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _fit(self, X: ArrayLike) -> None:
         self._check_parameters()
-        validate_data(self, X, skip_check_array=True)
         table = as_rows(X)
+        note_columns(self, table, reset=True)
         rng = None if self.random_state is None else check_random_state(self.random_state)
         learned, aside = self._split(table.shape[0], seed_from(rng))
         density = fit_clone(self.estimator, take(table, learned), None, rng)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skgbnf._random import derive_seed
 from skgbnf.geometric import GeometricMixture
 from skgbnf.mixture import Combination, FlowMixture
-from skgbnf.preparation import DTYPES, checked_rows
+from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.validation import score_device
 
 _ROWS_PER_BLOCK = 200_000
@@ -107,7 +106,7 @@ def _checked_blocks(estimator, X) -> Iterator[np.ndarray]:
         yield checked_rows(estimator, X[:_ROWS_PER_BLOCK], reset=False)
         for start in range(_ROWS_PER_BLOCK, len(X), _ROWS_PER_BLOCK):
             block = X[start : start + _ROWS_PER_BLOCK]
-            yield check_array(block, dtype=DTYPES, input_name="X", estimator=estimator)
+            yield checked_values(block, estimator=estimator)
         return
     X = checked_rows(estimator, X, reset=False)
     for start in range(0, len(X), _ROWS_PER_BLOCK):

@@ -17,7 +17,7 @@ from skgbnf.persistence import (
 from skgbnf.preparation import Table
 from skgbnf.table.bounds import bounds_from_plain, bounds_to_plain
 from skgbnf.table.coordinates import Coordinates
-from skgbnf.table.frames import check_description
+from skgbnf.table.frames import Description, named_for_sklearn
 from skgbnf.validation import check_density_parameters
 
 
@@ -137,8 +137,20 @@ class MixtureState:
     def _describe(self, table: Table) -> None:
         """Turn what was chosen for a table into fitted attributes."""
         self.coordinates_ = table.coordinates
-        self.container_, self.dtypes_ = table.container, table.dtypes
         self.reference_score_ = table.reference_score
+
+    def _describe_columns(self, description: Description) -> None:
+        """Turn what is to be known of the columns of a table into fitted attributes."""
+        self.container_, self.dtypes_ = description.container, description.dtypes
+        self.column_labels_ = description.labels
+        self.column_level_names_ = description.level_names
+
+    @property
+    def _description(self) -> Description:
+        """What the fitted attributes say of the columns of the table seen in fit."""
+        return Description(
+            self.container_, self.dtypes_, self.column_labels_, self.column_level_names_
+        )
 
     def _get_state(self) -> tuple[dict, dict[str, np.ndarray]]:
         """JSON data and arrays from which :meth:`_from_state` restores the fitted estimator."""
@@ -155,9 +167,7 @@ class MixtureState:
             "parameters": self._plain_parameters(),
             "components": components,
             "seed": self._seed,
-            "container": self.container_,
-            "dtypes": list(self.dtypes_),
-            "feature_names": getattr(self, "feature_names_in_", np.array([])).tolist(),
+            "table": self._description.to_plain(),
         }
         return data, arrays
 
@@ -211,9 +221,10 @@ class MixtureState:
         self.n_estimators_ = len(self.estimators_)
         self.n_features_in_ = len(self.location_)
         self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
-        self.container_, self.dtypes_ = data["container"], data["dtypes"]
-        if data["feature_names"]:
-            self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
+        description = Description.from_plain(data["table"], self.n_features_in_)
+        self._describe_columns(description)
+        if named_for_sklearn(description.labels):
+            self.feature_names_in_ = np.array(description.labels, dtype=object)
         self._check_state()
         self.reference_score_ = float(self.reference_score_[0])
         self.log_mass_error_ = float(self.log_mass_error_[0])
@@ -238,7 +249,6 @@ class MixtureState:
             raise ValueError("its components have different numbers of columns")
         if any(fitted.architecture.n_context for fitted in self.estimators_):
             raise ValueError("one of its components needs a context")
-        check_description(self.container_, self.dtypes_, d)
         self._check_normalizers()
 
     def _check_normalizers(self) -> None:

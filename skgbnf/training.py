@@ -7,7 +7,6 @@ not know where they come from.
 import copy
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, seeded
+from skgbnf._warnings import warn
 from skgbnf.flows import Dropout
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 from skgbnf.mixture import component_log_prob
@@ -383,11 +383,10 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
 
 def warn_not_finite(consequence: str) -> None:
     """Warn that :meth:`Descent.step` gave up, and say what follows and what to do about it."""
-    warnings.warn(
+    warn(
         f"{_MAX_FAILED_STEPS} training steps had a loss or gradient that was not finite. "
         f"{consequence}",
         ConvergenceWarning,
-        stacklevel=3,
     )
 
 

@@ -15,6 +15,7 @@ from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, LOG_DETS, TAILS, CopulaBa
 from skgbnf.geometric import GEOMETRIC
 from skgbnf.objectives import OBJECTIVES
 from skgbnf.table.bounds import check_bounds
+from skgbnf.table.checks import check_unmasked
 
 MOST_TRANSFORMS = 1000
 MOST_UNITS = 100_000
@@ -252,7 +253,10 @@ def check_weights(sample_weight, n_samples: int, name: str = "sample_weight") ->
     """
     if sample_weight is None:
         return np.ones(n_samples)
+    check_unmasked(sample_weight, name)
     weights = np.asarray(sample_weight)
+    if weights.dtype.kind in "mM":
+        raise ValueError(f"{name} must hold numbers, got dates or durations.")
     if weights.dtype.kind in "US":
         raise ValueError(f"{name} must hold numbers, got text.")
     if weights.dtype.kind == "c":

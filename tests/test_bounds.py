@@ -1,5 +1,7 @@
 """Columns that cannot leave an interval: the maps alone, and densities behind them."""
 
+import datetime
+import json
 import math
 import pickle
 import warnings
@@ -8,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import degenerate_data_allowed
-from scipy import stats
+from scipy import optimize, stats
 from sklearn.base import clone
 
 import skgbnf
@@ -92,9 +94,10 @@ NAMES = ["age", "share", "other"]
         {"age": (0, None), "share": (0, 1)},
         {0: [0.0, math.inf], 1: np.array([0, 1])},
         {np.int64(1): (np.float32(0), 1), "age": (0, None), "other": (None, None)},
-        ([0, 0, -math.inf], [math.inf, 1, math.inf]),
-        ([0, 0, None], [None, 1, None]),
-        np.array([[0, 0, -math.inf], [math.inf, 1, math.inf]]),
+        [(0, None), (0, 1), (None, None)],
+        ((0, math.inf), [0, 1], (-math.inf, None)),
+        np.array([[0, math.inf], [0, 1], [-math.inf, math.inf]]),
+        optimize.Bounds([0, 0, -math.inf], [math.inf, 1, math.inf]),
     ],
 )
 def test_all_ways_to_say_it_are_the_same(bounds):
@@ -105,7 +108,54 @@ def test_all_ways_to_say_it_are_the_same(bounds):
 
 def test_one_pair_may_stand_for_all_columns():
     assert limits_from((0, None), NAMES).tolist() == [[0.0] * 3, [math.inf] * 3]
+    bounds = optimize.Bounds(0, math.inf)
+    assert limits_from(bounds, NAMES).tolist() == [[0.0] * 3, [math.inf] * 3]
     assert limits_from(None, NAMES).tolist() == [[-math.inf] * 3, [math.inf] * 3]
+
+
+def test_two_pairs_are_those_of_two_columns(quick):
+    X = np.random.default_rng(0).uniform([0, 2], [1, 3], size=(300, 2))
+    model = quick(flow="affine", bounds=[(0, 1), (2, 3)]).fit(X)
+    assert model.bounds_.tolist() == [[0, 2], [1, 3]]
+    rows = model.sample(5000, random_state=0)
+    assert ((rows >= [0, 2]) & (rows <= [1, 3])).all()
+
+
+def test_two_arrays_for_more_columns_are_refused_with_a_hint():
+    with pytest.raises(ValueError, match=r"each of 3 columns.*list\(zip\(lower, upper\)\)"):
+        limits_from(([0, 0, 0], [1, 1, 1]), NAMES)
+    lower, upper = [0, 0, 0], [1, 2, 3]
+    pairs = list(zip(lower, upper, strict=True))
+    assert limits_from(pairs, NAMES).tolist() == [lower, upper]
+
+
+@pytest.mark.parametrize(
+    ("labels", "key", "expected"),
+    [
+        ([2019, 2020], 2020, 1),
+        ([2019, 2020], 1, 1),
+        ([1, 0], 1, 0),
+        ([1, 0], 0, 1),
+        ([1.5, 2.5], 2.5, 1),
+        ([True, 0], True, 0),
+        ([True, 0], 0, 1),
+        ([("a", 1), ("a", 2)], ("a", 2), 1),
+        ([datetime.date(2020, 1, 1), "a"], datetime.date(2020, 1, 1), 0),
+        (["a", 0], 0, 1),
+        ([math.nan, "b"], float("nan"), 0),
+    ],
+)
+def test_a_key_is_a_name_where_there_is_one_otherwise_a_position(labels, key, expected):
+    limits = limits_from({key: (0, 1)}, labels)
+    assert np.flatnonzero(np.isfinite(limits[0])).tolist() == [expected]
+    again = bounds_from_plain(json.loads(json.dumps(bounds_to_plain({key: (0, 1)}))))
+    assert np.array_equal(limits_from(again, labels), limits)
+
+
+def test_the_name_of_several_columns_is_none():
+    with pytest.raises(ValueError, match="'a' is the name of 2 columns"):
+        limits_from({"a": (0, 1)}, ["a", "b", "a"])
+    assert limits_from({2: (0, 1)}, ["a", "b", "a"])[0].tolist() == [-math.inf, -math.inf, 0]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +163,14 @@ def test_one_pair_may_stand_for_all_columns():
     [
         ("age", TypeError, "bounds must be a dictionary"),
         (3, TypeError, "bounds must be a dictionary"),
-        (([0],), ValueError, "bounds must hold two arrays"),
+        (([0],), ValueError, "each of 2 columns"),
+        ([0, 1, 2], ValueError, "bounds must hold pairs"),
+        ([(0, 1), 3], TypeError, "column 'share' needs a pair"),
+        ([(0, 1), None], TypeError, "column 'share' needs a pair"),
+        ([(0, 1)] * 3, ValueError, "each of 2 columns"),
+        (np.zeros((2, 3)), ValueError, "needs a pair.*zip"),
+        ((True, False), TypeError, "bounds must be numbers"),
+        ([("0", "1")] * 2, TypeError, "bounds must be numbers"),
         ({"agee": (0, 1)}, ValueError, "no column 'agee'"),
         ({2: (0, 1)}, ValueError, "no column 2"),
         ({-1: (0, 1)}, ValueError, "no column -1"),
@@ -125,7 +182,7 @@ def test_one_pair_may_stand_for_all_columns():
         ({"age": (None, -math.inf)}, ValueError, "bounds must be numbers"),
         ({"age": (math.nan, 1)}, ValueError, "bounds must be numbers"),
         ({"age": ("low", 1)}, TypeError, "bounds must be numbers"),
-        (([0, 0, 0], [1, 1, 1]), ValueError, "each of 2 features"),
+        (([0, 0, 0], [1, 1, 1]), ValueError, "needs a pair.*zip"),
     ],
 )
 def test_bad_bounds_are_named(quick, table2, bounds, kind, message):
@@ -279,8 +336,8 @@ def test_training_and_held_out_scores_are_means_over_their_rows(quick, amounts):
 
 def test_scores_follow_the_units_of_x(quick, amounts):
     X, factor = amounts.to_numpy(), np.array([2.0**10, 2.0**-3, 2.0])
-    ours = quick(bounds=([0, 0, None], [None, 1, None])).fit(X)
-    theirs = quick(bounds=([0, 0, None], [None, 2.0**-3, None])).fit(X * factor)
+    ours = quick(bounds=[(0, None), (0, 1), (None, None)]).fit(X)
+    theirs = quick(bounds=[(0, None), (0, 2.0**-3), (None, None)]).fit(X * factor)
     expected = ours.score_samples(X) - np.log(factor).sum()
     np.testing.assert_allclose(theirs.score_samples(X * factor), expected, rtol=1e-9, atol=1e-9)
 
@@ -377,7 +434,7 @@ def test_the_density_within_bounds_integrates_to_one_and_agrees_with_samples(
 def test_a_few_rows_on_a_bound_need_no_noise(quick, amounts):
     X = amounts.to_numpy().copy()
     X[:5, 0], X[5:8, 1] = 0.0, 1.0
-    model = quick(bounds=([0, 0, None], [None, 1, None]), dequantize=False).fit(X)
+    model = quick(bounds=[(0, None), (0, 1), (None, None)], dequantize=False).fit(X)
     scores = model.score_samples(X)
     assert np.isfinite(scores).all()
     assert np.abs(scores).max() < 30
@@ -396,8 +453,8 @@ def test_a_constant_column_on_its_bound(quick):
 # Round trips
 
 
-@pytest.mark.parametrize("bounds", [BY_NAME, {0: (0, None), 1: (0, 1)}, ([0, 0, None],
-                                    [math.inf, 1, None])])  # fmt: skip
+@pytest.mark.parametrize("bounds", [BY_NAME, {0: (0, None), 1: (0, 1)}, [(0, None), (0, 1),
+                                    (None, math.inf)]])  # fmt: skip
 def test_files_pickles_and_copies(quick, amounts, tmp_path, bounds):
     model = quick(flow="affine", bounds=bounds).fit(amounts)
     skgbnf.save(model, tmp_path / "model")

@@ -192,7 +192,7 @@ def test_a_detector_that_contradicts_itself_is_refused(detector, tmp_path, lie):
         lambda m, a: m["data"].update(classes=["low", 1]),
         lambda m, a: m["data"].update(classes=["high"]),
         lambda m, a: m["data"]["densities"].pop(),
-        lambda m, a: m["data"]["densities"][0].update(feature_names=["a", "c"]),
+        lambda m, a: m["data"]["densities"][0]["table"].update(labels=["a", "c"]),
         lambda m, a: a.update(class_prior_=np.array([0.5, 0.6])),
         lambda m, a: a.update(class_prior_=np.array([-0.5, 1.5])),
     ],

@@ -1,5 +1,6 @@
 """Data frames in, and samples as data frames of the same kind."""
 
+import datetime
 import pickle
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from sklearn.base import clone
 
 import skgbnf
+from skgbnf import FlowBayesClassifier, FlowOutlierDetector
 from skgbnf.diagnostics import gaussian_reference_score, jacobian_report
-from skgbnf.table.dequantisation import Dequantisation
-from skgbnf.table.frames import check_description, describe_table, make_frame
+from skgbnf.table.dequantisation import DegenerateDataWarning, Dequantisation
+from skgbnf.table.frames import Description, make_frame
 
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
 
@@ -44,11 +46,11 @@ def test_dates_and_durations_are_refused(affine, library, missing):
     if missing:
         days[3] = None
     frame = LIBRARIES[library]({"day": days, "size": np.arange(20.0)})
-    with pytest.raises(ValueError, match=r"\['day'\] hold dates or durations"):
+    with pytest.raises(ValueError, match="X: column 'day' holds dates or durations"):
         affine().fit(frame)
     model = affine().fit(np.column_stack([np.arange(20.0), np.arange(20.0) ** 2]))
     for times in ("datetime64[ns]", "timedelta64[s]"):
-        with pytest.raises(ValueError, match="hold dates or durations"):
+        with pytest.raises(ValueError, match="holds? dates or durations"):
             model.score_samples(np.ones((3, 2)).astype("int64").astype(times))
 
 
@@ -70,7 +72,7 @@ def test_dates_are_refused_among_held_out_rows_in_lists_and_by_diagnostics(affin
         lambda: gaussian_reference_score(frame),
         lambda: jacobian_report(model, frame),
     ):
-        with pytest.raises(ValueError, match="hold dates or durations"):
+        with pytest.raises(ValueError, match="holds? dates or durations"):
             ask()
 
 
@@ -181,7 +183,8 @@ def test_a_missing_library_is_named(affine, columns, monkeypatch):
     ],
 )
 def test_integers_stay_within_their_range(dtype, values):
-    (column,) = (make_frame(np.array(values)[:, None], "numpy", [dtype], None)["x0"],)
+    table = Description("numpy", [dtype], [0], [None])
+    column = make_frame(np.array(values)[:, None], table)["x0"]
     limits = np.iinfo(dtype)
     expected = [min(max(round(value), limits.min), limits.max) for value in values]
     assert column.dtype == dtype
@@ -205,11 +208,15 @@ def test_values_are_moved_to_the_nearest_of_their_grid():
 
 
 def test_types_that_cannot_be_given_back_are_float64():
+    names = ["a", "b"]
     table = pd.DataFrame({"a": pd.Categorical([1, 2]), "b": [1, 2]})
-    assert describe_table(table, 2) == ("pandas", ["float64", "int64"])
+    expected = Description("pandas", ["float64", "int64"], names, [None])
+    assert Description.of(table, [0, 1]) == expected
     table = pl.DataFrame({"a": pl.Series([1, 2], dtype=pl.Decimal(10, 2)), "b": [1, 2]})
-    assert describe_table(table, 2) == ("polars", ["Float64", "Int64"])
-    assert describe_table([[1, 2]], 2) == ("numpy", ["float64", "float64"])
+    expected = Description("polars", ["Float64", "Int64"], names, [None])
+    assert Description.of(table, [0, 1]) == expected
+    expected = Description("numpy", ["float64"] * 2, [0, 1], [None])
+    assert Description.of([[1, 2]], [0, 1]) == expected
 
 
 @pytest.mark.parametrize(
@@ -223,5 +230,149 @@ def test_types_that_cannot_be_given_back_are_float64():
     ],
 )
 def test_foreign_descriptions_in_a_file_are_refused(container, dtypes):
+    plain = {"container": container, "dtypes": dtypes, "labels": ["a"], "level_names": [None]}
     with pytest.raises(ValueError, match="it names an unknown kind|its types of columns"):
-        check_description(container, dtypes, 1)
+        Description.from_plain(plain, 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "level_names"),
+    [
+        (["a", "b"], [None]),
+        (["a"], ["u", "v"]),
+        ([{"tuple": ["a", 1, 2]}], ["u", "v"]),
+        ([["a"]], [None]),
+        ([{"set": ["a"]}], [None]),
+        ([{"date": "no day"}], [None]),
+        ([{"date": 3}], [None]),
+    ],
+)
+def test_foreign_labels_in_a_file_are_refused(labels, level_names):
+    plain = {
+        "container": "pandas", "dtypes": ["float64"], "labels": labels, "level_names": level_names
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="label|isoformat"):
+        Description.from_plain(plain, 1)
+
+
+# Labels of columns
+
+
+LABELS = {
+    "years": [2019, 2020],
+    "positions turned": [1, 0],
+    "strings and numbers": ["a", 2020],
+    "numbers with a fraction": [0.5, 1.5],
+    "booleans": [True, False],
+    "days": [*pd.date_range("2020-01-01", periods=2)],
+    "dates": [datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)],
+    "tuples": pd.MultiIndex.from_tuples([("a", 1), ("b", 1)], names=["kind", None]),
+    "the same twice": ["a", "a"],
+    "nothing": [None, "b"],
+    "not a number": [float("nan"), 3.0],
+}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).normal(size=(60, 2))
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_kind_come_back(affine, rows, kind, tmp_path):
+    table = pd.DataFrame(rows, columns=LABELS[kind])
+    model = affine().fit(table)
+    skgbnf.save(model, tmp_path / "model")
+    for again in (model, skgbnf.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
+        frame = again.sample_frame(3, random_state=0)
+        assert frame.columns.equals(table.columns)
+        assert frame.columns.names == table.columns.names
+        assert np.array_equal(again.score_samples(table), model.score_samples(rows))
+
+
+@pytest.mark.parametrize("kind", sorted(LABELS.keys() - {"the same twice"}))
+def test_other_labels_than_in_fit_are_refused(affine, rows, kind):
+    table = pd.DataFrame(rows, columns=LABELS[kind])
+    turned = table.iloc[:, ::-1]
+    model = affine().fit(table)
+    for ask in (
+        lambda: model.score_samples(turned),
+        lambda: model.set_params(warm_start=True).fit(turned),
+        lambda: jacobian_report(model, turned),
+    ):
+        with pytest.raises(ValueError, match="X: column 0 is named .* in fit"):
+            ask()
+    with pytest.raises(ValueError, match="X_val: column 0 is named .* in fit"):
+        affine().fit(table, X_val=turned)
+    detector = FlowOutlierDetector(affine()).fit(table)
+    classifier = FlowBayesClassifier(affine()).fit(table, np.arange(60) % 2)
+    assert np.isfinite(detector.score_samples(table)).all()
+    for wrapper in (detector, classifier):
+        with pytest.raises(ValueError, match="X: column 0 is named"):
+            wrapper.predict(turned)
+
+
+def test_arrays_and_frames_without_names_go_together(affine, rows):
+    model = affine().fit(rows)
+    expected = model.score_samples(rows)
+    assert np.array_equal(model.score_samples(pd.DataFrame(rows, columns=[2019, 2020])), expected)
+    model = affine().fit(pd.DataFrame(rows))
+    assert np.array_equal(model.score_samples(rows), expected)
+    with pytest.raises(ValueError, match="X: column 0 is named 1, but 0 in fit"):
+        model.score_samples(pd.DataFrame(rows)[[1, 0]])
+
+
+def test_warnings_and_errors_call_columns_by_their_labels(affine, rows):
+    table = pd.DataFrame(rows, columns=[2019, 2020]).assign(**{"text": 1.0})
+    table.columns = [2019, 2020, ("a", 1)]
+    with pytest.warns(DegenerateDataWarning, match=r"Columns \[\('a', 1\)\] are constant"):
+        affine().fit(table)
+    with pytest.raises(ValueError, match="column 2020 holds .*outside its bounds"):
+        affine(bounds={2020: (0, None)}).fit(table[[2019, 2020]])
+    table[2020] = np.nan
+    with pytest.raises(ValueError, match="X: column 2020 holds missing values"):
+        affine().fit(table)
+
+
+def test_a_label_that_no_file_holds_is_refused_by_name(affine, rows, tmp_path):
+    table = pd.DataFrame(rows, columns=pd.period_range("2020", periods=2, freq="D"))
+    model = affine().fit(table)
+    assert model.sample_frame().columns.equals(table.columns)
+    with pytest.raises(ValueError, match=r"column name Period\('2020-01-01', 'D'\) cannot"):
+        skgbnf.save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+# pyarrow
+
+
+@pytest.fixture(scope="module")
+def pa():
+    return pytest.importorskip("pyarrow")
+
+
+def test_a_table_of_pyarrow_fits_all_and_comes_back(affine, columns, pa, tmp_path):
+    table = pa.table(columns)
+    model = affine().fit(table)
+    frame = model.sample_frame(20, random_state=0)
+    assert frame.schema.equals(table.schema)
+    rows = model.sample(20, random_state=0)
+    assert np.array_equal(frame["single"].to_numpy(), rows[:, 2].astype(np.float32))
+    skgbnf.save(model, tmp_path / "model")
+    assert skgbnf.load(tmp_path / "model").sample_frame(20, random_state=0).equals(frame)
+    expected = affine().fit(pd.DataFrame(columns)).score_samples(pd.DataFrame(columns))
+    assert np.array_equal(model.score_samples(table), expected)
+    with pytest.raises(ValueError, match="feature names"):
+        model.score_samples(table.select(table.schema.names[::-1]))
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_detectors_and_classifiers_take_frames(affine, rows, library):
+    module, y = pytest.importorskip(library), np.arange(60) % 2
+    make = module.table if library == "pyarrow" else module.DataFrame
+    table = make({"a": rows[:, 0], "b": rows[:, 1]})
+    for wrapper in (FlowOutlierDetector(affine(), random_state=0), FlowBayesClassifier(affine())):
+        fitted = wrapper.fit(table, y)
+        assert fitted.feature_names_in_.tolist() == ["a", "b"]
+        scores = fitted.score_samples(table)
+        assert np.array_equal(scores, clone(wrapper).fit(rows, y).score_samples(rows))

@@ -328,7 +328,7 @@ LIES = {
     "no components": lambda m, a: m["data"].update({"components": []}),
     "fewer components": lambda m, a: m["data"]["components"].pop(),
     "more components": lambda m, a: m["data"]["components"].append(component(m)),
-    "another number of names": lambda m, a: m["data"].update({"feature_names": ["a"]}),
+    "another number of names": lambda m, a: m["data"]["table"].update({"labels": ["a"]}),
     "a seed that is text": lambda m, a: m["data"].update({"seed": "x"}),
     "no weights": lambda m, a: a.pop("staged_weights_"),
     "weights of another shape": lambda m, a: a.update({"staged_weights_": np.ones((1, 3))}),

@@ -169,10 +169,14 @@ def with_entry(value, dtype=float):
 
 BAD_ROWS = {
     "NaN": (with_entry(np.nan), ValueError, "NaN"),
-    "infinity": (with_entry(np.inf), ValueError, "infinity"),
-    "infinity in single precision": (with_entry(-np.inf, np.float32), ValueError, "infinity"),
+    "infinity": (with_entry(np.inf), ValueError, "infinite values"),
+    "infinity in single precision": (
+        with_entry(-np.inf, np.float32),
+        ValueError,
+        "infinite values",
+    ),
     "complex": (X + 1j, ValueError, "[Cc]omplex"),
-    "text": (np.array([["a", "b"], ["c", "d"]]), ValueError, "could not convert|string"),
+    "text": (np.array([["a", "b"], ["c", "d"]]), ValueError, "hold text"),
     "None among numbers": (with_entry(None, object), ValueError, "NaN|None"),
     "sparse": (scipy.sparse.csr_matrix(X), TypeError, "[Ss]parse"),
     "three dimensions": (X.reshape(20, 2, 2), ValueError, "dim 3"),
@@ -182,7 +186,7 @@ BAD_ROWS = {
     "no rows": (X[:0], ValueError, "0 sample"),
     "one row": (X[:1], ValueError, "sample.* 2"),
     "no columns": (X[:, :0], ValueError, "0 feature"),
-    "ragged rows": ([[1.0, 2.0], [3.0]], ValueError, "inhomogeneous|sequence"),
+    "ragged rows": ([[1.0, 2.0], [3.0]], ValueError, "different numbers of cells"),
 }
 
 
@@ -234,7 +238,7 @@ def test_bad_held_out_rows_are_refused(quick, case):
 
 
 def test_held_out_rows_must_have_the_columns_of_x(quick):
-    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 2"):
+    with pytest.raises(ValueError, match="^X_val has 3 features, but .* is expecting 2"):
         quick().fit(X, X_val=np.ones((5, 3)))
 
 
@@ -544,7 +548,7 @@ def test_a_learning_rate_that_diverges_warns_and_stays_finite(quick):
 def test_held_out_rows_are_named_where_they_are_at_fault(quick, table2):
     X_val = np.array(table2)
     X_val[3, 0] = np.nan
-    with pytest.raises(ValueError, match="X_val contains NaN"):
+    with pytest.raises(ValueError, match="X_val: column 0 holds missing values .NaN.; "):
         quick().fit(table2, X_val=X_val)
 
 

@@ -6,28 +6,30 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from skgbnf._random import RandomState
+from skgbnf.table.checks import checked_values
+from skgbnf.table.frames import Description, column_labels, container_of, make_frame
 
 
 def as_rows(X: Any, name: str = "X") -> np.ndarray:
     """X as a float64 array of shape (n_samples, n_features)."""
-    return check_array(X, dtype=np.float64, input_name=name)
+    return checked_values(X, name, dtype=np.float64)
 
 
 def as_table(rows: np.ndarray, X: Any) -> Any:
     """Rows as a table like X: a data frame with its column names if it is one, else an array."""
-    if not hasattr(X, "columns"):
+    if container_of(X) == "numpy":
         return rows
     # Estimators fitted to named columns warn of nameless ones.
-    return type(X)(dict(zip(X.columns, rows.T, strict=True)))
+    return make_frame(rows, Description.of_numbers_like(X))
 
 
 def column_names(estimator: Any, X: Any, n_features: int, feature_names: Any = None) -> list[str]:
     """Names given by the caller, those of a data frame, those seen in fit, or "x0", "x1", ..."""
     if feature_names is None:
-        feature_names = getattr(X, "columns", None)
+        feature_names = column_labels(X)
     if feature_names is None:
         feature_names = getattr(estimator, "feature_names_in_", None)
     if feature_names is None:

@@ -27,9 +27,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy import optimize
 from scipy.special import expit
 
 from skgbnf.table.dequantisation import Dequantisation
+from skgbnf.table.labels import Label, find_label, label_from_plain, label_to_plain
 
 _MARGIN_SHARE = 0.1
 _NEAREST_SHARE = 1e-9
@@ -137,7 +139,7 @@ def _outside(limits: np.ndarray, X: np.ndarray) -> np.ndarray:
 
 
 def check_within(
-    limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence[str | int]
+    limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence[Label]
 ) -> None:
     """Raise ValueError, naming column and value, if a row lies outside the bounds."""
     outside = np.argwhere(_outside(limits, X))
@@ -149,7 +151,7 @@ def check_within(
         )
 
 
-def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence[str | int]) -> None:
+def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence[Label]) -> None:
     """Raise ValueError if bounds are so far from rows that their distances differ by rounding."""
     X = X.astype(np.float64)
     low, high = X.min(axis=0), X.max(axis=0)
@@ -166,24 +168,28 @@ def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence[str | int]) ->
 
 
 def check_bounds(bounds: Any) -> None:
-    """Raise unless `bounds` is None, a dictionary or a pair; what they hold is checked in fit."""
-    pair = isinstance(bounds, list | tuple | np.ndarray)
-    if not (bounds is None or isinstance(bounds, Mapping) or pair):
-        raise TypeError(f"bounds must be a dictionary, a pair of arrays or None, got {bounds!r}.")
-    if pair and len(bounds) != 2:
-        raise ValueError(f"bounds must hold two arrays, lower and upper bounds, got {bounds!r}.")
+    """Raise unless `bounds` has one of its forms; what it holds is checked in fit."""
+    if bounds is None or isinstance(bounds, Mapping | optimize.Bounds):
+        return
+    if not isinstance(bounds, list | tuple | np.ndarray):
+        raise TypeError(
+            "bounds must be a dictionary, a pair (lower, upper), a sequence of pairs or None, "
+            f"got {bounds!r}."
+        )
+    if not any(map(_is_sequence, bounds)) and len(bounds) != 2:
+        raise ValueError(f"bounds must hold pairs (lower, upper), got {bounds!r}.")
 
 
-def limits_from(bounds: Any, names: Sequence[str | int]) -> np.ndarray:
+def limits_from(bounds: Any, labels: Sequence[Label]) -> np.ndarray:
     """The parameter `bounds` as an array.
 
     Parameters
     ----------
-    bounds : dict, pair of array-like or None
-        A pair ``(lower, upper)`` by name or position of a column, None for no bound; or arrays
-        of lower and upper bounds of all columns.
+    bounds : dict, sequence of pairs, pair, scipy.optimize.Bounds or None
+        A pair ``(lower, upper)`` by label or position of a column, or for each column, or for all
+        of them; None for no bound.
 
-    names : sequence of str or int of length n_features
+    labels : sequence of length n_features
         Names of the columns, or their positions if they have none.
 
     Returns
@@ -195,75 +201,113 @@ def limits_from(bounds: Any, names: Sequence[str | int]) -> np.ndarray:
     ValueError, TypeError
         If a column is unknown or named twice, or a bound is no number or not below the other.
     """
-    limits = np.tile([[-np.inf], [np.inf]], len(names))
+    pairs: dict[int, Any] = {}
     if isinstance(bounds, Mapping):
-        positions = [_position(key, names) for key in bounds]
-        for j, (key, pair) in zip(positions, bounds.items(), strict=True):
-            if positions.count(j) > 1:
-                raise ValueError(f"bounds: column {names[j]!r} is named twice.")
-            limits[:, j] = _checked_pair(key, pair)
+        for key, pair in bounds.items():
+            j = _position(key, labels)
+            if j in pairs:
+                raise ValueError(f"bounds: column {labels[j]!r} is named twice.")
+            pairs[j] = pair
     elif bounds is not None:
-        for side in (0, 1):
-            limits[side] = _checked_array(bounds[side], side, len(names))
+        pairs = dict(enumerate(_pairs_of_all(bounds, len(labels))))
+    limits = np.tile([[-np.inf], [np.inf]], len(labels))
+    for j, pair in pairs.items():
+        limits[:, j] = _checked_pair(labels[j], pair)
     crossed = np.flatnonzero(limits[0] >= limits[1])
     if len(crossed):
         j = crossed[0]
         raise ValueError(
-            f"bounds: of column {names[j]!r} the lower one, {limits[0, j]:g}, is not below the "
+            f"bounds: of column {labels[j]!r} the lower one, {limits[0, j]:g}, is not below the "
             f"upper one, {limits[1, j]:g}."
         )
     return limits
 
 
-def _position(key: object, names: Sequence[str | int]) -> int:
-    if isinstance(key, Integral) and not isinstance(key, bool):
-        if 0 <= int(key) < len(names):
-            return int(key)
-    elif isinstance(key, str):
-        if key in names:
-            return names.index(key)
-    else:
-        raise TypeError(f"bounds: a column is named by a string or a position, got {key!r}.")
-    raise ValueError(f"bounds: there is no column {key!r} among {list(names)}.")
+def _pairs_of_all(bounds: Any, n_features: int) -> list[Any]:
+    """A pair for each column, from one for each or from one for all."""
+    if isinstance(bounds, optimize.Bounds):
+        bounds = _plain_bounds(bounds)
+    if not any(map(_is_sequence, bounds)):
+        return [bounds] * n_features
+    if len(bounds) == n_features:
+        return list(bounds)
+    hint = ""
+    if len(bounds) == 2 and all(_is_sequence(side) for side in bounds):
+        hint = " Of two arrays, lower and upper, list(zip(lower, upper)) makes pairs."
+    raise ValueError(
+        f"bounds must hold a pair (lower, upper) for each of {n_features} columns, or be one pair "
+        f"of numbers for all, got {bounds!r}.{hint}"
+    )
 
 
-def _checked_pair(key: object, pair: object) -> tuple[float, float]:
-    if not isinstance(pair, list | tuple | np.ndarray):
-        raise TypeError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _position(key: object, labels: Sequence[Label]) -> int:
+    """The column of that label, otherwise the one at that position."""
+    named = find_label(key, labels)
+    if len(named) > 1:
+        raise ValueError(f"bounds: {key!r} is the name of {len(named)} columns, {named}.")
+    if named:
+        return named[0]
+    if isinstance(key, bool):
+        raise TypeError(f"bounds: a column is called by its name or position, got {key!r}.")
+    if isinstance(key, Integral) and 0 <= int(key) < len(labels):
+        return int(key)
+    raise ValueError(f"bounds: there is no column {key!r} among {list(labels)}.")
+
+
+def _checked_pair(label: Label, pair: Any) -> tuple[float, float]:
+    if not _is_sequence(pair):
+        raise TypeError(f"bounds: column {label!r} needs a pair (lower, upper), got {pair!r}.")
     if len(pair) != 2:
-        raise ValueError(f"bounds: column {key!r} needs a pair (lower, upper), got {pair!r}.")
-    lower, upper = (float(_checked_array(bound, i, 1)[0]) for i, bound in enumerate(pair))
-    return lower, upper
+        hint = " Of two arrays, lower and upper, list(zip(lower, upper)) makes pairs."
+        raise ValueError(
+            f"bounds: column {label!r} needs a pair (lower, upper), got {pair!r}.{hint}"
+        )
+    return _checked_bound(pair[0], -np.inf), _checked_bound(pair[1], np.inf)
 
 
-def _checked_array(bounds: object, side: int, n_features: int) -> np.ndarray:
-    """Bounds of one side in float64, one for each of the columns, infinite for None."""
-    none = (-np.inf, np.inf)[side]
+def _checked_bound(bound: Any, none: float) -> float:
+    """A bound as a float, infinite for None."""
+    if bound is None:
+        return none
+    if isinstance(bound, str | bytes | bool | np.bool_) or _is_sequence(bound):
+        raise TypeError(f"bounds must be numbers or None, got {bound!r}.")
     try:
-        array = np.array(bounds, dtype=object)
-        array = np.where(array == None, none, array).astype(np.float64)  # noqa: E711
+        number = float(bound)
     except (TypeError, ValueError) as e:
-        raise TypeError(f"bounds must be numbers or None, got {bounds!r}.") from e
-    if np.isnan(array).any() or (array == -none).any():
-        raise ValueError(f"bounds must be numbers, {none} or None, got {bounds!r}.")
-    if array.shape not in ((), (n_features,)):
-        raise ValueError(f"bounds must hold one for each of {n_features} features, got {bounds!r}.")
-    return np.broadcast_to(array, n_features)
+        raise TypeError(f"bounds must be numbers or None, got {bound!r}.") from e
+    if np.isnan(number) or number == -none:
+        raise ValueError(f"bounds must be numbers, {none} or None, got {bound!r}.")
+    return number
 
 
 def bounds_to_plain(bounds: Any) -> Any:
     """The parameter `bounds` as JSON knows it: infinity becomes None, keys keep their type."""
     if isinstance(bounds, Mapping):
-        pairs = [[_plain(key), [_plain(bound) for bound in pair]] for key, pair in bounds.items()]
+        items = bounds.items()
+        pairs = [[label_to_plain(key), [_plain(bound) for bound in pair]] for key, pair in items]
         return {"by_column": pairs}
-    return None if bounds is None else [_plain(side) for side in bounds]
+    if isinstance(bounds, optimize.Bounds):
+        bounds = _plain_bounds(bounds)
+    return None if bounds is None else [_plain(part) for part in bounds]
 
 
 def bounds_from_plain(plain: Any) -> Any:
     """Inverse of :func:`bounds_to_plain`."""
     if isinstance(plain, Mapping):
-        return {key: tuple(pair) for key, pair in plain["by_column"]}
-    return None if plain is None else tuple(plain)
+        return {label_from_plain(key): tuple(pair) for key, pair in plain["by_column"]}
+    if plain is None:
+        return None
+    return tuple(tuple(part) if isinstance(part, list) else part for part in plain)
+
+
+def _plain_bounds(bounds: optimize.Bounds) -> Any:
+    """Bounds of scipy as a pair for each column, or as one pair."""
+    pairs = np.stack(np.broadcast_arrays(bounds.lb, bounds.ub), axis=-1)
+    return (pairs[0] if len(pairs) == 1 else pairs).tolist()
 
 
 def _plain(value: object) -> object:

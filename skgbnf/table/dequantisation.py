@@ -7,11 +7,12 @@ rows share amid others that lie on no grid are atoms, zeros beside amounts, say;
 away from all else, such as -9999. They are kept apart from the rest of the column (`atoms.py`).
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from skgbnf._warnings import warn
 
 _LARGE_SHARE = 0.05
 _FEWEST_REPEATS = 5
@@ -353,4 +354,4 @@ def warn_of_blurred(names: list) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, DegenerateDataWarning, stacklevel=7)
+    warn(message, DegenerateDataWarning)

@@ -1,17 +1,20 @@
-"""Tables as they came: the library, the names and the types of their columns, given back.
+"""Tables as they came: the library, the labels and the types of their columns, given back.
 
-pandas and polars are imported only where a frame of theirs is made.
+pandas, polars and pyarrow are imported only where a frame of theirs is made.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-CONTAINERS = ("numpy", "pandas", "polars")
+from skgbnf.table.labels import Label, label_from_plain, label_to_plain, same_label
+
+CONTAINERS = ("numpy", "pandas", "polars", "pyarrow")
 """Libraries that tables come from; all but frames count as arrays."""
 
 _KNOWN = {
@@ -21,56 +24,174 @@ _KNOWN = {
         r"|(u?int\d+|halffloat|float|double|bool)\[pyarrow\]"
     ),
     "polars": re.compile(r"U?Int\d+|Float\d+|Boolean"),
+    "pyarrow": re.compile(r"u?int\d+|halffloat|float|double|bool"),
 }
+_DEFAULT_TYPE = {"numpy": "float64", "pandas": "float64", "polars": "Float64", "pyarrow": "double"}
 _INTEGER = re.compile(r"(u?int)(\d+)")
-_TIME = re.compile("date|time|duration", re.IGNORECASE)
-"""Beginnings of the names of types that are none of numbers."""
 _LARGEST_BITS = 64
 
 
-def describe_table(X: Any, n_features: int) -> tuple[str, list[str]]:
-    """Library that a table is of, and the types of its columns by name.
+@dataclass(frozen=True)
+class Description:
+    """What is to be known of a table to make another one like it.
 
-    Returns
-    -------
-    container : {"numpy", "pandas", "polars"}
+    Attributes
+    ----------
+    container : {"numpy", "pandas", "polars", "pyarrow"}
 
     dtypes : list of str of length n_features
-        "float64" where the type is none that can be given back.
+        "float64" or its like where the type is none that can be given back.
+
+    labels : list of length n_features
+        Names of the columns as they are, or positions where there are none.
+
+    level_names : list
+        Names of the levels of a column index of pandas, one unless it is a MultiIndex; [None] for
+        others.
     """
+
+    container: str
+    dtypes: list[str]
+    labels: list[Label]
+    level_names: list[Label]
+
+    @classmethod
+    def of(cls, X: Any, names: Sequence[Label]) -> "Description":
+        """Describe a table; `names` are used where it is of no library that is known."""
+        container = container_of(X)
+        known, default = _KNOWN[container], _DEFAULT_TYPE[container]
+        labels, level_names = column_labels(X), [None]
+        if labels is None:
+            labels = list(names)
+            dtypes = [str(getattr(X, "dtype", np.dtype(np.float64)))] * len(labels)
+        else:
+            dtypes = [str(dtype) for dtype in column_types(X)]
+        if container == "pandas":
+            level_names = list(X.columns.names)
+        dtypes = [dtype if known.fullmatch(dtype) else default for dtype in dtypes]
+        return cls(container, dtypes, labels, level_names)
+
+    @classmethod
+    def of_numbers_like(cls, X: Any) -> "Description":
+        """Describe a frame with the labels of another one, in double precision."""
+        like = cls.of(X, ())
+        return replace(like, dtypes=[_DEFAULT_TYPE[like.container]] * len(like.labels))
+
+    def to_plain(self) -> dict[str, Any]:
+        """The description as JSON knows it.
+
+        Raises
+        ------
+        ValueError
+            If a label is of a type that no file can hold.
+        """
+        return {
+            "container": self.container,
+            "dtypes": list(self.dtypes),
+            "labels": [label_to_plain(label) for label in self.labels],
+            "level_names": [label_to_plain(name) for name in self.level_names],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], n_features: int) -> "Description":
+        """Inverse of :meth:`to_plain`.
+
+        Raises
+        ------
+        ValueError
+            If it is no description of a table of so many columns that can be given back.
+        """
+        container, dtypes = plain["container"], plain["dtypes"]
+        if container not in CONTAINERS:
+            raise ValueError(f"it names an unknown kind of table: {container!r}")
+        known = isinstance(dtypes, list) and all(
+            isinstance(dtype, str) and _KNOWN[container].fullmatch(dtype) for dtype in dtypes
+        )
+        if not known or len(dtypes) != n_features:
+            raise ValueError(f"its types of columns are not known: {dtypes!r}")
+        labels = [label_from_plain(label) for label in plain["labels"]]
+        level_names = [label_from_plain(name) for name in plain["level_names"]]
+        n_levels = {len(label) for label in labels if isinstance(label, tuple)}
+        if len(labels) != n_features or not (
+            len(level_names) == 1 or n_levels == {len(level_names)}
+        ):
+            raise ValueError("it has more or fewer column labels than columns or levels")
+        return cls(container, dtypes, labels, level_names)
+
+
+def container_of(X: Any) -> str:
+    """Library that a table is of, one of :data:`CONTAINERS`."""
     origins = {base.__module__.partition(".")[0] for base in type(X).__mro__}
-    container = next((name for name in CONTAINERS[1:] if name in origins), CONTAINERS[0])
-    if container == CONTAINERS[0]:
-        dtypes = [str(getattr(X, "dtype", np.dtype(np.float64)))] * n_features
-    else:
-        dtypes = [str(dtype) for dtype in X.dtypes]
-    default = "Float64" if container == "polars" else "float64"
-    return container, [d if _KNOWN[container].fullmatch(d) else default for d in dtypes]
+    name = next((name for name in CONTAINERS[1:] if name in origins), CONTAINERS[0])
+    is_frame = hasattr(X, "schema" if name == "pyarrow" else "columns") and hasattr(X, "shape")
+    return name if is_frame else CONTAINERS[0]
 
 
-def check_no_times(X: Any) -> None:
-    """Raise ValueError if columns hold dates or durations.
+def column_labels(X: Any) -> list[Label] | None:
+    """Names of the columns of a frame as they are; None for what is no frame."""
+    container = container_of(X)
+    if container == "pyarrow":
+        return list(X.schema.names)
+    if container == "polars":
+        return list(X.columns)
+    return X.columns.tolist() if container == "pandas" else None
 
-    As numbers they would be counts of an arbitrary unit, and a missing one a very large count.
+
+def column_types(X: Any) -> list[Any]:
+    """Types of the columns of a frame."""
+    return list(X.schema.types if container_of(X) == "pyarrow" else X.dtypes)
+
+
+def column_values(X: Any, j: int) -> np.ndarray:
+    """One column of a frame as an array, of objects where its library has no type of NumPy."""
+    container = container_of(X)
+    if container == "pandas":
+        return np.asarray(X.iloc[:, j])
+    column = X[:, j] if container == "polars" else X.column(j)
+    known = _KNOWN[container].fullmatch(str(column_types(X)[j]))
+    return np.asarray(column.to_numpy()) if known else _objects(list(column))
+
+
+def _objects(cells: list[Any]) -> np.ndarray:
+    array = np.empty(len(cells), dtype=object)
+    for i, cell in enumerate(cells):
+        array[i] = cell.as_py() if hasattr(cell, "as_py") else cell
+    return array
+
+
+def named_for_sklearn(labels: Sequence[Label]) -> bool:
+    """Whether labels are distinct strings, which are what scikit-learn keeps and checks."""
+    return all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)
+
+
+def for_sklearn(X: Any) -> Any:
+    """A table to take names from, without them where scikit-learn does not take all."""
+    container, labels = container_of(X), column_labels(X)
+    if labels is None or named_for_sklearn(labels):
+        return X
+    if container == "pandas":
+        return X.set_axis(range(X.shape[1]), axis=1)
+    return np.broadcast_to(0.0, X.shape)
+
+
+def check_labels(X: Any, table: Description, input_name: str) -> None:
+    """Raise ValueError if a frame has other labels than the one seen in fit.
+
+    Strings, if all are, and the number of columns are left to scikit-learn, which warns of names
+    where there were none.
     """
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        names, dtypes = X.columns, X.dtypes
-    else:
-        names, dtypes = ["X"], [X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype]
-    times = [n for n, dtype in zip(names, dtypes, strict=True) if _TIME.match(str(dtype))]
-    if times:
-        raise ValueError(f"{times} hold dates or durations; convert them to numbers.")
-
-
-def check_description(container: Any, dtypes: Any, n_features: int) -> None:
-    """Raise ValueError unless a file's description of a table is one that can be given back."""
-    if container not in CONTAINERS:
-        raise ValueError(f"it names an unknown kind of table: {container!r}")
-    known = isinstance(dtypes, list) and all(
-        isinstance(dtype, str) and _KNOWN[container].fullmatch(dtype) for dtype in dtypes
-    )
-    if not known or len(dtypes) != n_features:
-        raise ValueError(f"its types of columns are not known: {dtypes!r}")
+    given, known = column_labels(X), table.labels
+    if table.container == "numpy" or given is None or len(given) != len(known):
+        return
+    nameless = known == list(range(len(known)))
+    if named_for_sklearn(known) or (nameless and named_for_sklearn(given)):
+        return
+    for j, (found, expected) in enumerate(zip(given, known, strict=True)):
+        if not same_label(found, expected):
+            raise ValueError(
+                f"{input_name}: column {j} is named {found!r}, but {expected!r} in fit; names "
+                "and their order must be those of fit."
+            )
 
 
 def integer_columns(dtypes: Sequence[str]) -> np.ndarray:
@@ -78,43 +199,49 @@ def integer_columns(dtypes: Sequence[str]) -> np.ndarray:
     return np.array([bool(_INTEGER.match(dtype.lower())) for dtype in dtypes])
 
 
-def make_frame(
-    rows: np.ndarray, container: str, dtypes: Sequence[str], names: Sequence[Any] | None
-) -> Any:
+def make_frame(rows: np.ndarray, table: Description) -> Any:
     """A frame of rows, each column in its type; integers and booleans are rounded to.
 
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
 
-    container : {"numpy", "pandas", "polars"}
-        For arrays the frame is one of pandas.
-
-    dtypes : sequence of str
-
-    names : sequence of str or None
-        None for numbers, or "x0", "x1" and so on for arrays and where a frame must have names.
+    table : Description
+        For arrays the frame is one of pandas, with names "x0", "x1" and so on for positions.
 
     Returns
     -------
-    frame : pandas.DataFrame or polars.DataFrame
+    frame : pandas.DataFrame, polars.DataFrame or pyarrow.Table
 
     Raises
     ------
     ImportError
         If the library is not installed.
     """
+    dtypes, labels = table.dtypes, table.labels
     columns = [_column(values, dtype) for values, dtype in zip(rows.T, dtypes, strict=True)]
-    numbered = [f"x{j}" for j in range(len(columns))]
-    if container == "polars":
+    if table.container == "polars":
         pl = _library("polars")
-        pairs = zip(numbered if names is None else names, columns, dtypes, strict=True)
-        return pl.DataFrame([pl.Series(n, c).cast(getattr(pl, d)) for n, c, d in pairs])
+        series = zip(labels, columns, dtypes, strict=True)
+        return pl.DataFrame([pl.Series(n, c).cast(getattr(pl, d)) for n, c, d in series])
+    if table.container == "pyarrow":
+        pa = _library("pyarrow")
+        pairs = zip(columns, dtypes, strict=True)
+        arrays = [pa.array(c).cast(pa.type_for_alias(d), safe=False) for c, d in pairs]
+        return pa.Table.from_arrays(arrays, names=labels)
     pd = _library("pandas")
     frame = pd.DataFrame(dict(enumerate(columns))).astype(dict(enumerate(dtypes)))
-    if names is None and container == "pandas":
-        return frame
-    return frame.set_axis(numbered if names is None else names, axis=1)
+    return frame.set_axis(_column_index(pd, table), axis=1)
+
+
+def _column_index(pd: ModuleType, table: Description) -> Any:
+    """The index of the columns of a frame of pandas."""
+    labels, names = table.labels, table.level_names
+    if len(names) > 1:
+        return pd.MultiIndex.from_tuples(labels, names=names)
+    if table.container == "numpy" and not named_for_sklearn(labels):
+        labels = [f"x{j}" for j in labels]
+    return pd.Index(labels, name=names[0], tupleize_cols=False)
 
 
 def _column(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from skgbnf.elbo import mixture_bound
 from skgbnf.fitting import training_mode, unchanged_on_failure
 from skgbnf.mixture import mixture_log_prob
 from skgbnf.persistence import persistent
-from skgbnf.preparation import DTYPES
+from skgbnf.table.checks import DTYPES
 from skgbnf.vae.model import Images, LatentModel
 from skgbnf.vae.preparation import prepare, to_images
 from skgbnf.vae.rounds import add_rounds, start_rounds

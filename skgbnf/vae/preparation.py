@@ -4,10 +4,10 @@ from math import prod
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
 
 from skgbnf._random import derive_seed
-from skgbnf.preparation import DTYPES, hold_out
+from skgbnf.preparation import hold_out
+from skgbnf.table.checks import check_unmasked, checked_rows
 from skgbnf.table.standardisation import Standardisation
 from skgbnf.vae.likelihoods import make_likelihood
 from skgbnf.vae.model import Images
@@ -24,7 +24,7 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     location and scale, and the likelihood.
     """
     X, image_shape = _flat(X)
-    X = validate_data(vae, X, dtype=DTYPES, ensure_min_samples=2)
+    X = checked_rows(vae, X, reset=True, ensure_min_samples=2)
     check_spread(X, getattr(vae, "feature_names_in_", range(X.shape[1])))
     vae.image_shape_ = image_shape or X.shape[1:]
     if vae.network == "conv" and len(vae.image_shape_) < 2:
@@ -35,7 +35,7 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     vae.likelihood_, vae.n_levels_ = vae.likelihood, int(vae.n_levels)
     make_likelihood(vae.likelihood_, vae.n_levels_, None).check(X)
     if X_val is not None:
-        X_val = check_images(vae, X_val)
+        X_val = check_images(vae, X_val, "X_val")
     else:
         kept, held_out = hold_out(len(X), vae.validation_fraction, derive_seed(seed, _SPLIT_KEY))
         if len(held_out):
@@ -49,12 +49,14 @@ def prepare(vae, X, X_val, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     return X, X_val
 
 
-def check_images(vae, X) -> np.ndarray:
+def check_images(vae, X, input_name: str = "X") -> np.ndarray:
     """Flat images, if they are such as a fitted estimator knows."""
     X, image_shape = _flat(X)
     if image_shape and image_shape != vae.image_shape_:
-        raise ValueError(f"X has images of shape {image_shape}, expected {vae.image_shape_}.")
-    X = validate_data(vae, X, dtype=DTYPES, reset=False)
+        raise ValueError(
+            f"{input_name} has images of shape {image_shape}, expected {vae.image_shape_}."
+        )
+    X = checked_rows(vae, X, reset=False, input_name=input_name)
     make_likelihood(vae.likelihood_, vae.n_levels_, None).check(X)
     return X
 
@@ -68,6 +70,7 @@ def to_images(vae, X: np.ndarray, dtype: torch.dtype, device: torch.device) -> I
 
 def _flat(X) -> tuple[object, tuple[int, ...]]:
     """Images with their pixels in a row, and the shape of one; () and X itself if it has none."""
+    check_unmasked(X, "X")
     if isinstance(X, list | tuple):
         X = np.asarray(X)
     shape = tuple(int(n) for n in getattr(X, "shape", ()))

@@ -16,7 +16,7 @@ from skgbnf.persistence import (
     components_to_state,
     persistent,
 )
-from skgbnf.preparation import DTYPES
+from skgbnf.table.checks import DTYPES
 from skgbnf.validation import check_device, check_integer, score_device, seed_from
 
 

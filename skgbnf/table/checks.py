@@ -1,0 +1,283 @@
+"""What a table must hold, checked before it is read; each fault is one sentence.
+
+scikit-learn converts and checks. What it would read as numbers though it is none is looked for
+before, at the cost of a look at types; what it refused is explained after.
+"""
+
+import datetime
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_array, validate_data
+
+from skgbnf.table.frames import (
+    check_labels,
+    column_labels,
+    column_types,
+    column_values,
+    container_of,
+    for_sklearn,
+)
+
+DTYPES = [np.float64, np.float32]
+"""Precisions in which rows are kept; others become the first."""
+
+_TIMES = "dates or durations"
+_MISSING = "missing values (NaN)"
+_INFINITE = "infinite values (inf)"
+_COMPLEX = "complex numbers"
+_SPARSE = "sparse values"
+_TOO_LARGE = "integers beyond the range of float64"
+_ADVICE = {
+    _TIMES: "convert them to numbers, such as days since a day, or seconds",
+    _MISSING: "they have no density; fill them in, or drop their rows",
+    _INFINITE: "drop their rows, or put finite values in their place",
+    _COMPLEX: "pass two columns, real and imaginary parts (Complex data not supported)",
+    _SPARSE: "X.sparse.to_dense() makes them dense",
+    _TOO_LARGE: "measure it in other units",
+    "text": "encode it as numbers, or drop the column",
+}
+_NO_NUMBER = "a cell must hold one number (the argument must be a string or a real number)"
+
+_TIME_TYPES = ("date", "time", "duration", "period")
+"""Beginnings of the names of types that are none of numbers."""
+
+_NUMERIC_TYPES = re.compile(r"(u?int\d+|float\d*|halffloat|double|bool(ean)?)(\[pyarrow\])?")
+_TIME_CELLS = (
+    datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64
+)  # fmt: skip
+_MOST_NAMED = 10
+
+
+def checked_rows(
+    estimator: Any, X: Any, *, reset: bool, input_name: str = "X", **checks: Any
+) -> np.ndarray:
+    """Rows of a table as an array, if it has the columns of fit and numbers in them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        scikit-learn notes the number and the names of the columns in it, if `reset`. Other names
+        than strings are held against its description of the table seen in fit, if it has one.
+
+    X : array-like of shape (n_samples, n_features)
+
+    reset : bool
+
+    input_name : str, default="X"
+        What errors call the table.
+
+    **checks : dict
+        Parameters of :func:`sklearn.utils.check_array`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In one sentence: the table, the column, what it holds and what to do.
+    """
+    rows = checked_values(X, input_name, estimator, **checks)
+    try:
+        note_columns(estimator, X, reset=reset)
+    except ValueError as error:
+        raise _blaming(error, input_name) from None
+    if not reset and hasattr(estimator, "column_labels_"):
+        check_labels(X, estimator._description, input_name)
+    return rows
+
+
+def checked_values(
+    X: Any, input_name: str = "X", estimator: Any = None, **checks: Any
+) -> np.ndarray:
+    """Rows of a table as an array, if there are numbers in it, whatever its columns are called."""
+    check_table(X, input_name)
+    checks = {"dtype": DTYPES, **checks}
+    try:
+        table = _stacked(X) if container_of(X) == "pyarrow" else for_sklearn(X)
+        # scikit-learn sums columns; a sum of rows at both ends of the floats is no number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows: np.ndarray = check_array(
+                table, input_name=input_name, estimator=estimator, **checks
+            )
+    except (ValueError, TypeError, OverflowError) as error:
+        _explain(X, input_name)
+        raise _blaming(error, input_name) from None
+    return rows
+
+
+def note_columns(estimator: Any, X: Any, y: Any = None, *, reset: bool) -> None:
+    """Let scikit-learn note in an estimator, or compare, the number and the names of columns."""
+    validate_data(estimator, for_sklearn(X), y, reset=reset, skip_check_array=True)
+
+
+def _blaming(error: Exception, input_name: str) -> Exception:
+    """An error of scikit-learn as one that names the table at fault."""
+    text = str(error)
+    if input_name == "X" or input_name in text:
+        return error
+    text = f" {text[2:]}" if text.startswith("X ") else f": {text}"
+    return type(error)(input_name + text)
+
+
+def check_table(X: Any, input_name: str) -> None:
+    """Raise unless a table is in memory, none of it is masked, and its columns may be numbers."""
+    check_in_memory(X, input_name)
+    check_unmasked(X, input_name)
+    if getattr(getattr(X, "dtype", None), "names", None):
+        raise TypeError(
+            f"{input_name} is a structured array; make a frame of it, or a plain array."
+        )
+    if container_of(X) != "numpy":
+        types = map(str, column_types(X))
+        faults = [_fault_of_type(X, j, dtype) for j, dtype in enumerate(types)]
+    else:
+        faults = [*_faults_of_objects(X)]
+    _raise_for(faults, X, input_name)
+
+
+def check_in_memory(X: Any, input_name: str) -> None:
+    """Raise TypeError if a table has not been read or computed yet."""
+    library, kind = type(X).__module__.partition(".")[0], type(X).__name__
+    if library == "polars" and kind == "LazyFrame":
+        advice = "collect() it first"
+    elif library == "dask" and not hasattr(type(X), "map_blocks"):
+        advice = "compute() it first"
+    elif library == "pyarrow" and not hasattr(X, "schema"):
+        return
+    elif library == "pyarrow" and not hasattr(X, "shape"):
+        advice = "read it into a table first"
+    else:
+        return
+    raise TypeError(f"{input_name}: a {kind} of {library} holds no rows yet; {advice}.")
+
+
+def check_unmasked(values: Any, input_name: str) -> None:
+    """Raise ValueError if anything is masked: what stands under a mask is no value."""
+    if np.ma.is_masked(values):
+        mask = np.ma.getmaskarray(values)
+        where = ""
+        if mask.ndim == 2:
+            where = f" in columns {_shortened(np.flatnonzero(mask.any(axis=0)).tolist())}"
+        raise ValueError(
+            f"{input_name}: {mask.sum()} values{where} are masked; fill them in, or drop their "
+            "rows."
+        )
+
+
+def _fault_of_type(X: Any, j: int, dtype: str) -> str | None:
+    """What is wrong with a column of a frame, its cells looked at only where they are objects."""
+    if dtype.lower().startswith(_TIME_TYPES):
+        return _TIMES
+    if dtype.lower().startswith("sparse"):
+        return _SPARSE
+    return None if _NUMERIC_TYPES.fullmatch(dtype.lower()) else _fault(column_values(X, j))
+
+
+def _faults_of_objects(X: Any) -> Iterator[str | None]:
+    """What is wrong with the columns of an array or of lists that are not of numbers."""
+    if not isinstance(getattr(X, "dtype", None), np.dtype):
+        X = _as_array(X)
+    if X is not None and X.ndim == 2 and X.dtype.kind not in "biuf":
+        yield from map(_fault, X.T)
+
+
+def _explain(X: Any, input_name: str) -> None:
+    """Raise what is wrong with the columns of a table, if it is known."""
+    if container_of(X) != "numpy":
+        faults = [_fault(column_values(X, j)) for j in range(X.shape[1])]
+    else:
+        array = _as_array(X)
+        if isinstance(X, list | tuple) and (array is None or _is_ragged(X)):
+            raise ValueError(f"{input_name}: its rows have different numbers of cells.")
+        faults = [*map(_fault, array.T)] if array is not None and array.ndim == 2 else []
+    _raise_for(faults, X, input_name)
+
+
+def _is_ragged(rows: Any) -> bool:
+    """Whether rows of lists have different lengths."""
+    return len({len(row) for row in rows if isinstance(row, list | tuple)}) > 1
+
+
+def _as_array(X: Any) -> np.ndarray | None:
+    """Rows that are no array yet as one; None for what is none, which scikit-learn tells of."""
+    if issparse(X):
+        return None
+    try:
+        array = np.asarray(X)
+    except (ValueError, TypeError, RuntimeError):
+        array = None
+    if isinstance(X, list | tuple) and (array is None or array.dtype.kind not in "biuf"):
+        try:  # each cell as it is, not all as the type of one
+            return np.array(X, dtype=object)
+        except ValueError:
+            return None
+    return array
+
+
+def _fault(values: np.ndarray) -> str | None:
+    """What values hold that are no finite numbers, None if all are."""
+    kind = values.dtype.kind
+    if kind in "mM":
+        return _TIMES
+    if kind == "c":
+        return _COMPLEX
+    if kind == "f":
+        if np.isnan(values).any():
+            return _MISSING
+        return _INFINITE if np.isinf(values).any() else None
+    if kind in "biu":
+        return None
+    return next((fault for fault in map(_fault_of_cell, values.tolist()) if fault), None)
+
+
+def _fault_of_cell(cell: Any) -> str | None:
+    """The same for one cell, which may be any object."""
+    if type(cell) is float and math.isfinite(cell):
+        return None
+    kind = type(cell).__name__
+    if isinstance(cell, _TIME_CELLS) or kind == "Period":
+        return _TIMES
+    if cell is None or kind == "NAType":
+        return _MISSING
+    if isinstance(cell, complex | np.complexfloating):
+        return _COMPLEX
+    text = isinstance(cell, str | bytes)
+    if hasattr(cell, "__len__") and not text:
+        return f"objects of type {kind}"
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        return "text" if text else f"objects of type {kind}"
+    except OverflowError:
+        return _TOO_LARGE
+    if math.isnan(number):
+        return _MISSING
+    return _INFINITE if math.isinf(number) else None
+
+
+def _raise_for(faults: list[str | None], X: Any, input_name: str) -> None:
+    """Raise one error for the first fault, which names all columns that have it."""
+    fault = next((fault for fault in faults if fault), None)
+    if fault is None:
+        return
+    labels = column_labels(X) or list(range(len(faults)))
+    named = [label for label, other in zip(labels, faults, strict=True) if other == fault]
+    subject = (
+        f"column {named[0]!r} holds" if len(named) == 1 else f"columns {_shortened(named)} hold"
+    )
+    message = f"{input_name}: {subject} {fault}; {_ADVICE.get(fault, _NO_NUMBER)}."
+    raise ValueError(message) if fault in _ADVICE and fault != _SPARSE else TypeError(message)
+
+
+def _shortened(labels: list[Any]) -> str:
+    rest = len(labels) - _MOST_NAMED
+    return str(labels) if rest <= 0 else f"{labels[:_MOST_NAMED]} and {rest} more"
+
+
+def _stacked(X: Any) -> np.ndarray:
+    """The columns of a table of pyarrow side by side."""
+    columns = [column_values(X, j) for j in range(X.shape[1])]
+    return np.column_stack(columns) if columns else np.empty(X.shape)
