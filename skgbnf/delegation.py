@@ -64,7 +64,7 @@ def fit_clone(
         names = (k for k in sorted(density.get_params()) if k.split("__")[-1] == "random_state")
         density.set_params(**{name: int(rng.randint(_LARGEST_SEED)) for name in names})
     further = {}
-    if X_reference is not None and has_fit_parameter(density, "X_reference"):
+    if X_reference is not None and takes_reference(density):
         further["X_reference"] = X_reference
     if sample_weight is None:
         # scikit-learn's FrozenEstimator insists on a y, others know none.
@@ -73,6 +73,11 @@ def fit_clone(
     if not has_fit_parameter(density, "sample_weight"):
         raise ValueError(f"sample_weight: {type(density).__name__}.fit takes no weights.")
     return density.fit(X, sample_weight=sample_weight, **further)
+
+
+def takes_reference(estimator: Any) -> bool:
+    """Whether a density chooses its units by another table than that of its rows."""
+    return has_fit_parameter(chosen(estimator), "X_reference")
 
 
 def wrapper_to_state(

@@ -155,7 +155,10 @@ class Dequantisation:
         origin, step = (self.origins[j], self.widths[j]) if on_grid else (0.0, 1.0)
         low = np.ceil((lowest - origin) / step - _GRID_TOLERANCE)
         high = np.floor((limits[1, j] - origin) / step + _GRID_TOLERANCE)
-        return origin + np.round((x - origin) / step).clip(low, high) * step
+        # Rounding must not lead out of the bounds again.
+        return (origin + np.round((x - origin) / step).clip(low, high) * step).clip(
+            lowest, limits[1, j]
+        )
 
 
 @dataclass(frozen=True, eq=False)
