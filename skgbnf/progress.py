@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 _SECONDS_BETWEEN_LINES = 2.0
+_SHARE_BETWEEN_LINES = 0.05
 _MOST_ROUNDS = 10**12
 
 
@@ -97,7 +98,8 @@ class Lines(Progress):
         self._n_before = self._n_done = 0
         self._log_det = 0.0
         self._what, self._part = "", ""
-        self._start = self._step_start = self._part_start = time.perf_counter()
+        self._first_told: tuple[float, float] | None = None
+        self._start = self._step_start = time.perf_counter()
         self._last_line = -math.inf
 
     def read(self) -> None:
@@ -112,8 +114,8 @@ class Lines(Progress):
         self._step_start = time.perf_counter()
 
     def part(self, what: str) -> None:
-        self._part, self._part_start = what, time.perf_counter()
-        if self._every_epoch or self._is_due(self._part_start):
+        self._part, self._first_told = what, None
+        if self._every_epoch or self._is_due(time.perf_counter()):
             self._print(what)
 
     def epoch(self, n_iter: float, max_iter: int, score: float) -> None:
@@ -122,13 +124,19 @@ class Lines(Progress):
             self._print(f"epoch {n_iter}/{max_iter}, {score + self._log_det:.4f} nats")
             return
         now = time.perf_counter()
+        if self._first_told is None or n_iter <= self._first_told[1]:
+            self._first_told = now, n_iter
         if self._is_due(now):
-            left = (now - self._part_start) * (max_iter / n_iter - 1)
-            left = max(min(left, self._start + self._seconds - now), 0.0)
             text = f"{self._part}, epoch {math.ceil(n_iter)}/{max_iter}"
             if math.isfinite(score):
                 text += f", {score + self._log_det:.4f} nats"
-            self._print(f"{text}, at most about {left:.0f} s left of it")
+            # What comes before the first step, and is not repeated, says nothing of those to come.
+            start, n_before = self._first_told
+            if n_iter > n_before:
+                left = (now - start) / (n_iter - n_before) * (max_iter - n_iter)
+                left = max(min(left, self._start + self._seconds - now), 0.0)
+                text += f", at most about {left:.0f} s left of it"
+            self._print(text)
 
     def round(self, n_rounds: int, n_iter: int, train: float, held_out: float | None) -> None:
         now = time.perf_counter()
@@ -153,7 +161,8 @@ class Lines(Progress):
         return max(min(left, self._start + self._seconds - now), 0.0)
 
     def _is_due(self, now: float) -> bool:
-        return now - self._last_line >= _SECONDS_BETWEEN_LINES
+        longest = max(_SECONDS_BETWEEN_LINES, _SHARE_BETWEEN_LINES * (now - self._start))
+        return now - self._last_line >= longest
 
     def _print(self, text: str) -> None:
         what = f"{self._what}: " if self._what else ""

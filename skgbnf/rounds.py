@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -43,17 +43,15 @@ def start_rounds(estimator, table: Table, seed: int, proceed: bool, progress: Pr
 
 def check_resumed(estimator, boosting: Boosting, table: Table) -> None:
     """Raise unless the rounds of a file score the rows of this fit as they did before."""
-    train = [s.train_score + table.train_log_det for s in boosting.stages]
-    judge = [s.judge_score + table.judge_log_det for s in boosting.stages]
-    before = estimator.train_scores_, estimator.validation_scores_
-    # Rounding differs from machine to machine; with a limit of time a part of the rows may have
-    # been scored.
-    same = [
-        then is not None
-        and np.allclose(now, then + estimator.staged_log_masses_, rtol=1e-6, atol=1e-6)
-        for now, then in zip((train, judge), before, strict=True)
-    ]
-    if not any(same):
+    now = [[s.train_score + table.train_log_det for s in boosting.stages]]
+    before = [estimator.train_scores_ + estimator.staged_log_masses_]
+    # With a limit of time a part of the training rows may have been scored.
+    if estimator.max_time is not None and estimator.validation_scores_ is not None:
+        now.append([s.judge_score + table.judge_log_det for s in boosting.stages])
+        before.append(estimator.validation_scores_ + estimator.staged_log_masses_)
+    # Rounding differs from machine to machine.
+    close = partial(np.allclose, rtol=1e-6, atol=1e-6)
+    if not any(map(close, now, before)):
         raise ValueError(
             "resume_from: the rounds in the file were fitted to other rows or weights, or to a "
             "part of the rows, for want of time (max_time)."

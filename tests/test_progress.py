@@ -173,10 +173,22 @@ def test_no_part_takes_longer_than_the_limit(capfd, clock):
     lines = progress.Lines(5, seconds=9.0, every_epoch=False)
     lines.begin(PLAN)
     lines.part("nsf")
-    clock.now = 3.0
-    lines.epoch(0.5, 100, float("-inf"))
-    told = capfd.readouterr().out.splitlines()[-1]
-    assert told.endswith("nsf, epoch 1/100, at most about 6 s left of it")
+    for clock.now, n_iter in [(3.0, 0.25), (6.0, 0.5)]:
+        lines.epoch(n_iter, 100, float("-inf"))
+    first, second = capfd.readouterr().out.splitlines()[1:]
+    # What came before the first step says nothing of the time of a step.
+    assert first.endswith("nsf, epoch 1/100")
+    assert second.endswith("nsf, epoch 1/100, at most about 3 s left of it")
+
+
+def test_lines_of_a_long_fit_are_few(capfd, clock):
+    lines = progress.Lines(5, seconds=float("inf"), every_epoch=False)
+    lines.begin(PLAN)
+    lines.part("nsf")
+    for second in range(1, 3601):
+        clock.now = float(second)
+        lines.epoch(second / 36, 100, -2.0)
+    assert 50 < len(capfd.readouterr().out.splitlines()) < 130
 
 
 def test_trials_and_em_are_told_of(small, table2, capfd):
