@@ -45,13 +45,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 class Stamps(io.TextIOBase):
-    """A stream that notes when each line was written."""
+    """A stream that notes when each line of a finished round was written."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def write(self, text: str) -> int:
-        self.times += [time.perf_counter()] * text.count("\n")
+        # A round is finished with its number of iterations; other lines tell what is being done.
+        self.times += [time.perf_counter()] * text.count(" iterations")
         return len(text)
 
 

@@ -189,7 +189,7 @@ def _rows(
     rng: np.random.Generator,
 ) -> tuple[Rows, float]:
     """Rows, and the weighted mean of the log-determinants."""
-    Z, log_det = coordinates.transform(X, rng=rng)
+    Z, log_det = coordinates.spread(X, rng)
     weight = torch.from_numpy(weights / weights.mean()).to(device)
     rows = Rows(torch.from_numpy(Z).to(device), weight)
     return rows, float(np.average(log_det, weights=weights))

@@ -45,17 +45,27 @@ def log_densities(estimator, X, evaluate: Callable[[Combination, Tensor], Tensor
 
     evaluate : callable ``(mixture, Z) -> Tensor of shape (n_stages, n_rows)``
     """
-    mixture, coordinates, blocks = None, estimator.coordinates_, []
+    mixture, device, blocks = None, score_device(estimator.device), []
+    coordinates = estimator.coordinates_
     with torch.no_grad():
         for rows in _checked_blocks(estimator, X):
             mixture = mixture or fitted_mixture(estimator, rows.dtype)
-            Z, log_det = coordinates.transform(rows, rows.dtype)
-            Z = torch.from_numpy(Z).to(score_device(estimator.device))
-            log_det[coordinates.bounds.excludes(rows)] = -np.inf
-            scores = evaluate(mixture, Z).cpu().numpy()
-            log_det = log_det - estimator.staged_log_masses_[-len(scores) :, None]
-            blocks.append(scores + log_det.astype(rows.dtype))
+            scores = [
+                evaluate(mixture, torch.from_numpy(Z).to(device)).cpu().numpy()
+                + log_det.astype(rows.dtype)
+                for Z, log_det in coordinates.points(rows, rows.dtype)
+            ]
+            block = scores[0] if len(scores) == 1 else _log_mean_exp(np.stack(scores))
+            block[:, coordinates.bounds.excludes(rows)] = -np.inf
+            masses = estimator.staged_log_masses_[-len(block) :, None]
+            blocks.append(block - masses.astype(rows.dtype))
     return np.concatenate(blocks, axis=1)
+
+
+def _log_mean_exp(scores: np.ndarray) -> np.ndarray:
+    """Logarithm of the mean over the first axis of the exponentials, in the precision given."""
+    largest = scores.max(axis=0)
+    return largest + np.log(np.exp(scores - largest).mean(axis=0))
 
 
 def log_masses(estimator, seed: int) -> tuple[np.ndarray, float]:

@@ -49,8 +49,11 @@ TABLES = {
 def test_rows_come_back_exactly_at_atoms_and_nearly_elsewhere(name):
     X = TABLES[name]
     coordinates = coordinates_of(X)
-    for rng in (None, np.random.default_rng(0)):
-        Z, log_det = coordinates.transform(X, rng=rng)
+    for Z, log_det in (
+        coordinates.transform(X),
+        coordinates.spread(X, np.random.default_rng(0)),
+        *coordinates.points(X, np.float64),
+    ):
         again = coordinates.inverse_transform(Z)
         assert np.isfinite(log_det).all()
         np.testing.assert_allclose(again, X, rtol=1e-9, atol=1e-9)

@@ -15,7 +15,7 @@ _HEIGHT = 0.4
 """Density of the rows in an interval, over that of one row for each unit: a normal's peak."""
 
 _NARROWEST, _WIDEST = 0.2, 2.0
-_GAP = 0.1
+_GAP = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,7 @@ class Atoms:
         Where the line is cut, ascending, in mapped units.
 
     lengths : tuple of ndarrays of shape (n_atoms,)
-        Widths of the intervals, in mapped units. The rows are spread over the middle half of
-        each, so that a smooth density leaves little of them outside.
+        Widths of the intervals, in mapped units.
 
     widths : ndarray of shape (n_features,)
         Width by which the probability of an atom is divided, in units of X.
@@ -112,11 +111,6 @@ class Atoms:
         """Middles of the intervals of column `j`."""
         starts, ends = self._intervals(j)
         return (starts + ends) / 2
-
-    def log_widths(self, j: int) -> np.ndarray:
-        """Log of the width in mapped units over that in units of X, for each atom."""
-        lengths = self.lengths[j]
-        return np.log(lengths / 2) - np.log(self.widths[j]) if len(lengths) else lengths
 
     def _intervals(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         below = np.cumsum(self.lengths[j]) - self.lengths[j]

@@ -1,6 +1,6 @@
 """The map between the units of X and those in which flows are trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from skgbnf.table.dequantisation import Dequantisation
 from skgbnf.table.scales import Scales
 from skgbnf.table.standardisation import Standardisation
 
+_N_POINTS = 16
 _MOST_VALUES = 20_000
 _MANY_MERGED = 10
 
@@ -73,14 +74,12 @@ class Coordinates:
         atoms = Atoms.from_columns(noise.atoms, images, free, shares, noise.widths, spreads)
         standardisation = Standardisation(np.zeros(X.shape[1]), np.ones(X.shape[1]))
         affine = cls(noise, bounds, scales, atoms, standardisation)
-        Y, _ = affine._mapped(X, np.random.default_rng(0))
+        Y, _ = affine._mapped(X, np.random.default_rng(0).random(X.shape) - 0.5, 0.5)
         standardisation = Standardisation.from_rows(Y, weights, spreads)
         return cls(noise, bounds, scales, atoms, standardisation)
 
-    def transform(
-        self, X: np.ndarray, dtype=np.float64, rng: np.random.Generator | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows for flows, and the log-determinant of the map at each.
+    def transform(self, X: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
+        """Rows for flows, atoms in the middle of their intervals; log-determinant at each row.
 
         Parameters
         ----------
@@ -89,9 +88,6 @@ class Coordinates:
         dtype : dtype, default=float64
             Of the rows for flows, which are computed in float64, then cast.
 
-        rng : Generator or None, default=None
-            Spreads rows at atoms over the intervals of these; by None they lie in the middle.
-
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features)
@@ -99,8 +95,34 @@ class Coordinates:
         log_det : ndarray of shape (n_samples,)
             What is added to the log-density in units of flows.
         """
-        Y, log_det = self._mapped(X, rng)
-        return self.standardisation.transform(Y, dtype), log_det + self.standardisation.log_det
+        return self._standardised(X, np.zeros((1, X.shape[1])), 1.0, dtype)
+
+    def spread(self, X: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train flows on, as :meth:`transform`, those at atoms spread over a half.
+
+        A smooth density then leaves little of them outside of the intervals.
+        """
+        return self._standardised(X, rng.random(X.shape) - 0.5, 0.5, np.float64)
+
+    def points(self, X: np.ndarray, dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows to score, as :meth:`transform`; the density is the mean of those at all points.
+
+        Where a row has a value of a grid or an atom, its probability is the mass over a step or
+        over an interval. The points are spread evenly over these; otherwise there is one.
+        """
+        on_grid = np.isfinite(self.noise.origins)
+        discrete = on_grid | np.array([len(values) > 0 for values in self.noise.atoms])
+        shifts = np.zeros((1, X.shape[1]))
+        if discrete.any():
+            shifts = np.zeros((_N_POINTS, X.shape[1]))
+            shifts[:, discrete] = _even_points(_N_POINTS, int(discrete.sum()))
+        movable = self._movable(X) if on_grid.any() else None
+        for shift in shifts:
+            moved = X
+            if movable is not None:
+                steps = np.where(on_grid, self.noise.widths * shift, 0.0)
+                moved = (X + movable * steps).astype(X.dtype)
+            yield self._standardised(moved, shift[None], 1.0, dtype)
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
         """Rows in the units of X, of which some may lie in the margins of the bounds."""
@@ -135,10 +157,24 @@ class Coordinates:
         atoms = {j for j, values in enumerate(self.atoms.values) if len(values)}
         return sorted({*np.flatnonzero(self.bounds.bounded).tolist(), *self.scales.knots, *atoms})
 
-    def _mapped(
-        self, X: np.ndarray, rng: np.random.Generator | None
+    def _movable(self, X: np.ndarray) -> np.ndarray:
+        """Whether values are no atoms, of the shape of X."""
+        return np.stack([self.atoms.find(X[:, j], j) < 0 for j in range(X.shape[1])], axis=1)
+
+    def _standardised(
+        self, X: np.ndarray, shifts: np.ndarray, share: float, dtype
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows before they are standardised, and the log-determinants so far."""
+        Y, log_det = self._mapped(X, shifts, share)
+        return self.standardisation.transform(Y, dtype), log_det + self.standardisation.log_det
+
+    def _mapped(
+        self, X: np.ndarray, shifts: np.ndarray, share: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows before they are standardised, and the log-determinants so far.
+
+        Rows at atoms lie in a share of the intervals, from the middle of it as far as the shifts
+        say, of shape (n_samples, n_features) or (1, n_features) and from -1/2 to 1/2.
+        """
         log_det = np.zeros(len(X))
         special = self._special
         if not special:
@@ -151,9 +187,11 @@ class Coordinates:
             scaled, second = self.scales.transform(bounded, j)
             Y[free, j] = self.atoms.open(scaled, j)
             log_det[free] += first + second
-            centres, spread = self.atoms.centres(j)[k], self.atoms.lengths[j][k] / 2
-            Y[~free, j] = centres + (0 if rng is None else spread * (rng.random(len(k)) - 0.5))
-            log_det[~free] += self.atoms.log_widths(j)[k]
+            lengths, shift = share * self.atoms.lengths[j][k], shifts[:, j]
+            Y[~free, j] = self.atoms.centres(j)[k] + lengths * (
+                shift[~free] if len(shift) > 1 else shift
+            )
+            log_det[~free] += np.log(lengths) - np.log(self.atoms.widths[j] if len(k) else 1.0)
         return Y, log_det
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -221,6 +259,25 @@ class Coordinates:
         for places, scales in self.scales.knots.values():
             if len(places) < 2 or not ((np.diff(places) > 0).all() and (scales > 0).all()):
                 raise ValueError("the scales of a column are out of order or not positive")
+
+
+def _even_points(n_points: int, n_dimensions: int) -> np.ndarray:
+    """Points spread evenly over a cube around zero of side 1.
+
+    Along the first axis they lie at equal distances, along the others at multiples of powers of
+    a number that generalises the golden ratio, which seldom come close to each other.
+
+    References
+    ----------
+    The Unreasonable Effectiveness of Quasirandom Sequences. M. Roberts, 2018.
+    https://extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-sequences/
+    """
+    ratio = 2.0
+    for _ in range(50):
+        ratio = (1 + ratio) ** (1 / n_dimensions)
+    places = (np.arange(n_points) + 0.5)[:, None]
+    steps = np.r_[1 / n_points, ratio ** -np.arange(1.0, n_dimensions)]
+    return places * steps % 1.0 - 0.5
 
 
 def _merges(x: np.ndarray, z: np.ndarray) -> bool:
