@@ -94,3 +94,10 @@ def test_warnings_point_at_the_line_of_the_user(affine, parts):
         affine().fit(np.column_stack([parts["free"], np.ones(N)]))
     assert len(caught) >= 6
     assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("far", [1e6, 1e9, 1e12])
+def test_one_row_far_away_in_two_columns_is_no_dependence(far):
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    X[0, :2] = far, -2 * far
+    assert dependent_columns(X) == []

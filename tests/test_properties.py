@@ -109,7 +109,8 @@ def test_every_fit_gives_a_sound_density(X, parameters, layout, dtype, weighted,
     model = GradientBoostedFlowDensity(**parameters)
     lower, upper = X.min(axis=0), X.max(axis=0) + 1.0
     if bounded != "no":
-        model.set_params(bounds=(lower, None if bounded == "below" else upper))
+        highest = [None] * len(lower) if bounded == "below" else upper
+        model.set_params(bounds=list(zip(lower, highest, strict=True)))
     if parameters["objective"] != "geometric":
         model.set_params(fine_tune=len(X) % 2)
     with degenerate_data_allowed():

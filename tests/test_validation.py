@@ -623,7 +623,7 @@ def test_the_column_that_is_too_wide_is_named(quick):
         quick(flow="affine").fit(fine, X_val=frame)
     # A row of weight 0 counts as absent.
     weights = (FAR[:, 1] > 0).astype(float)
-    frame["income"] = np.where(weights, frame["age"], FAR[:, 1])
+    frame["income"] = np.where(weights, rows[:, 1], FAR[:, 1])
     quick(flow="affine").fit(frame, sample_weight=weights)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skgbnf.table.standardisation import standard_deviation
+
 _HEIGHT = 0.4
 """Density of the rows in an interval, over that of one row for each unit: a normal's peak."""
 
@@ -75,7 +77,7 @@ class Atoms:
         """
         places, lengths = [], []
         for image, rest, share, spread in zip(images, free, shares, spreads, strict=True):
-            unit = (float(rest.std()) if len(rest) else 0.0) or float(spread)
+            unit = (standard_deviation(rest) if len(share) else 0.0) or float(spread)
             length = 2 * unit * np.clip(share / _HEIGHT, _NARROWEST, _WIDEST)
             # A code far away needs no place far away, but one beyond all other values.
             ends = (

@@ -16,6 +16,7 @@ _MOST_PRODUCTS = 2e9
 _SMALLEST_EIGENVALUE = 1e-11
 _EXACT = 1e-6
 """Residual of a column of unit variance below which others determine it, in float32 too."""
+_ROUNDING = 16 * np.finfo(np.float64).eps
 _SMALLEST_COEFFICIENT = 1e-5
 _MOST_NAMED = 5
 
@@ -104,7 +105,13 @@ def _holds_everywhere(
     X: np.ndarray, units: tuple[np.ndarray, np.ndarray], coefficients: np.ndarray
 ) -> bool:
     """Whether the first column is that sum of the others in every row, but for rounding."""
-    Z = _standardised(X.astype(np.float64), *units)
+    X, (_, scale) = X.astype(np.float64), units
+    # From a row in the middle and by quartiles: next to one far row, in units of the mean and the
+    # standard deviation, all others would be one.
+    middle = np.abs(X / scale - np.median(X / scale, axis=0)).sum(axis=1).argmin()
+    Z = X / scale - X[middle] / scale
     parts = Z[:, 1:] * coefficients
-    size = 1 + np.abs(Z[:, 0]) + np.abs(parts).sum(axis=1)
-    return bool((np.abs(Z[:, 0] - parts.sum(axis=1)) < _EXACT * size).all())
+    low, high = np.quantile(Z[:, 0], (0.25, 0.75))
+    size = high - low + np.abs(Z[:, 0]) + np.abs(parts).sum(axis=1)
+    rounding = _ROUNDING * (np.abs(X / scale) @ np.abs(np.r_[1.0, coefficients]))
+    return bool((np.abs(Z[:, 0] - parts.sum(axis=1)) <= _EXACT * size + rounding).all())

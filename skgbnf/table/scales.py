@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skgbnf.table.standardisation import standard_deviation
+
 _SHARE = 0.02
 _FEWEST = 10
 _MOST_VALUES = 20_000
@@ -24,6 +26,7 @@ _NORMAL_WIDTH = 2.5
 _LINEAR = 4.0
 _RATIO = 60.0
 _MOST_SCALES = 16
+_LARGEST = 1e290
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +117,7 @@ def _expm1_ratio(u: np.ndarray) -> np.ndarray:
 
 def _knots(values: np.ndarray) -> np.ndarray | None:
     """Places and scales of the map of one column; None if one scale is enough."""
-    spread = _spread(values)
+    spread = standard_deviation(values)
     distinct = np.unique(values[:: -(-len(values) // _MOST_VALUES)] if len(values) else values)
     n_window = max(round(_SHARE * len(distinct)), min(_FEWEST, len(distinct) // 2))
     if n_window < 3 or not spread > 0:
@@ -123,17 +126,11 @@ def _knots(values: np.ndarray) -> np.ndarray | None:
     share = (n_window - 1) / len(distinct)
     widths = widths / (_NORMAL_WIDTH * share)
     centres = distinct[: 1 - n_window] + (distinct[n_window - 1 :] - distinct[: 1 - n_window]) / 2
-    if not spread > _RATIO * widths.min():
+    if not spread / _RATIO > widths.min():
         return None
-    cap = spread * np.sqrt(len(values))
+    cap = min(spread, _LARGEST) * np.sqrt(len(values))
     kept = _smallest_scales(centres, widths)
     return _envelope(centres[kept], widths[kept], cap)
-
-
-def _spread(values: np.ndarray) -> float:
-    """Standard deviation, safe from overflow."""
-    largest = np.abs(values).max(initial=0.0)
-    return float((values / largest).std() * largest) if largest else 0.0
 
 
 def _smallest_scales(centres: np.ndarray, scales: np.ndarray) -> list[int]:

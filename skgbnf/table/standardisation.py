@@ -62,3 +62,9 @@ class Standardisation:
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
         """Rows in the units of X."""
         return Z * self.scale + self.location
+
+
+def standard_deviation(values: np.ndarray) -> float:
+    """Of values of one column, safe from overflow; 0 of none."""
+    largest = np.abs(values).max(initial=0.0)
+    return float((values / largest).std() * largest) if largest else 0.0
