@@ -273,8 +273,6 @@ def plain(value: object) -> object:
     """A constructor parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
     return base_to_plain(value)

@@ -42,6 +42,9 @@ _MAY_CHANGE = {
 }  # fmt: skip
 """Parameters that rounds already fitted do not depend on."""
 
+_PATHS = {"checkpoint"}
+"""Parameters that name a path: they neither go into files nor come out of them."""
+
 
 class MixtureState:
     """Mixin of what a fitted mixture is: what follows from its attributes, and its file."""
@@ -169,14 +172,16 @@ class MixtureState:
             raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
 
     def _plain_parameters(self) -> dict:
-        parameters = self.get_params(deep=False)
+        """Parameters as JSON knows them, without those that name a path of this machine."""
+        parameters = _without_paths(self.get_params(deep=False))
         bounds = bounds_to_plain(parameters.pop("bounds"))
         return {**{name: plain(value) for name, value in parameters.items()}, "bounds": bounds}
 
     @classmethod
     def _from_plain_parameters(cls, plain_parameters: dict):
         """Inverse of :meth:`_plain_parameters`: an estimator that is not fitted."""
-        parameters = dict(plain_parameters)
+        # A path in a file is not the reader's choice, and a fit would write there.
+        parameters = _without_paths(plain_parameters)
         for name in ("flow", "init", "hidden_layer_sizes"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
@@ -247,3 +252,7 @@ class MixtureState:
             raise ValueError("one of its normaliser and the error of it is missing")
         if values is not None and not np.isfinite(values).all():
             raise ValueError("its normaliser is not finite")
+
+
+def _without_paths(parameters: dict) -> dict:
+    return {name: value for name, value in parameters.items() if name not in _PATHS}
