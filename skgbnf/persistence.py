@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Container, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
+from skgbnf._files import check_path, read_file, replace_file
 from skgbnf._random import seeded
 from skgbnf.flows import FAMILIES, Architecture, base_to_plain
 
@@ -133,7 +133,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         its `estimator`.
 
     path : str or path-like
-        File to write; replaced if it exists.
+        File to write. One that exists is replaced all at once and keeps its mode; a link stays
+        one.
 
     Raises
     ------
@@ -148,6 +149,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
+    OSError
+        If the file cannot be written, or there is a folder, a pipe or a device at `path`.
+
     Examples
     --------
     >>> import tempfile, os, skgbnf
@@ -159,7 +163,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> bool((skgbnf.load(path).score_samples(X) == model.score_samples(X)).all())
     True
     """
-    _check_path(path)
+    check_path(path)
     name = type(estimator).__name__
     if _PERSISTENT.get(name) is not type(estimator):
         raise TypeError(f"estimator: expected one of {sorted(_PERSISTENT)}, got {name}.")
@@ -172,20 +176,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "sha256": _digest(text, arrays),
     }
     content = write_tensors({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
-    # A link stays one, and leads to the new file.
-    target = os.path.realpath(path)
-    partial = f"{target}.partial"
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # All at once, so that an interrupt does not cost the file that was there.
-        os.replace(partial, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.remove(partial)
-        raise
+    replace_file(path, content)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -206,14 +197,13 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file is damaged, foreign, or of a later format version.
 
     OSError
-        If the file cannot be read.
+        If the file cannot be read, or is a folder, a pipe or a device.
 
     TypeError
         If `path` is no path.
     """
-    _check_path(path)
-    with open(path, "rb") as file:
-        content = file.read()
+    check_path(path)
+    content = read_file(path)
     try:
         metadata, arrays = _parse(content)
         model = json.loads(metadata["model"])
@@ -223,12 +213,6 @@ def load(path: str | os.PathLike[str]) -> Any:
         LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     ) as e:  # fmt: skip
         raise ValueError(f"{os.fspath(path)!r} is not a readable skgbnf model: {e}") from e
-
-
-def _check_path(path: object) -> None:
-    # An integer would be taken for an open file, and closed.
-    if not (isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str)):
-        raise TypeError(f"path must be a string or a path, got {path!r}.")
 
 
 def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
