@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from safetensors.numpy import save as write_tensors
 
 from skgbnf._files import check_path, read_file, replace_file
 from skgbnf._random import seeded
+from skgbnf._shapes import shapes_of
 from skgbnf.flows import FAMILIES, Architecture, base_to_plain
 
 FORMAT_VERSION = 1
@@ -72,13 +74,18 @@ class FittedComponent:
 
     @classmethod
     def checked(cls, architecture: Any, arrays: dict[str, np.ndarray]) -> Self:
-        """A component out of a file; ValueError unless architecture and arrays fit together."""
+        """A component out of a file; ValueError unless architecture and arrays fit together.
+
+        Nothing of the size that the architecture claims is made before that is known.
+        """
         architecture.check([array.size for array in arrays.values()])
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError(f"a parameter is not finite: {architecture}")
-        component = cls(architecture, arrays)
-        component.to_module(component.dtype, "cpu")
-        return component
+        expected = _expected(architecture)
+        if expected.keys() != arrays.keys():
+            odd = min(expected.keys() ^ arrays.keys())
+            raise ValueError(f"an array {odd!r} is missing or does not belong to: {architecture}")
+        for name, (shape, dtype) in expected.items():
+            _check_array(name, arrays[name], shape, dtype)
+        return cls(architecture, arrays)
 
     def plain(self) -> dict[str, Any]:
         """The component as dicts of plain values and arrays."""
@@ -105,16 +112,25 @@ class FittedComponent:
 
     def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
         """Build a module anew: of a component, a zuko density over standardised rows."""
-        with seeded(0):
-            module = self.architecture.build()
         # Parameters may be float64 where the fresh module is float32: widen it before they go in.
-        module = module.to(torch.float64)
+        module = _built(self.architecture).to(torch.float64)
         module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.arrays.items()})
         return module.to(device, dtype).eval()
 
 
 _MODULES: WeakKeyDictionary[FittedComponent, dict[Any, torch.nn.Module]] = WeakKeyDictionary()
 """Modules of fitted components in use; beside them, lest they get into pickles and copies."""
+
+
+def _built(architecture: Any) -> Any:
+    with seeded(0):
+        return architecture.build()
+
+
+@lru_cache(maxsize=64)
+def _expected(architecture: Any) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shapes and dtypes of a component's arrays; many components of a file have the same."""
+    return shapes_of(lambda: _built(architecture))
 
 
 def persistent(cls: _Class) -> _Class:
@@ -288,8 +304,9 @@ def components_from_state(
     data: Iterable[dict[str, Any]], arrays: dict[str, np.ndarray]
 ) -> list[FittedComponent]:
     """Inverse of :func:`components_to_state`, checking that data and arrays fit together."""
+    groups = numbered_arrays("estimators.", arrays)
     return [
-        _component_from_state(component, arrays_under(f"estimators.{k}.", arrays))
+        FittedComponent.checked(Architecture.from_plain(component), groups.get(str(k), {}))
         for k, component in enumerate(data)
     ]
 
@@ -297,6 +314,15 @@ def components_from_state(
 def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those arrays whose names begin with a prefix, by the rest of their names."""
     return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def numbered_arrays(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays named by a prefix, a number and a dot, by number and by the rest of their names."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays_under(prefix, arrays).items():
+        number, _, rest = name.partition(".")
+        groups.setdefault(number, {})[rest] = array
+    return groups
 
 
 def check_arrays(
@@ -328,5 +354,13 @@ def check_arrays(
         raise ValueError("it has more or fewer feature names than columns")
 
 
-def _component_from_state(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedComponent:
-    return FittedComponent.checked(Architecture.from_plain(data), arrays)
+def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Raise ValueError unless an array is one that a module has under a name."""
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    # What is not real is an index or a mask; what is may have been trained in either precision.
+    own = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    if own != dtype and not (dtype.is_floating_point and own in (torch.float32, torch.float64)):
+        raise ValueError(f"{name} holds {own}, expected {dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")

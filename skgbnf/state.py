@@ -208,17 +208,19 @@ class MixtureState:
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
         """Restore a fitted estimator, checking that data and arrays fit together."""
         self = cls._from_plain_parameters(data["parameters"])
-        self.estimators_ = components_from_state(data["components"], arrays)
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays.get(name))
         self.coordinates_ = Coordinates.from_arrays(arrays_under(_UNITS, arrays))
         self._seed = int(data["seed"])
-        self.n_estimators_ = len(self.estimators_)
+        self.n_estimators_ = len(data["components"])
         self.n_features_in_ = len(self.location_)
-        self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
-        self.container_, self.dtypes_ = data["container"], data["dtypes"]
         if data["feature_names"]:
             self.feature_names_in_ = np.array(data["feature_names"], dtype=object)
+        # Shapes first: they say how many components there may be.
+        check_arrays(self, _shapes(self.n_estimators_, self.n_features_in_), _OPTIONAL)
+        self.estimators_ = components_from_state(data["components"], arrays)
+        self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
+        self.container_, self.dtypes_ = data["container"], data["dtypes"]
         self._check_state()
         self.reference_score_ = float(self.reference_score_[0])
         self.log_mass_error_ = float(self.log_mass_error_[0])
@@ -229,7 +231,6 @@ class MixtureState:
     def _check_state(self) -> None:
         """Raise ValueError unless the fitted attributes fit together."""
         n, d = self.n_estimators_, self.n_features_in_
-        check_arrays(self, _shapes(n, d), _OPTIONAL)
         weights = self.staged_weights_
         if n < 1:
             raise ValueError("it has no components")
