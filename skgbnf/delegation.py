@@ -10,7 +10,7 @@ from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.density import GradientBoostedFlowDensity
-from skgbnf.persistence import arrays_under, check_savable_random_state, plain
+from skgbnf.persistence import check_savable_random_state, numbered_arrays, plain
 from skgbnf.table.checks import check_in_memory, check_unmasked
 from skgbnf.table.frames import container_of
 
@@ -135,8 +135,9 @@ def wrapper_from_state(
     if parameters["estimator"] is not None:
         held = GradientBoostedFlowDensity._from_plain_parameters(parameters["estimator"])
         parameters["estimator"] = held
+    groups = numbered_arrays("densities.", arrays)
     densities = [
-        GradientBoostedFlowDensity._from_state(state, arrays_under(f"densities.{k}.", arrays))
+        GradientBoostedFlowDensity._from_state(state, groups.get(str(k), {}))
         for k, state in enumerate(data["densities"])
     ]
     columns = {tuple(density.column_labels_) for density in densities}

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Container, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
+from skgbnf._files import check_path, read_file, replace_file
 from skgbnf._random import seeded
+from skgbnf._shapes import shapes_of
 from skgbnf.flows import FAMILIES, Architecture, base_to_plain
 
 FORMAT_VERSION = 1
@@ -72,13 +74,18 @@ class FittedComponent:
 
     @classmethod
     def checked(cls, architecture: Any, arrays: dict[str, np.ndarray]) -> Self:
-        """A component out of a file; ValueError unless architecture and arrays fit together."""
+        """A component out of a file; ValueError unless architecture and arrays fit together.
+
+        Nothing of the size that the architecture claims is made before that is known.
+        """
         architecture.check([array.size for array in arrays.values()])
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError(f"a parameter is not finite: {architecture}")
-        component = cls(architecture, arrays)
-        component.to_module(component.dtype, "cpu")
-        return component
+        expected = _expected(architecture)
+        if expected.keys() != arrays.keys():
+            odd = min(expected.keys() ^ arrays.keys())
+            raise ValueError(f"an array {odd!r} is missing or does not belong to: {architecture}")
+        for name, (shape, dtype) in expected.items():
+            _check_array(name, arrays[name], shape, dtype)
+        return cls(architecture, arrays)
 
     def plain(self) -> dict[str, Any]:
         """The component as dicts of plain values and arrays."""
@@ -105,16 +112,25 @@ class FittedComponent:
 
     def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
         """Build a module anew: of a component, a zuko density over standardised rows."""
-        with seeded(0):
-            module = self.architecture.build()
         # Parameters may be float64 where the fresh module is float32: widen it before they go in.
-        module = module.to(torch.float64)
+        module = _built(self.architecture).to(torch.float64)
         module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.arrays.items()})
         return module.to(device, dtype).eval()
 
 
 _MODULES: WeakKeyDictionary[FittedComponent, dict[Any, torch.nn.Module]] = WeakKeyDictionary()
 """Modules of fitted components in use; beside them, lest they get into pickles and copies."""
+
+
+def _built(architecture: Any) -> Any:
+    with seeded(0):
+        return architecture.build()
+
+
+@lru_cache(maxsize=64)
+def _expected(architecture: Any) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shapes and dtypes of a component's arrays; many components of a file have the same."""
+    return shapes_of(lambda: _built(architecture))
 
 
 def persistent(cls: _Class) -> _Class:
@@ -133,7 +149,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         its `estimator`.
 
     path : str or path-like
-        File to write; replaced if it exists.
+        File to write. One that exists is replaced all at once and keeps its mode; a link stays
+        one.
 
     Raises
     ------
@@ -148,6 +165,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
+    OSError
+        If the file cannot be written, or there is a folder, a pipe or a device at `path`.
+
     Examples
     --------
     >>> import tempfile, os, skgbnf
@@ -159,7 +179,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> bool((skgbnf.load(path).score_samples(X) == model.score_samples(X)).all())
     True
     """
-    _check_path(path)
+    check_path(path)
     name = type(estimator).__name__
     if _PERSISTENT.get(name) is not type(estimator):
         raise TypeError(f"estimator: expected one of {sorted(_PERSISTENT)}, got {name}.")
@@ -172,20 +192,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "sha256": _digest(text, arrays),
     }
     content = write_tensors({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
-    # A link stays one, and leads to the new file.
-    target = os.path.realpath(path)
-    partial = f"{target}.partial"
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # All at once, so that an interrupt does not cost the file that was there.
-        os.replace(partial, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.remove(partial)
-        raise
+    replace_file(path, content)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -206,14 +213,13 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file is damaged, foreign, or of a later format version.
 
     OSError
-        If the file cannot be read.
+        If the file cannot be read, or is a folder, a pipe or a device.
 
     TypeError
         If `path` is no path.
     """
-    _check_path(path)
-    with open(path, "rb") as file:
-        content = file.read()
+    check_path(path)
+    content = read_file(path)
     try:
         metadata, arrays = _parse(content)
         model = json.loads(metadata["model"])
@@ -223,12 +229,6 @@ def load(path: str | os.PathLike[str]) -> Any:
         LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     ) as e:  # fmt: skip
         raise ValueError(f"{os.fspath(path)!r} is not a readable skgbnf model: {e}") from e
-
-
-def _check_path(path: object) -> None:
-    # An integer would be taken for an open file, and closed.
-    if not (isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str)):
-        raise TypeError(f"path must be a string or a path, got {path!r}.")
 
 
 def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -273,8 +273,6 @@ def plain(value: object) -> object:
     """A constructor parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
     return base_to_plain(value)
@@ -306,8 +304,9 @@ def components_from_state(
     data: Iterable[dict[str, Any]], arrays: dict[str, np.ndarray]
 ) -> list[FittedComponent]:
     """Inverse of :func:`components_to_state`, checking that data and arrays fit together."""
+    groups = numbered_arrays("estimators.", arrays)
     return [
-        _component_from_state(component, arrays_under(f"estimators.{k}.", arrays))
+        FittedComponent.checked(Architecture.from_plain(component), groups.get(str(k), {}))
         for k, component in enumerate(data)
     ]
 
@@ -315,6 +314,15 @@ def components_from_state(
 def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those arrays whose names begin with a prefix, by the rest of their names."""
     return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def numbered_arrays(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays named by a prefix, a number and a dot, by number and by the rest of their names."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays_under(prefix, arrays).items():
+        number, _, rest = name.partition(".")
+        groups.setdefault(number, {})[rest] = array
+    return groups
 
 
 def check_arrays(
@@ -346,5 +354,13 @@ def check_arrays(
         raise ValueError("it has more or fewer feature names than columns")
 
 
-def _component_from_state(data: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedComponent:
-    return FittedComponent.checked(Architecture.from_plain(data), arrays)
+def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Raise ValueError unless an array is one that a module has under a name."""
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    # What is not real is an index or a mask; what is may have been trained in either precision.
+    own = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    if own != dtype and not (dtype.is_floating_point and own in (torch.float32, torch.float64)):
+        raise ValueError(f"{name} holds {own}, expected {dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")

@@ -42,6 +42,9 @@ _MAY_CHANGE = {
 }  # fmt: skip
 """Parameters that rounds already fitted do not depend on."""
 
+_PATHS = {"checkpoint"}
+"""Parameters that name a path: they neither go into files nor come out of them."""
+
 
 class MixtureState:
     """Mixin of what a fitted mixture is: what follows from its attributes, and its file."""
@@ -179,14 +182,16 @@ class MixtureState:
             raise ValueError("flow: a callable cannot be written to a file; pickle the model.")
 
     def _plain_parameters(self) -> dict:
-        parameters = self.get_params(deep=False)
+        """Parameters as JSON knows them, without those that name a path of this machine."""
+        parameters = _without_paths(self.get_params(deep=False))
         bounds = bounds_to_plain(parameters.pop("bounds"))
         return {**{name: plain(value) for name, value in parameters.items()}, "bounds": bounds}
 
     @classmethod
     def _from_plain_parameters(cls, plain_parameters: dict):
         """Inverse of :meth:`_plain_parameters`: an estimator that is not fitted."""
-        parameters = dict(plain_parameters)
+        # A path in a file is not the reader's choice, and a fit would write there.
+        parameters = _without_paths(plain_parameters)
         for name in ("flow", "init", "hidden_layer_sizes"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
@@ -213,18 +218,20 @@ class MixtureState:
     def _from_state(cls, data: dict, arrays: dict[str, np.ndarray]):
         """Restore a fitted estimator, checking that data and arrays fit together."""
         self = cls._from_plain_parameters(data["parameters"])
-        self.estimators_ = components_from_state(data["components"], arrays)
         for name in _SAVED_ARRAYS:
             setattr(self, name, arrays.get(name))
         self.coordinates_ = Coordinates.from_arrays(arrays_under(_UNITS, arrays))
         self._seed = int(data["seed"])
-        self.n_estimators_ = len(self.estimators_)
+        self.n_estimators_ = len(data["components"])
         self.n_features_in_ = len(self.location_)
-        self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
         description = Description.from_plain(data["table"], self.n_features_in_)
         self._describe_columns(description)
         if named_for_sklearn(description.labels):
             self.feature_names_in_ = np.array(description.labels, dtype=object)
+        # Shapes first: they say how many components there may be.
+        check_arrays(self, _shapes(self.n_estimators_, self.n_features_in_), _OPTIONAL)
+        self.estimators_ = components_from_state(data["components"], arrays)
+        self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
         self._check_state()
         self.reference_score_ = float(self.reference_score_[0])
         self.log_mass_error_ = float(self.log_mass_error_[0])
@@ -235,7 +242,6 @@ class MixtureState:
     def _check_state(self) -> None:
         """Raise ValueError unless the fitted attributes fit together."""
         n, d = self.n_estimators_, self.n_features_in_
-        check_arrays(self, _shapes(n, d), _OPTIONAL)
         weights = self.staged_weights_
         if n < 1:
             raise ValueError("it has no components")
@@ -257,3 +263,7 @@ class MixtureState:
             raise ValueError("one of its normaliser and the error of it is missing")
         if values is not None and not np.isfinite(values).all():
             raise ValueError("its normaliser is not finite")
+
+
+def _without_paths(parameters: dict) -> dict:
+    return {name: value for name, value in parameters.items() if name not in _PATHS}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skgbnf._files import check_replaceable
 from skgbnf.flows import ACTIVATIONS, BASES, FAMILIES, LOG_DETS, TAILS, CopulaBase
 from skgbnf.geometric import GEOMETRIC
 from skgbnf.objectives import OBJECTIVES
@@ -168,12 +169,16 @@ def check_path(name: str, value: object) -> None:
 
 def check_file_can_be_made(name: str, path: str | os.PathLike[str]) -> None:
     """Raise ValueError unless `path` names a file, there or not, in a folder to write to."""
-    target = os.path.realpath(path)
-    named = os.path.basename(os.fspath(path)) and not os.path.isdir(target)
-    if not (named and os.access(os.path.dirname(target), os.W_OK)):
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        check_replaceable(path)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
         raise ValueError(
-            f"{name}: cannot write {os.fspath(path)!r}; it is a folder, or its folder is missing "
-            "or read-only."
+            f"{name}: cannot write {os.fspath(path)!r}; it is no regular file, or its folder is "
+            "missing or read-only."
         )
 
 

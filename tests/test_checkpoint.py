@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import joined, split
 
 import skgbnf
+from skgbnf import FlowBayesClassifier, FlowOutlierDetector
 
 KILLED = """
 import os, signal, sys
@@ -115,3 +117,55 @@ def test_what_no_file_can_hold_is_refused_before_the_fit(long_fit, table2, tmp_p
     with pytest.raises(ValueError, match="random_state"):
         model.fit(table2)
     assert not list(tmp_path.iterdir())
+
+
+def assert_names_no_path(path, estimator, name="checkpoint"):
+    assert b"secret" not in path.read_bytes()
+    assert estimator.get_params()[name] is None
+
+
+def with_a_path(path, parameters_of):
+    """The file, changed by hand so that the density in it names a path."""
+    metadata, model, arrays = split(path.read_bytes())
+    parameters_of(model["data"])["checkpoint"] = str(path.parent / "victim")
+    path.write_bytes(joined(metadata, model, arrays))
+
+
+def test_a_loaded_density_has_no_checkpoint(quick, table2, tmp_path):
+    path, secret = tmp_path / "model", tmp_path / "secret"
+    skgbnf.save(quick(checkpoint=secret).fit(table2), path)
+    assert_names_no_path(path, skgbnf.load(path))
+    with_a_path(path, lambda data: data["parameters"])
+    assert skgbnf.load(path).fit(table2).checkpoint is None
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_checkpoint_names_no_path_and_is_gone_on_with(quick, table2, tmp_path):
+    path = tmp_path / "secret"
+    model = quick(n_estimators=1, checkpoint=path).fit(table2)
+    assert_names_no_path(path, skgbnf.load(path))
+    model.set_params(n_estimators=2).fit(table2, resume_from=path)
+    assert model.checkpoint == path
+
+
+@pytest.mark.parametrize("wrapper", [FlowOutlierDetector, FlowBayesClassifier])
+def test_a_loaded_wrapper_has_no_checkpoint(quick, table2, tmp_path, wrapper):
+    path, y = tmp_path / "model", np.arange(len(table2)) % 2
+    density = quick(n_estimators=1, flow="affine", checkpoint=tmp_path / "secret")
+    skgbnf.save(wrapper(density).fit(table2, y), path)
+    assert_names_no_path(path, skgbnf.load(path), "estimator__checkpoint")
+    for parameters_of in (
+        lambda data: data["parameters"]["estimator"],
+        lambda data: data["densities"][0]["parameters"],
+    ):
+        with_a_path(path, parameters_of)
+    again = skgbnf.load(path)
+    fitted = getattr(again, "estimators_", None) or [again.estimator_]
+    assert {density.checkpoint for density in (again.estimator, *fitted)} == {None}
+    again.fit(table2, y)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_no_parameter_of_the_autoencoder_names_a_path(tmp_path):
+    names = skgbnf.GradientBoostedFlowVAE().get_params().keys()
+    assert not [name for name in names if "path" in name or "checkpoint" in name]

@@ -24,6 +24,9 @@ from skgbnf.flows.families import (
 )
 from skgbnf.flows.linear import LOG_DETS
 
+_SMALL_GRAPH = 1_000_000
+_CELLS_PER_VALUE = 64
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -85,19 +88,34 @@ class Architecture:
         """
         if not self._is_known():
             raise ValueError(f"it names an unknown component: {self}")
-        # With one column there is nothing to condition on, and no network.
-        network = self.kind in NETWORK_FAMILIES and self.n_features > 1
         sizes = (self.n_features, *self.hidden_layer_sizes)
         counts = (*sizes, self.n_transforms, self.n_components, self.n_context + 1)
         if not all(type(count) is int and count > 0 for count in counts):
             raise ValueError(f"a size of a component is no positive integer: {self}")
-        largest = [self.n_features * max(self.n_components, self.n_context)]
-        n_layers = self.n_transforms if self.kind in LAYERED_FAMILIES else 0
-        if network:
-            largest += [a * b for a, b in pairwise(sizes)]
-            n_layers += len(self.hidden_layer_sizes)
-        if max(largest) > sum(array_sizes) or n_layers > len(array_sizes):
+        n_values, n_arrays = self._fewest()
+        if n_values > sum(array_sizes) or n_arrays > len(array_sizes):
             raise ValueError("the sizes of a component do not fit its arrays")
+
+    def _fewest(self) -> tuple[int, int]:
+        """No more than the numbers of values and of arrays that the parameters hold.
+
+        What building takes time and memory for, masks included, grows no faster than these.
+        """
+        d = self.n_features
+        n_all = d * max(self.n_components, self.n_context)
+        if self.kind not in LAYERED_FAMILIES:
+            return n_all, 1
+        # With one column there is nothing to condition on, and no network.
+        network = self.kind in NETWORK_FAMILIES and (d > 1 or self.n_context > 0)
+        hidden = self.hidden_layer_sizes if network else ()
+        n_values = d + sum(a * b for a, b in pairwise(hidden))
+        n_values += d // 2 * (hidden[0] + hidden[-1]) if hidden else 0
+        square = 0 if self.n_context else d * d
+        if self.kind == "graphical":
+            # It has no linear layer, which holds a matrix, but a graph while it is built.
+            square = max(square - _SMALL_GRAPH, 0) // _CELLS_PER_VALUE
+        n_arrays = self.n_transforms * (1 + len(hidden))
+        return max(self.n_transforms * n_values, square, n_all), n_arrays
 
     def _is_known(self) -> bool:
         clamp, dropout = self.scale_clamp, self.dropout

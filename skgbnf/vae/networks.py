@@ -61,7 +61,8 @@ class NetworkArchitecture:
             raise ValueError(f"it names an unknown {self.role}: {self}")
         if not all(type(size) is int and size > 0 for size in sizes):
             raise ValueError(f"a size of its {self.role} is no positive integer: {self}")
-        if max(sizes) > max(array_sizes, default=0):
+        n_layers = len(self.hidden_layer_sizes)
+        if max(sizes) > max(array_sizes, default=0) or n_layers > len(array_sizes):
             raise ValueError(f"the sizes of its {self.role} do not fit its arrays")
 
 

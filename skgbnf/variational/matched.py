@@ -113,12 +113,13 @@ class MatchedDensity:
     def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> "MatchedDensity":
         """Restore a density, checking that data and arrays fit together."""
         check_device(data["device"])
-        components = components_from_state(data["components"], arrays)
         weights, bounds = arrays["weights"], arrays["bounds"]
-        if not components or {len(weights), len(bounds)} != {len(components)}:
+        n_components = len(data["components"])
+        if not n_components or {weights.shape, bounds.shape} != {(n_components,)}:
             raise ValueError("it has more or fewer weights or bounds than components")
         if not ((weights > 0).all() and np.isclose(weights.sum(), 1.0, atol=1e-6)):
             raise ValueError("its weights are not positive or do not sum to 1")
+        components = components_from_state(data["components"], arrays)
         if any(fitted.architecture.n_context for fitted in components):
             raise ValueError("one of its components needs a context")
         if len({fitted.architecture.n_features for fitted in components}) != 1:
