@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 
 LOG_FLOOR = -1e30
 """Stands in for the log-density of a component where rounding gave -inf or NaN."""
@@ -145,11 +145,10 @@ def component_log_prob(component: LazyDistribution, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample_component(component: LazyDistribution, n_samples: int, seed: int) -> Tensor:
-    """Rows of one component; only the draw from its base uses torch's global generator."""
+    """Rows of one component, by a generator of their own."""
     distribution = component()
-    device = any_tensor(component).device
     transform = getattr(distribution, "transform", None)
-    with seeded(seed, device):
+    with own_generator(seed):
         drawn = (distribution if transform is None else distribution.base).sample((n_samples,))
     if transform is None:
         return drawn

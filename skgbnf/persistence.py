@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
-from skgbnf._random import seeded
+from skgbnf._random import own_generator
 from skgbnf.flows import FAMILIES, Architecture, base_to_plain
 
 FORMAT_VERSION = 1
@@ -105,7 +105,7 @@ class FittedComponent:
 
     def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
         """Build a module anew: of a component, a zuko density over standardised rows."""
-        with seeded(0):
+        with own_generator(0):
             module = self.architecture.build()
         # Parameters may be float64 where the fresh module is float32: widen it before they go in.
         module = module.to(torch.float64)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.flows import Architecture, initialise
 from skgbnf.mixture import component_log_prob
 from skgbnf.training import (
@@ -170,7 +170,7 @@ class Search:
     def _fit(self, architecture: Architecture, settings: Settings) -> Fitted:
         deadline = time.perf_counter() + settings.seconds
         train = self._goals.train
-        with seeded(self._seed, train.x.device):
+        with own_generator(self._seed):
             component = architecture.build().to(train.x.device, train.x.dtype)
         initialise(component, train.x, train.weights)
         if not fits_by_em(component):

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.flows import Dropout
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 from skgbnf.mixture import component_log_prob
@@ -241,7 +241,7 @@ def _try_starts(component, objective: Objective, best: _Best, clock: _Clock, see
     n_smallest = min(len(x), 2 * x.shape[1] + 2)
     for start in range(component.n_em_starts):
         n_neighbours = max(n_smallest, len(x) >> (start % 4 + 2))
-        with seeded(derive_seed(seed, start), x.device):
+        with own_generator(derive_seed(seed, start)):
             component.em_seed(x, everywhere, n_neighbours)
         log_g = component_log_prob(component, x)
         for _ in range(_EM_TRIAL_STEPS):

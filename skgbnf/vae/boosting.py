@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
 from skgbnf.mixture import mixture_log_prob
@@ -136,7 +136,7 @@ class PosteriorBoosting:
     def _new_component(self, seed: int) -> LazyDistribution:
         """A fresh component, or a noisy copy of the heaviest, so that the decoder knows it."""
         device = self.train.inputs.device
-        with seeded(seed, device):
+        with own_generator(seed):
             if not len(self.weights):
                 return self.architecture.build().to(device)
             component = copy.deepcopy(self.model.components[int(self.weights.argmax())])
