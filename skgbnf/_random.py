@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -18,7 +17,7 @@ def derive_seed(seed: int, *keys: int) -> int:
     return int(np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)[0]) >> 1
 
 
-class own_generator(TorchFunctionMode):  # noqa: N801 - used like a function
+class own_generator(TorchFunctionMode):
     """Draw from fresh generators, one for each device, for the length of a ``with`` block.
 
     Layers and distributions of torch and zuko draw from torch's global generator, which other
@@ -41,9 +40,7 @@ class own_generator(TorchFunctionMode):  # noqa: N801 - used like a function
         kwargs = dict(kwargs or {})
         if func in _LIKE:
             return self._like(func, *args, **kwargs)
-        if func is F.dropout:
-            return self._dropout(*args, **kwargs)
-        if func in _FACTORIES or (func is torch.normal and "size" in kwargs):
+        if func in _FACTORIES or (func is torch.normal and not _tensors(args, kwargs)):
             _complete(func, args, kwargs)
         if func in _RANDOM and kwargs.get("generator") is None:
             kwargs["generator"] = self._generator(_device_of(args, kwargs))
@@ -59,19 +56,12 @@ class own_generator(TorchFunctionMode):  # noqa: N801 - used like a function
             self._generators[device] = torch.Generator(device).manual_seed(self._seed)
         return self._generators[device]
 
-    def _like(self, func: Callable, like: Tensor, *bounds: int, **kwargs: Any) -> Tensor:
+    def _like(self, func: Callable, input: Tensor, *bounds: int, **kwargs: Any) -> Tensor:
         """``rand_like`` and others, which take no generator in every version of torch."""
-        drawn = torch.empty_like(like, **kwargs)
-        return _LIKE[func](drawn, *bounds, generator=self._generator(drawn.device))
-
-    def _dropout(
-        self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-    ) -> Tensor:
-        if not training:
-            return x
-        draws = torch.empty_like(x).uniform_(generator=self._generator(x.device))
-        scaled = (draws >= p) / max(1 - p, torch.finfo(x.dtype).tiny)
-        return x.mul_(scaled) if inplace else x * scaled
+        bounds += tuple(kwargs.pop(name) for name in ("low", "high") if name in kwargs)
+        generator = kwargs.pop("generator", None)
+        drawn = torch.empty_like(input, **kwargs)
+        return _LIKE[func](drawn, *bounds, generator=generator or self._generator(drawn.device))
 
 
 def _complete(func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -85,7 +75,9 @@ def _complete(func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
 
 def _in_single(result: Tensor, args: tuple, kwargs: dict[str, Any]) -> Tensor:
     """A tensor whose dtype was the caller's default one, for want of any other, in float32."""
-    asked = kwargs.get("dtype") is not None or any(hasattr(a, "dtype") for a in args)
+    asked = kwargs.get("dtype") is not None or any(
+        hasattr(value, "dtype") for value in (*args, *kwargs.values())
+    )
     is_default = result.is_floating_point() and result.dtype == torch.get_default_dtype()
     return result.float() if is_default and not asked else result
 
@@ -94,8 +86,12 @@ def _device_of(args: tuple, kwargs: dict[str, Any]) -> torch.device:
     """The device a call names, or that of its first tensor, or the CPU."""
     if kwargs.get("device") is not None:
         return torch.device(kwargs["device"])
-    tensors = (a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+    tensors = _tensors(args, kwargs)
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _tensors(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    return [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
 
 
 _LIKE: dict[Callable, Callable] = {

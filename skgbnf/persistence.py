@@ -275,6 +275,8 @@ def plain(value: object) -> object:
         return value.item()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, torch.device):
+        return str(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
     return base_to_plain(value)

@@ -222,6 +222,10 @@ class Matching:
 
     def _noise(self, n_draws: int, generator: torch.Generator) -> Tensor:
         noise = torch.randn(
-            n_draws, self._architecture.n_features, generator=generator, dtype=torch.float32
+            n_draws,
+            self._architecture.n_features,
+            generator=generator,
+            dtype=torch.float32,
+            device="cpu",
         )
         return noise.to(self._device)
