@@ -1,4 +1,4 @@
-"""What is drawn comes from generators of its own: torch's global one is neither used nor changed."""
+"""Draws come from generators of their own; torch's global one is neither used nor changed."""
 
 import os
 import subprocess
@@ -89,9 +89,9 @@ def test_a_density_neither_uses_nor_changes_the_global_generator(quick, table2, 
     path = None if callable(choices["flow"]) else tmp_path / "model"
     torch.manual_seed(1)
     with global_generator_untouched():
-        first = answers(clone(model), table2, path)
+        first = answers(clone(model), table2[:60], path)
     torch.manual_seed(2)
-    assert same(first, answers(clone(model), table2, path))
+    assert same(first, answers(clone(model), table2[:60], path))
 
 
 @pytest.mark.parametrize("flow", ["realnvp", "nsf_coupling"])

@@ -171,9 +171,9 @@ def fit_to_log_prob(
         int(max_iter), int(batch_size), learning_rate_init, objective, entropy_weight
     )
     where = fit_device(device)
-    _check_log_prob(log_prob, int(n_features), where)
     matching = Matching(log_prob, architecture, settings, seed_from(random_state), where)
     with training_mode(where):
+        _check_log_prob(log_prob, int(n_features), where)
         matching.run(int(n_estimators), int(fine_tune), tol, verbose)
     components = [
         FittedComponent.from_module(architecture, module) for module in matching.components
