@@ -31,6 +31,7 @@ from skgbnf.validation import (
     check_integer,
     check_path,
     check_weights,
+    fit_device,
     seed_from,
 )
 
@@ -217,7 +218,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         File to which the rounds fitted so far are saved after each. :func:`skgbnf.load` opens it,
         and `fit` goes on from it with `resume_from`.
 
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto"} or torch.device, default="cpu"
         Where to compute; "auto" takes a GPU if there is one. Results are NumPy arrays always.
 
     random_state : int, RandomState instance or None, default=None
@@ -388,7 +389,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         bounds: Bounded = None,
         warm_start: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
@@ -506,7 +507,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
                 check_resumed(self, boosting, table)
             keep = partial(self._keep, boosting, table)
             rounds = Rounds(self, boosting, table, progress, start + seconds, keep)
-            with progress, training_mode():
+            with progress, training_mode(fit_device(self.device)):
                 rounds.run(n_least=0 if resumed else n_done)
             self._finish(boosting, table)
         except BaseException as error:

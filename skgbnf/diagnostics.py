@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributions import Transform
 from zuko.lazy import LazyDistribution
 
+from skgbnf._device import computing_on
 from skgbnf._random import RandomState
 from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot
 from skgbnf.table.checks import checked_rows, checked_values
@@ -284,7 +285,7 @@ def jacobian_report(
     if coordinates.bounds.excludes(rows).any():
         raise ValueError("X: a row outside the bounds has no image under the maps.")
     device = score_device(estimator.device)
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), computing_on(device):
         z = torch.from_numpy(coordinates.transform(rows)[0]).to(device)
         modules = (fitted.module(torch.float64, device) for fitted in estimator.estimators_)
         measured = [_measure(module, z) for module in modules]

@@ -7,16 +7,20 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from skgbnf._device import computing_on
+
 
 @contextmanager
-def training_mode() -> Iterator[None]:
-    """Gradients on one thread for the length of a ``with`` block, whatever the caller has chosen.
+def training_mode(device: torch.device) -> Iterator[None]:
+    """Gradients on one thread and device for the length of a ``with`` block.
+
+    So it is whatever the caller has chosen for threads, gradients and default devices.
 
     The tensors of a training step are small: more threads cost more than they give, many times
     more where the machine is busy.
     """
     limits = threadpool_limits(limits=1, user_api="openmp")
-    with limits, torch.inference_mode(False), torch.enable_grad():
+    with limits, torch.inference_mode(False), torch.enable_grad(), computing_on(device):
         yield
 
 

@@ -81,7 +81,7 @@ class GeometricMixture(Combination):
             n_drawn = min(max(n_drawn, 100), _MOST_ROWS_AT_ONCE)
             rows = self._additive.sample(n_drawn, derive_seed(seed, 3, i))
             log_ratio = _log_ratio(self.component_log_prob(rows), self.weights[-1])
-            uniform = torch.rand(n_drawn, generator=generator, dtype=torch.float64)
+            uniform = torch.rand(n_drawn, generator=generator, dtype=torch.float64, device="cpu")
             accepted.append(rows[uniform.to(log_ratio.device) < log_ratio.exp()])
             n_left, i = n_left - len(accepted[-1]), i + 1
             n_vain = 0 if len(accepted[-1]) else n_vain + 1

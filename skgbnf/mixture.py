@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._device import computing_on
+from skgbnf._random import derive_seed, own_generator
 
 LOG_FLOOR = -1e30
 """Stands in for the log-density of a component where rounding gave -inf or NaN."""
@@ -106,7 +107,7 @@ class FlowMixture(Combination):
         like = any_tensor(self.components[0])
         generator = torch.Generator().manual_seed(derive_seed(seed, 0))
         cumulative = self.weights[-1].cpu().cumsum(0)
-        draws = torch.rand(n_samples, generator=generator, dtype=cumulative.dtype)
+        draws = torch.rand(n_samples, generator=generator, dtype=cumulative.dtype, device="cpu")
         origin = torch.searchsorted(cumulative, draws * cumulative[-1]).to(like.device)
         counts = origin.bincount(minlength=len(self.components)).tolist()
         rows = None
@@ -139,9 +140,10 @@ def any_tensor(component: LazyDistribution) -> Tensor:
 def component_log_prob(component: LazyDistribution, x: Tensor) -> Tensor:
     """Log-density of rows under one component, in chunks, in the component's own precision."""
     dtype = any_tensor(component).dtype
-    distribution = component()
     chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[1]))
-    scores = [distribution.log_prob(rows.to(dtype)) for rows in x.split(chunk)]
+    with computing_on(x.device):
+        distribution = component()
+        scores = [distribution.log_prob(rows.to(dtype)) for rows in x.split(chunk)]
     return torch.cat(scores).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
 
 
@@ -155,13 +157,13 @@ def seconds_per_row(component: LazyDistribution, x: Tensor) -> float:
 
 @torch.no_grad()
 def sample_component(component: LazyDistribution, n_samples: int, seed: int) -> Tensor:
-    """Rows of one component; only the draw from its base uses torch's global generator."""
-    distribution = component()
-    device = any_tensor(component).device
-    transform = getattr(distribution, "transform", None)
-    with seeded(seed, device):
-        drawn = (distribution if transform is None else distribution.base).sample((n_samples,))
-    if transform is None:
-        return drawn
-    chunk = max(64, _CELLS_PER_CHUNK // (32 * drawn.shape[1]))
-    return torch.cat([transform.inv(z) for z in drawn.split(chunk)])
+    """Rows of one component, by a generator of their own."""
+    with computing_on(any_tensor(component).device):
+        distribution = component()
+        transform = getattr(distribution, "transform", None)
+        with own_generator(seed):
+            drawn = (distribution if transform is None else distribution.base).sample((n_samples,))
+        if transform is None:
+            return drawn
+        chunk = max(64, _CELLS_PER_CHUNK // (32 * drawn.shape[1]))
+        return torch.cat([transform.inv(z) for z in drawn.split(chunk)])

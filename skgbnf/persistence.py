@@ -16,7 +16,7 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
 from skgbnf._files import check_path, read_file, replace_file
-from skgbnf._random import seeded
+from skgbnf._random import own_generator
 from skgbnf._shapes import shapes_of
 from skgbnf.flows import FAMILIES, Architecture, base_to_plain
 
@@ -123,7 +123,7 @@ _MODULES: WeakKeyDictionary[FittedComponent, dict[Any, torch.nn.Module]] = WeakK
 
 
 def _built(architecture: Any) -> Any:
-    with seeded(0):
+    with own_generator(0):
         return architecture.build()
 
 
@@ -273,6 +273,8 @@ def plain(value: object) -> object:
     """A constructor parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, torch.device):
+        return str(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
     return base_to_plain(value)

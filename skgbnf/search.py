@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.flows import LAYERED_FAMILIES, Architecture, initialise
 from skgbnf.mixture import component_log_prob, seconds_per_row
 from skgbnf.training import (
@@ -192,7 +192,7 @@ class Search:
         deadline = time.perf_counter() + settings.seconds
         train = self._goals.train
         settings.on_part(_name(architecture))
-        with seeded(self._seed, train.x.device):
+        with own_generator(self._seed):
             component = architecture.build().to(train.x.device, train.x.dtype)
         every = self._stride(architecture, settings.seconds)
         initialise(component, train.x[::every], train.weights[::every])

@@ -18,7 +18,7 @@ from skgbnf.preparation import Table
 from skgbnf.table.bounds import bounds_from_plain, bounds_to_plain
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import Description, named_for_sklearn
-from skgbnf.validation import check_density_parameters
+from skgbnf.validation import check_density_parameters, device_name
 
 
 def _shapes(n: int, d: int) -> dict[str, tuple[int, ...]]:
@@ -101,7 +101,11 @@ class MixtureState:
         if "estimators_" in state:
             state["estimators_"] = [fitted.plain() for fitted in self.estimators_]
             state["coordinates_"] = self.coordinates_.to_arrays()
-        return {**state, "base": base_to_plain(self.base)}
+        return {
+            **state,
+            "base": base_to_plain(self.base),
+            "device": device_name(self.device),
+        }
 
     def __setstate__(self, state: dict) -> None:
         state = dict(state)

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf._warnings import warn
 from skgbnf.flows import Dropout
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
@@ -309,7 +309,7 @@ def _try_starts(component, objective: Objective, best: _Best, clock: Clock, seed
     n_smallest = min(len(x), 2 * x.shape[1] + 2)
     for start in range(component.n_em_starts):
         n_neighbours = max(n_smallest, len(x) >> (start % 4 + 2))
-        with seeded(derive_seed(seed, start), x.device):
+        with own_generator(derive_seed(seed, start)):
             component.em_seed(x, everywhere, n_neighbours, start)
         log_g = component_log_prob(component, x)
         for _ in range(_EM_TRIAL_STEPS):
@@ -325,9 +325,9 @@ def _try_starts(component, objective: Objective, best: _Best, clock: Clock, seed
 def _some_rows(n_rows: int, seed: int) -> Tensor:
     """Indices of all rows or, of many, of some drawn at random."""
     if n_rows <= _EM_TRIAL_ROWS:
-        return torch.arange(n_rows)
+        return torch.arange(n_rows, device="cpu")
     generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(n_rows, generator=generator)[:_EM_TRIAL_ROWS]
+    return torch.randperm(n_rows, generator=generator, device="cpu")[:_EM_TRIAL_ROWS]
 
 
 def _em_step(component, x: Tensor, weights: Tensor) -> Tensor:
@@ -351,7 +351,7 @@ def _fit_by_gradient(component, objective: Objective, settings: Settings, seed: 
     n_steps = settings.max_iter * n_batches
     n_stale = n_decays = 0
     for n_iter in range(1, settings.max_iter + 1):
-        order = torch.randperm(n_rows, generator=generator).to(device)
+        order = torch.randperm(n_rows, generator=generator, device="cpu").to(device)
         healthy = True
         for i, index in enumerate(order.tensor_split(n_batches)):
             progress = max(((n_iter - 1) * n_batches + i) / n_steps, clock.share())
@@ -470,7 +470,9 @@ class StretchPenalty:
     ) -> Tensor:
         """The penalty in some of the rows; a component must have a map."""
         transform, x = component().transform, x[index]
-        directions = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
+        directions = torch.randn(
+            x.shape, generator=generator, dtype=torch.float32, device="cpu"
+        ).to(x)
         directions = directions / directions.norm(dim=1, keepdim=True)
         step = _STEP * directions @ self._factor.T
         moved = (transform(x + step / 2) - transform(x - step / 2)).norm(dim=1)

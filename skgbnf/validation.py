@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
@@ -114,27 +115,43 @@ def check_hidden_layer_sizes(sizes: object, name: str = "hidden_layer_sizes") ->
     return tuple(int(size) for size in sizes)
 
 
+def device_name(device: object) -> object:
+    """The name of a torch device; anything else as it is."""
+    return str(device) if isinstance(device, torch.device) else device
+
+
 def check_device(device: object) -> None:
-    """Raise unless `device` is a name that :func:`fit_device` knows."""
-    check_choice("device", device, ("cpu", "cuda", "auto"))
+    """Raise unless `device` is what :func:`fit_device` knows."""
+    name = device_name(device)
+    numbered = isinstance(name, str) and re.fullmatch(r"(cpu|cuda):[0-9]+", name)
+    check_choice("device", numbered[1] if numbered else name, ("cpu", "cuda", "auto"))
 
 
-def fit_device(device: str) -> torch.device:
+def fit_device(device: str | torch.device) -> torch.device:
     """The torch device to train on; "auto" takes a GPU where there is one.
 
     Raises
     ------
     ValueError
-        If `device` is "cuda" and torch finds no GPU.
+        If `device` is a GPU that torch does not find.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda' needs a GPU that torch can use, and there is none here.")
+    name = str(device)
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and int(number or 0) >= _n_gpus():
+        raise ValueError(f"device={name!r} needs a GPU that torch can use, and it finds none.")
     return score_device(device)
 
 
-def score_device(device: str) -> torch.device:
+def score_device(device: str | torch.device) -> torch.device:
     """The torch device to score on: a model trained on a GPU opens on machines without one."""
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    kind, _, number = str(device).partition(":")
+    if kind == "cpu" or not _n_gpus():
+        return torch.device("cpu")
+    return torch.device(device) if number and int(number) < _n_gpus() else torch.device("cuda")
+
+
+def _n_gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def check_dequantize(value: object, n_features: int | None = None) -> None:

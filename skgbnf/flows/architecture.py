@@ -11,6 +11,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.bases import BASES, base_from_plain, base_to_plain
 from skgbnf.flows.copula import CopulaBase
+from skgbnf.flows.dropout import with_own_dropout
 from skgbnf.flows.families import (
     ACTIVATIONS,
     FAMILIES,
@@ -62,7 +63,7 @@ class Architecture:
         return cls(**{**fields, "base": base, "hidden_layer_sizes": sizes})
 
     def build(self) -> LazyDistribution:
-        """Build an untrained component; parameters come from torch's global generator.
+        """Build an untrained component; parameters come from torch's generator.
 
         Raises
         ------
@@ -139,7 +140,7 @@ def _checked(flow: object, n_features: int) -> LazyDistribution:
             "flow: a callable must return a zuko.flows.Flow or another "
             f"zuko.lazy.LazyDistribution, got {type(flow).__name__}."
         )
-    flow = flow.float()
+    flow = with_own_dropout(flow).float()
     try:
         distribution = flow()
         distribution.log_prob(torch.zeros(1, *distribution.event_shape))

@@ -68,4 +68,4 @@ def _ready_after(linears: list[MaskedLinear], n_features: int) -> list[list[Tens
     for linear in hidden:
         needed = (linear.mask * needed).amax(dim=1)
         ready.append([torch.nonzero(needed == i).flatten() for i in range(n_features)])
-    return [*ready, list(torch.arange(last.out_features).to(needed).chunk(n_features))]
+    return [*ready, list(torch.arange(last.out_features, device=needed.device).chunk(n_features))]

@@ -260,4 +260,4 @@ class _Copula(Distribution):
         """Result of a method of each margin for its own columns, in their order."""
         parts = [getattr(margin, method)(values[..., at]) for margin, at in self._margins]
         order = [column for _, columns in self._margins for column in columns]
-        return torch.cat(parts, dim=-1)[..., torch.tensor(order).argsort()]
+        return torch.cat(parts, dim=-1)[..., torch.tensor(order, device=values.device).argsort()]

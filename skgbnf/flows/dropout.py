@@ -36,6 +36,15 @@ class Dropout(nn.Module):
         if self.generator is None:
             return x
         # Not in the caller's default precision, on which the draws would depend.
-        draws = torch.rand(x.shape, generator=self.generator, dtype=torch.float32)
+        draws = torch.rand(x.shape, generator=self.generator, dtype=torch.float32, device="cpu")
         kept = draws >= self.probability
         return x * (kept.to(x) / (1 - self.probability))
+
+
+def with_own_dropout(module: nn.Module) -> nn.Module:
+    """A module, changed in place, whose layers of torch's dropout are :class:`Dropout`."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p))
+    return module

@@ -149,7 +149,7 @@ class GaussianMixture(GMM):
         self._maximise(x, weights, self().joint_log_prob(x).softmax(-1))
 
     def _maximise(self, x: Tensor, weights: Tensor, responsibilities: Tensor) -> None:
-        rows, columns = torch.tril_indices(x.shape[1], x.shape[1], offset=-1)
+        rows, columns = torch.tril_indices(x.shape[1], x.shape[1], offset=-1, device=x.device)
         logits, means, log_diagonal, below = self.phi
         shares = weights.unsqueeze(-1) * responsibilities
         total = shares.sum(0)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from zuko.nn import MaskedLinear, MaskedMLP
 
-from skgbnf._random import seeded
+from skgbnf._random import own_generator
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.weighted import weighted_ranks
 
@@ -33,8 +33,8 @@ class GraphicalAutoregressive(IncrementalAutoregressive):
             return
         widths = [linear.out_features for linear in own[:-1]]
         governed = graph.repeat_interleave(self.total, dim=0)
-        # Of this network only the masks are wanted, and no numbers of the caller's generator.
-        with seeded(0):
+        # Of this network only the masks are wanted, no numbers of the global generator.
+        with own_generator(0):
             network = MaskedMLP(governed, widths)
         for linear, masked in zip(own, _linear_layers(network), strict=True):
             linear.mask.copy_(masked.mask)

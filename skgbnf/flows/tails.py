@@ -15,7 +15,7 @@ SMALLEST_DF, LARGEST_DF = 0.6, 100.0
 """Tail indices that are told apart; with the largest, a tail is nearly that of a normal."""
 
 _SHARE = 0.15
-EDGE = float(torch.special.ndtri(torch.tensor(1 - _SHARE, dtype=torch.float64)))
+EDGE = float(torch.special.ndtri(torch.tensor(1 - _SHARE, dtype=torch.float64, device="cpu")))
 """Normal score of the place where a tail begins."""
 
 _START_DF = 4.0

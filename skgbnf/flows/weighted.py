@@ -9,7 +9,7 @@ RIDGE = 1e-6
 """Variance that components fitted by EM add to each column, so that they do not become spikes."""
 
 _ROWS_PER_COLUMN = 20
-_SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64).tolist())
+_SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64, device="cpu").tolist())
 _LEAST_LEFT = 1e-3
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
 from skgbnf.mixture import mixture_log_prob
@@ -136,7 +136,7 @@ class PosteriorBoosting:
     def _new_component(self, seed: int) -> LazyDistribution:
         """A fresh component, or a noisy copy of the heaviest, so that the decoder knows it."""
         device = self.train.inputs.device
-        with seeded(seed, device):
+        with own_generator(seed):
             if not len(self.weights):
                 return self.architecture.build().to(device)
             component = copy.deepcopy(self.model.components[int(self.weights.argmax())])
@@ -169,7 +169,7 @@ class PosteriorBoosting:
         score, weights = self._judged(descent.average)
         best, n_stale = (score, weights, copy.deepcopy(self.model.state_dict())), 0
         for n_iter in range(1, settings.max_iter + 1):
-            order = torch.randperm(n_samples, generator=generator)
+            order = torch.randperm(n_samples, generator=generator, device="cpu")
             for i, index in enumerate(order.tensor_split(n_batches)):
                 progress = (n_iter - 1 + i / n_batches) / settings.max_iter
                 kl_weight = min(1.0, start + (1 - start) * progress / _WARM_UP)
@@ -249,9 +249,10 @@ class PosteriorBoosting:
     @torch.no_grad()
     def _judged(self, model: LatentModel) -> tuple[float, Tensor]:
         """Mean bound of the judging images, and the weights fitted to them."""
+        index = torch.arange(len(self.judge), device=self.judge.inputs.device)
         chunks = [
             model.strata(self.judge[rows], self._judge_noise[:, rows])
-            for rows in torch.arange(len(self.judge)).split(_ROWS_PER_CHUNK)
+            for rows in index.split(_ROWS_PER_CHUNK)
         ]
         log_p, log_probs = (torch.cat(part, dim=2).double() for part in zip(*chunks, strict=True))
         weights = fit_weights(log_p, log_probs, self.weights)
@@ -260,6 +261,10 @@ class PosteriorBoosting:
     def _noise(self, generator: torch.Generator, *shape: int) -> Tensor:
         """Standard normal numbers of shape (*shape, n_latent)."""
         noise = torch.randn(
-            *shape, self.architecture.n_features, generator=generator, dtype=torch.float32
+            *shape,
+            self.architecture.n_features,
+            generator=generator,
+            dtype=torch.float32,
+            device="cpu",
         )
         return noise.to(self.train.inputs.device)

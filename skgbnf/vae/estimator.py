@@ -109,7 +109,7 @@ class GradientBoostedFlowVAE(
     n_iter_no_change : int, default=40
         Epochs without gain on held-out images after which a round ends.
 
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto"} or torch.device, default="cpu"
         Where to compute; "auto" takes a GPU if there is one.
 
     random_state : int, RandomState instance or None, default=None
@@ -208,7 +208,7 @@ class GradientBoostedFlowVAE(
         learning_rate_init: float = 2e-3,
         validation_fraction: float | None = 0.1,
         n_iter_no_change: int = 40,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
@@ -266,7 +266,7 @@ class GradientBoostedFlowVAE(
             X, X_val = prepare(self, X, X_val, seed)
             train = to_images(self, X, torch.float32, device)
             judge = train if X_val is None else to_images(self, X_val, torch.float32, device)
-            with training_mode():
+            with training_mode(device):
                 boosting = start_rounds(self, train, judge, seed)
                 add_rounds(self, boosting)
             self._publish(boosting)
@@ -356,7 +356,7 @@ class GradientBoostedFlowVAE(
         seed = seed_from(random_state)
         generator = torch.Generator().manual_seed(seed)
         shape = (int(n_samples), self._n_features_out)
-        Z = torch.randn(shape, generator=generator, dtype=torch.float64).numpy()
+        Z = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").numpy()
         return decode(self, Z, generator if noise else None)
 
     def score_samples(

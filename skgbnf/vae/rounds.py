@@ -2,7 +2,7 @@
 
 import torch
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.vae.boosting import PosteriorBoosting
 from skgbnf.vae.model import Images, LatentModel
 from skgbnf.vae.plan import (
@@ -18,7 +18,7 @@ _NETWORKS_KEY, _ROUNDS_KEY = 1, 2
 def start_rounds(vae, train: Images, judge: Images, seed: int) -> PosteriorBoosting:
     """A model without components, its decoder at the mean of the images."""
     device, likelihood = train.inputs.device, likelihood_of(vae)
-    with seeded(derive_seed(seed, _NETWORKS_KEY), device):
+    with own_generator(derive_seed(seed, _NETWORKS_KEY)):
         encoder, decoder = (
             network_architecture(vae, role).build().to(device) for role in ("encoder", "decoder")
         )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skgbnf._device import computing_on
 from skgbnf.vae.model import Images, LatentModel
 from skgbnf.vae.plan import likelihood_of
 from skgbnf.vae.preparation import check_images, to_images
@@ -18,7 +19,7 @@ def latent_noise(vae, n_draws: int, random_state) -> Tensor:
     """Standard normal draws, shape (n_draws, 1, n_components), in float64."""
     generator = torch.Generator().manual_seed(seed_from(random_state))
     shape = (n_draws, 1, vae.decoder_.architecture.n_latent)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
+    return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def bound(vae, X, evaluate: Callable, n_draws: int, random_state) -> np.ndarray:
@@ -71,10 +72,11 @@ def by_chunks(vae, X, evaluate: Callable, cells_per_row: int) -> np.ndarray:
     device, dtype = score_device(vae.device), _torch_dtype(X)
     model = fitted_model(vae, dtype)
     weights = torch.from_numpy(vae.estimator_weights_).to(device, dtype)
-    chunks = [
-        evaluate(model, to_images(vae, rows, dtype, device), weights).cpu().numpy()
-        for rows in _chunks(X, cells_per_row)
-    ]
+    with computing_on(device):
+        chunks = [
+            evaluate(model, to_images(vae, rows, dtype, device), weights).cpu().numpy()
+            for rows in _chunks(X, cells_per_row)
+        ]
     return np.concatenate(chunks)
 
 
@@ -90,7 +92,7 @@ def decode(vae, Z: np.ndarray, generator: torch.Generator | None = None) -> np.n
             targets = likelihood.mean(raw)
         else:
             shape = (len(rows), vae.n_features_in_)
-            uniform = torch.rand(shape, generator=generator, dtype=dtype)
+            uniform = torch.rand(shape, generator=generator, dtype=dtype, device="cpu")
             # Not 0, which inversion would send to infinity.
             uniform = uniform.clamp(min=torch.finfo(dtype).tiny).to(device)
             targets = likelihood.draw(raw, uniform)

@@ -43,7 +43,7 @@ def fit_to_log_prob(
     batch_size: int = 256,
     learning_rate_init: float = 5e-3,
     tol: float = 1e-3,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     random_state: RandomState = None,
     verbose: int = 0,
 ) -> MatchedDensity:
@@ -104,7 +104,7 @@ def fit_to_log_prob(
         Smallest gain of the bound, in nats, for which a round is kept; the first that gains less
         is the last.
 
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto"} or torch.device, default="cpu"
         Where to compute.
 
     random_state : int, RandomState instance or None, default=None
@@ -173,9 +173,9 @@ def fit_to_log_prob(
         int(max_iter), int(batch_size), learning_rate_init, objective, entropy_weight
     )
     where = fit_device(device)
-    _check_log_prob(log_prob, int(n_features), where)
     matching = Matching(log_prob, architecture, settings, seed_from(random_state), where)
-    with training_mode():
+    with training_mode(where):
+        _check_log_prob(log_prob, int(n_features), where)
         matching.run(int(n_estimators), int(fine_tune), tol, verbose)
     components = [
         FittedComponent.from_module(architecture, module) for module in matching.components

@@ -40,7 +40,7 @@ class MatchedDensity:
     lower_bound_error_ : float
         Standard error of the last bound, from the draws it was estimated with.
 
-    device : str
+    device : str or torch.device
         Where to compute.
     """
 
@@ -48,7 +48,7 @@ class MatchedDensity:
     estimator_weights_: np.ndarray
     lower_bounds_: np.ndarray
     lower_bound_error_: float
-    device: str = field(default="cpu", repr=False)
+    device: str | torch.device = field(default="cpu", repr=False)
 
     @property
     def n_features_in_(self) -> int:
@@ -106,7 +106,11 @@ class MatchedDensity:
         """JSON data and arrays from which :meth:`_from_state` restores the density."""
         components, arrays = components_to_state(self.estimators_)
         arrays.update(weights=self.estimator_weights_, bounds=self.lower_bounds_)
-        data = {"components": components, "error": self.lower_bound_error_, "device": self.device}
+        data = {
+            "components": components,
+            "error": self.lower_bound_error_,
+            "device": str(self.device),
+        }
         return data, arrays
 
     @classmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from skgbnf._random import derive_seed, seeded
+from skgbnf._random import derive_seed, own_generator
 from skgbnf.elbo import BOUNDS, Draws, fit_weights, mixture_bound
 from skgbnf.flows import Architecture
 from skgbnf.mixture import mixture_log_prob
@@ -108,7 +108,7 @@ class Matching:
         """Train one more component; keep it, and say so, if the bound gains."""
         n_rounds = len(self.components)
         seed = derive_seed(self._seed, _ROUND_KEY, n_rounds)
-        with seeded(seed, self._device):
+        with own_generator(seed):
             component = self._architecture.build().to(self._device)
         self.components.requires_grad_(False)
         before = self.weights, self.error
@@ -222,6 +222,10 @@ class Matching:
 
     def _noise(self, n_draws: int, generator: torch.Generator) -> Tensor:
         noise = torch.randn(
-            n_draws, self._architecture.n_features, generator=generator, dtype=torch.float32
+            n_draws,
+            self._architecture.n_features,
+            generator=generator,
+            dtype=torch.float32,
+            device="cpu",
         )
         return noise.to(self._device)
