@@ -26,10 +26,10 @@ def fitted_mixture(estimator, dtype: np.dtype) -> Combination:
     dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     device = score_device(estimator.device)
     components = [fitted.module(dtype, device) for fitted in estimator.estimators_]
-    weights = torch.from_numpy(estimator.staged_weights_).to(device, dtype)
+    weights = torch.tensor(estimator.staged_weights_, device=device, dtype=dtype)
     if estimator.staged_log_normalizers_ is None:
         return FlowMixture(components, weights)
-    log_normalizers = torch.from_numpy(estimator.staged_log_normalizers_).to(device, dtype)
+    log_normalizers = torch.tensor(estimator.staged_log_normalizers_, device=device, dtype=dtype)
     return GeometricMixture(components, weights, log_normalizers)
 
 

@@ -13,7 +13,8 @@ bounds                map                                   log-derivative
 
 The margin keeps rows that lie on a bound from being mapped to infinity. It is half the width of
 the noise where noise was added to a whole column, so that a value on the bound keeps the whole of
-its step, and otherwise a tenth of the smallest distance of a row from the bound.
+its step, and otherwise a tenth of the smallest distance of a row from the bound, rounded down to
+a power of two, so that it does not tell the value of a row.
 
 The mass that a model puts into a margin of the second kind is estimated after the fit. The density
 is divided by the rest, and samples there are drawn anew. In a margin of half a step samples are
@@ -21,6 +22,7 @@ folded inwards, since they belong to the value on the bound; the density is not.
 be twice as high on a bound, and no longer the probability of a value over its step.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -71,7 +73,9 @@ class Bounds:
         margins = np.zeros_like(limits)
         for side, j in np.argwhere(np.isfinite(limits)):
             step = noise.widths[j] if noise.everywhere[j] else 0.0
-            margins[side, j] = step / 2 or _MARGIN_SHARE * _smallest(X[:, j], limits[side, j])
+            margins[side, j] = step / 2 or _coarse(
+                _MARGIN_SHARE * _smallest(X[:, j], limits[side, j])
+            )
         return cls(limits, margins)
 
     @property
@@ -129,6 +133,11 @@ def _smallest(x: np.ndarray, limit: float) -> float:
     """Smallest positive distance from a bound, 1 if there is none."""
     distances = np.abs(x.astype(np.float64) - limit)
     return float(distances[distances > 0].min(initial=np.inf)) if distances.any() else 1.0
+
+
+def _coarse(size: float) -> float:
+    """A size rounded down to a power of two, lest it tell the value of a row."""
+    return math.ldexp(0.5, math.frexp(max(size, np.finfo(np.float64).tiny))[1])
 
 
 def _outside(limits: np.ndarray, X: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def by_chunks(vae, X, evaluate: Callable, cells_per_row: int) -> np.ndarray:
     X = check_images(vae, X)
     device, dtype = score_device(vae.device), _torch_dtype(X)
     model = fitted_model(vae, dtype)
-    weights = torch.from_numpy(vae.estimator_weights_).to(device, dtype)
+    weights = torch.tensor(vae.estimator_weights_, device=device, dtype=dtype)
     with computing_on(device):
         chunks = [
             evaluate(model, to_images(vae, rows, dtype, device), weights).cpu().numpy()

@@ -133,5 +133,5 @@ class MatchedDensity:
     def _mixture(self, dtype: torch.dtype) -> FlowMixture:
         device = score_device(self.device)
         components = [fitted.module(dtype, device) for fitted in self.estimators_]
-        weights = torch.from_numpy(self.estimator_weights_).to(device, dtype)
+        weights = torch.tensor(self.estimator_weights_, device=device, dtype=dtype)
         return FlowMixture(components, weights)
