@@ -454,3 +454,15 @@ def test_a_heavy_tailed_target_is_met_to_its_outer_quantiles():
     found = np.quantile(model.sample(100_000, random_state=0), levels, axis=0)
     # Five training rows lie beyond such a quantile: theirs have an error of a fifth.
     np.testing.assert_allclose(found, np.tile(stats.t(2).ppf(levels), (2, 1)).T, rtol=0.3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_edges_are_near_quantiles_but_no_values_of_rows(scale):
+    x = scale * torch.randn(501, 3, generator=torch.Generator().manual_seed(0)).double() + 0.1
+    lower, upper = fit_tails(x, torch.ones(501).double()).edges
+    expected = x.quantile(0.15, dim=0), x.quantile(0.85, dim=0)
+    step = (expected[1] - expected[0]) / 128
+    assert ((expected[0] - lower).abs() < 2 * step).all()
+    assert ((upper - expected[1]).abs() < 2 * step).all()
+    for edges in (lower, upper):
+        assert not (x == edges).any()

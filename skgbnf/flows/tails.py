@@ -22,6 +22,7 @@ _START_DF = 4.0
 _MAX_ITER = 60
 _NEWTON_STEPS = 12
 _LEAST_WIDTH = 1e-6
+_EDGE_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Tails:
     Attributes
     ----------
     edges : Tensor of shape (2, n_features)
-        Where they begin: 15 % of the mass lies below the first row, 15 % above the second.
+        Where they begin: 15 % of the mass lies below the first row, 15 % above the second, up to
+        a step of a 256th of the distance between them.
 
     rates : Tensor of shape (2, n_features)
         Units of a Student t in a unit of the column.
@@ -62,6 +64,7 @@ def fit_tails(x: Tensor, weights: Tensor) -> Tails:
     sides = torch.stack([-x, x])
     level = x.new_tensor([1 - _SHARE])
     edges = torch.stack([weighted_quantiles(side, weights, level) for side in sides])
+    edges = _coarse(edges)
     n_most = max(int((sides > edges.mT).sum(dim=1).max()), 1)
     largest, index = sides.topk(n_most, dim=1)
     excess = (largest - edges.mT).clamp(min=0.0)
@@ -75,6 +78,13 @@ def fit_tails(x: Tensor, weights: Tensor) -> Tails:
     df = torch.where(total > 0, df, LARGEST_DF)
     lower, upper = edges.squeeze(-1)
     return Tails(torch.stack([-lower, upper]), (rates / mean).squeeze(1), df.squeeze(1))
+
+
+def _coarse(edges: Tensor) -> Tensor:
+    """Edges rounded outward, since the quantiles are values of rows; equal ones stay."""
+    width = edges.sum(dim=0)
+    step = torch.where(width > 0, width.log2().floor().exp2() / _EDGE_STEPS, 0.0)
+    return torch.where(step > 0, (edges / step).ceil() * step, edges)
 
 
 def _most_likely(excess: Tensor, shares: Tensor, n_rows: Tensor) -> tuple[Tensor, Tensor]:
