@@ -476,8 +476,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         Warns
         -----
         DegenerateDataWarning
-            If a column is constant or a linear function of others, or one value holds a twentieth
-            of its rows or more and `dequantize` does not say what to do about it.
+            If a column is constant or a linear function of others; if one value holds a twentieth
+            of its rows or more, or lies far from all others, and `dequantize` does not say what to
+            do about it; or if many distinct values are one in the units of training.
 
         sklearn.exceptions.ConvergenceWarning
             If many training steps had a loss that was not finite.

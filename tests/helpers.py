@@ -74,3 +74,8 @@ class GaussianDensity(DensityMixin, BaseEstimator):
     def sample(self, n_samples=1, random_state=None):
         rng = np.random.RandomState(random_state)
         return rng.multivariate_normal(self.mean_, self.covariance_, n_samples)
+
+
+def named(choices):
+    """Parameters as the name of a test, that of a function in place of its address."""
+    return ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in choices.items())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import zuko
+from helpers import named
 from sklearn.base import clone
 
 from skgbnf import (
@@ -71,7 +72,7 @@ def bernstein_flow(n_features):
         {"flow": spline_flow},
         {"flow": bernstein_flow},
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_density_is_the_same_whatever_the_default_device(quick, table2, tmp_path, choices):
     X = table2[:60]
@@ -129,7 +130,7 @@ def test_wrappers_are_the_same_whatever_the_default_device(quick, table2, wrappe
 @pytest.mark.parametrize(
     "choices",
     [{"network": "mlp"}, {"network": "conv"}, {"likelihood": "gaussian", "flow": "glow"}],
-    ids=str,
+    ids=named,
 )
 def test_an_autoencoder_is_the_same_whatever_the_default_device(tmp_path, choices):
     X = (np.random.default_rng(0).random((20, 4, 4)) < 0.5).astype(float)

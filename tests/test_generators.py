@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import zuko
+from helpers import named
 from sklearn.base import clone
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -83,7 +84,7 @@ def same(ours, theirs):
     return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("choices", CHOICES, ids=str)
+@pytest.mark.parametrize("choices", CHOICES, ids=named)
 def test_a_density_neither_uses_nor_changes_the_global_generator(quick, table2, tmp_path, choices):
     model = quick(max_iter=1, **choices)
     path = None if callable(choices["flow"]) else tmp_path / "model"
@@ -243,7 +244,7 @@ def others_drawing():
             thread.join()
 
 
-@pytest.mark.parametrize("choices", [CHOICES[0], CHOICES[-2], {"flow": "student_t"}], ids=str)
+@pytest.mark.parametrize("choices", [CHOICES[0], CHOICES[-2], {"flow": "student_t"}], ids=named)
 def test_rows_are_the_same_while_other_threads_draw(quick, table2, choices):
     model = quick(max_iter=1, **choices).fit(table2)
     expected = model.sample(20, random_state=5)

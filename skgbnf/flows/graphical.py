@@ -33,7 +33,7 @@ class GraphicalAutoregressive(IncrementalAutoregressive):
             return
         widths = [linear.out_features for linear in own[:-1]]
         governed = graph.repeat_interleave(self.total, dim=0)
-        # Of this network only the masks are wanted, no numbers of the global generator.
+        # Of this network only the masks are wanted, no numbers that are drawn.
         with own_generator(0):
             network = MaskedMLP(governed, widths)
         for linear, masked in zip(own, _linear_layers(network), strict=True):

@@ -51,7 +51,7 @@ class NetworkArchitecture:
     activation: str
 
     def build(self) -> nn.Module:
-        """Build an untrained network; parameters come from torch's global generator."""
+        """Build an untrained network, its parameters drawn by torch."""
         return Encoder(self) if self.role == "encoder" else Decoder(self)
 
     def check(self, array_sizes: Sequence[int]) -> None:
