@@ -22,16 +22,16 @@ from skgbnf.delegation import (
     adopt_columns,
     as_rows,
     can_sample,
+    check_whole,
     fit_clone,
     inherit_tags,
     take,
-    takes_reference,
     wrapper_from_state,
     wrapper_to_state,
 )
 from skgbnf.fitting import unchanged_on_failure
 from skgbnf.persistence import persistent
-from skgbnf.table.checks import check_unmasked, checked_values, note_columns
+from skgbnf.table.checks import check_unmasked, note_columns
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.validation import check_integer, check_weights, seed_from
 
@@ -166,8 +166,7 @@ class FlowBayesClassifier(ClassifierMixin, BaseEstimator):
         prior = self._check_priors(shares / shares.sum())
         rng = None if self.random_state is None else check_random_state(self.random_state)
         whole = take(table, present)
-        if takes_reference(self.estimator):
-            checked_values(whole)
+        check_whole(self.estimator, whole)
         densities = []
         for k, name in enumerate(classes):
             rows = present[labels == k]

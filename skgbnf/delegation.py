@@ -11,7 +11,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.density import GradientBoostedFlowDensity
 from skgbnf.persistence import check_savable_random_state, numbered_arrays, plain
-from skgbnf.table.checks import check_in_memory, check_unmasked
+from skgbnf.table.checks import check_in_memory, check_unmasked, checked_values
 from skgbnf.table.frames import container_of
 
 _LARGEST_SEED = np.iinfo(np.int32).max
@@ -80,6 +80,12 @@ def takes_reference(estimator: Any) -> bool:
     return has_fit_parameter(chosen(estimator), "X_reference")
 
 
+def check_whole(estimator: Any, X: Any) -> None:
+    """Refuse a table at once that a density of this package would refuse by a part of it."""
+    if takes_reference(estimator):
+        checked_values(X)
+
+
 def wrapper_to_state(
     wrapper: Any, fitted: Sequence[Any]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -132,6 +138,7 @@ def wrapper_from_state(
         If there are no densities, or they are of different tables.
     """
     parameters = dict(data["parameters"])
+    check_savable_random_state(parameters["random_state"])
     if parameters["estimator"] is not None:
         held = GradientBoostedFlowDensity._from_plain_parameters(parameters["estimator"])
         parameters["estimator"] = held

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 from zuko.lazy import LazyDistribution
 
-from skgbnf._random import RandomState, derive_seed
+from skgbnf._random import RandomState
 from skgbnf.boosting import Boosting
 from skgbnf.fitting import training_mode
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
@@ -22,7 +22,7 @@ from skgbnf.persistence import load, persistent, save
 from skgbnf.preparation import Table, prepare
 from skgbnf.progress import make_progress
 from skgbnf.rounds import Rounds, check_resumed, start_rounds
-from skgbnf.scoring import draw_rows, is_lazy, log_densities, log_masses, score_lazily
+from skgbnf.scoring import fitted_mixture, is_lazy, log_densities, score_lazily
 from skgbnf.state import MixtureState
 from skgbnf.table.frames import integer_columns, make_frame
 from skgbnf.validation import (
@@ -37,8 +37,6 @@ from skgbnf.validation import (
 
 Family = str | Callable[[int], LazyDistribution]
 Bounded = Mapping[Any, Any] | Sequence[Any] | np.ndarray | None
-
-_MASS_KEY = 8
 
 
 @persistent
@@ -205,9 +203,8 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         the bound, or on that of the ratio of both distances. `fit` refuses rows outside, and
         bounds 1e9 times as far from all rows as these are from each other; the score of a row
         outside is -inf, and no sample lies there. Rows on a bound are inside. The density inside
-        integrates to 1, within `log_mass_error_`, but for a column to which noise is added: a
-        value on the bound keeps the whole of its step there, half of which lies outside, and
-        samples from there are folded inwards.
+        integrates to 1, but for a column to which noise is added: a value on the bound keeps the
+        whole of its step there, half of which lies outside.
 
     warm_start : bool, default=False
         Whether `fit` adds rounds to those already fitted, up to `n_estimators`, in the units,
@@ -293,13 +290,6 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
     bound_margins_ : ndarray of shape (2, `n_features_in_`)
         How far outside of them their maps go to infinity: half the width of the noise, or else a
         tenth of the smallest distance of a training row from the bound.
-
-    log_mass_, log_mass_error_ : float
-        Logarithm of the mass that the components put within the bounds, by which the density is
-        divided, and its standard error, in nats; 0 without bounds.
-
-    staged_log_masses_ : ndarray of shape (`n_estimators_`,)
-        The same logarithm after each round.
 
     dequantize_origins_ : ndarray of shape (`n_features_in_`,)
         A value of the grid of each column that was spread over its step; NaN for other columns.
@@ -510,7 +500,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             rounds = Rounds(self, boosting, table, progress, start + seconds, keep)
             with progress, training_mode(fit_device(self.device)):
                 rounds.run(n_least=0 if resumed else n_done)
-            self._finish(boosting, table)
+            self._publish(boosting, table)
         except BaseException as error:
             self._recover(error, boosting, table, before)
             raise
@@ -607,7 +597,9 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
-        return draw_rows(self, int(n_samples), seed_from(random_state))
+        mixture = fitted_mixture(self, np.dtype(np.float64))
+        Z = mixture.sample(int(n_samples), seed_from(random_state))
+        return self.coordinates_.inverse_transform(Z.cpu().numpy())
 
     def sample_frame(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
         """Draw rows as a data frame like the one seen in fit.
@@ -648,19 +640,10 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
         rows = self.coordinates_.noise.snap(rows, self.bounds_, integer_columns(self.dtypes_))
         return make_frame(rows, self._description)
 
-    def _finish(self, boosting: Boosting, table: Table) -> None:
-        """Turn the rounds so far into fitted attributes, their scores within the bounds."""
-        self._publish(boosting, table)
-        seed = derive_seed(self._seed, _MASS_KEY)
-        self.staged_log_masses_, self.log_mass_error_ = log_masses(self, seed)
-        self.train_scores_ = self.train_scores_ - self.staged_log_masses_
-        if self.validation_scores_ is not None:
-            self.validation_scores_ = self.validation_scores_ - self.staged_log_masses_
-
     def _keep(self, boosting: Boosting, table: Table) -> None:
         """Save the rounds so far, if there is to be a checkpoint."""
         if self.checkpoint is not None:
-            self._finish(boosting, table)
+            self._publish(boosting, table)
             save(self, self.checkpoint)
 
     def _recover(
@@ -675,7 +658,7 @@ class GradientBoostedFlowDensity(MixtureState, DensityMixin, BaseEstimator):
             try:
                 if self.fine_tune:
                     boosting.refit_stages()
-                self._finish(boosting, table)
+                self._publish(boosting, table)
                 return
             except BaseException:
                 self.__dict__ = before

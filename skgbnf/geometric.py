@@ -87,9 +87,6 @@ class GeometricMixture(Combination):
             n_vain = 0 if len(accepted[-1]) else n_vain + 1
         return torch.cat(accepted)[:n_samples]
 
-    def _importance(self, x: Tensor, stage: int) -> Tensor:
-        return _log_ratio(self.component_log_prob(x), self.weights[stage]).exp()
-
     def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
         powers, log_Z = self.weights[stage], self.log_normalizers[stage]
         return log_probs @ powers.to(log_probs) - log_Z.to(log_probs)

@@ -3,7 +3,7 @@
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -49,49 +49,9 @@ class Combination(ABC):
         """Log-density of each row under each component, shape (n_samples, n_components)."""
         return torch.stack([component_log_prob(g, x) for g in self.components], dim=1)
 
-    @torch.no_grad()
-    def staged_shares(
-        self, holds: Callable[[Tensor], Tensor], n_samples: int, seed: int
-    ) -> tuple[Tensor, Tensor]:
-        """Share of the mass of each stage that lies in a region, by rows of each component.
-
-        Parameters
-        ----------
-        holds : callable ``(x of shape (n_rows, n_features)) -> Tensor of shape (n_rows,)``
-            Whether rows lie in the region.
-
-        n_samples : int
-            Rows to draw from each component.
-
-        seed : int
-
-        Returns
-        -------
-        shares, errors : Tensors of shape (n_stages,)
-            Estimates and their standard errors.
-        """
-        drawn = [
-            sample_component(g, n_samples, derive_seed(seed, 2, k))
-            for k, g in enumerate(self.components)
-        ]
-        held = torch.stack([holds(rows) for rows in drawn]).to(self.weights)
-        shares, errors = [], []
-        for stage, weights in enumerate(self.weights):
-            parts = [self._importance(rows, stage) for rows in drawn]
-            importance = torch.stack(parts).to(weights) * weights.unsqueeze(1)
-            total = importance.sum()
-            share = (importance * held).sum() / total
-            shares.append(share)
-            errors.append((importance * (held - share)).square().sum().sqrt() / total)
-        return torch.stack(shares), torch.stack(errors)
-
     @abstractmethod
     def sample(self, n_samples: int, seed: int) -> Tensor:
         """Draw rows, shape (n_samples, n_features), in random order."""
-
-    @abstractmethod
-    def _importance(self, x: Tensor, stage: int) -> Tensor:
-        """Density of a stage over the mixture of the same weights, up to a factor, at rows."""
 
     @abstractmethod
     def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
@@ -117,9 +77,6 @@ class FlowMixture(Combination):
                 rows = drawn.new_empty(n_samples, drawn.shape[1]) if rows is None else rows
                 rows[origin == k] = drawn.to(rows)
         return rows
-
-    def _importance(self, x: Tensor, stage: int) -> Tensor:
-        return x.new_ones(len(x))
 
     def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
         return mixture_log_prob(log_probs, self.weights[stage].log())

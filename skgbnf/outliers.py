@@ -12,6 +12,7 @@ from skgbnf._random import RandomState
 from skgbnf.delegation import (
     adopt_columns,
     as_rows,
+    check_whole,
     fit_clone,
     inherit_tags,
     take,
@@ -156,6 +157,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         self._check_parameters()
         table = as_rows(X)
         note_columns(self, table, reset=True)
+        check_whole(self.estimator, table)
         rng = None if self.random_state is None else check_random_state(self.random_state)
         learned, aside = self._split(table.shape[0], seed_from(rng))
         density = fit_clone(self.estimator, take(table, learned), None, rng)
@@ -195,7 +197,12 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         decision : ndarray of shape (n_samples,)
             ``score_samples(X) - offset_`` in nats, negative for outliers.
         """
-        return self.score_samples(X) - self.offset_
+        scores = np.asarray(self.score_samples(X))
+        with np.errstate(invalid="ignore"):
+            decision = scores - np.asarray(self.offset_, dtype=scores.dtype)
+        # Scores that float32 cannot tell from the threshold are no lower, in every batch.
+        tied = (np.abs(decision) <= _tolerance(scores)) | (scores == self.offset_)
+        return np.where(tied, np.zeros_like(decision), decision)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Say of each row whether it is an outlier.
@@ -209,8 +216,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             -1 for outliers, 1 for inliers.
         """
-        # Not by the decision, which is not a number where a density of zero meets one as offset.
-        return np.where(self.score_samples(X) < self.offset_, -1, 1)
+        return np.where(self.decision_function(X) < 0, -1, 1)
 
     def pvalues(self, X: ArrayLike) -> np.ndarray:
         r"""Conformal p-value of each row, against "it is of the kind seen in fit".
@@ -264,7 +270,7 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
         if self.calibration_scores_ is None:
             raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
         scores = np.asarray(self.score_samples(X), dtype=np.float64)
-        ties = scores + _TIE * np.maximum(1.0, np.abs(scores))
+        ties = scores + _tolerance(scores)
         n_below = np.searchsorted(self.calibration_scores_, ties, side="right")
         return (1 + n_below) / (1 + len(self.calibration_scores_))
 
@@ -320,6 +326,12 @@ class FlowOutlierDetector(OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
+
+
+def _tolerance(scores: np.ndarray) -> np.ndarray:
+    """How far apart scores may be that float32 cannot tell from each other."""
+    finite = np.where(np.isfinite(scores), scores, 0.0)
+    return _TIE * np.maximum(1.0, np.abs(finite))
 
 
 def _quantile(scores: np.ndarray, share: float) -> float:

@@ -81,9 +81,10 @@ def prepare(
     check_dequantize(estimator.dequantize, X.shape[1])
     X, weights = thinned(X, weights, estimator.max_time, derive_seed(seed, _THIN_KEY))
     check_near(limits, X, names)
-    noise, bounds = _repeated_values(estimator, X, X_reference, limits, proceed)
-    X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     warn_of_dependence(X, names)
+    single = X.dtype == np.float32
+    noise, bounds = _repeated_values(estimator, X, weights, X_reference, limits, proceed)
+    X = noise.apply(X, derive_seed(seed, _NOISE_KEY))
     held_out = _held_out_rows(estimator, X_val, sample_weight_val, limits, seed)
     if held_out is None:
         split_seed = derive_seed(seed, _SPLIT_KEY)
@@ -95,7 +96,7 @@ def prepare(
     if proceed:
         coordinates = estimator.coordinates_
     else:
-        coordinates = Coordinates.from_rows(X, weights, noise, bounds)
+        coordinates = Coordinates.from_rows(X, weights, noise, bounds, single=single)
         warn_of_blurred([names[j] for j in coordinates.blurred(X)])
     rng = np.random.default_rng(derive_seed(seed, _ATOM_KEY))
     return _table(coordinates, (X, weights), held_out, device, rng)
@@ -117,7 +118,12 @@ def _described_rows(estimator, X, sample_weight, proceed: bool) -> tuple[np.ndar
 
 
 def _repeated_values(
-    estimator, X: np.ndarray, X_reference, limits: np.ndarray, proceed: bool
+    estimator,
+    X: np.ndarray,
+    weights: np.ndarray,
+    X_reference,
+    limits: np.ndarray,
+    proceed: bool,
 ) -> tuple[Dequantisation, Bounds]:
     """What is done about repeated values, and the bounds; those of the rounds already fitted."""
     names = estimator.column_labels_
@@ -126,8 +132,9 @@ def _repeated_values(
         if X_reference is not None:
             reference = checked_rows(estimator, X_reference, reset=False, input_name="X_reference")
             check_spread(reference, names, "X_reference")
-        noise = Dequantisation.from_rows(reference, estimator.dequantize, names)
-        return noise, Bounds.from_rows(limits, X, noise)
+        shares = weights if X_reference is None else None
+        noise = Dequantisation.from_rows(reference, estimator.dequantize, names, shares)
+        return noise, Bounds.from_rows(limits, reference, noise)
     kept = estimator.coordinates_
     if not np.array_equal(limits, kept.bounds.limits):
         raise ValueError("bounds must be those of the rounds already fitted.")

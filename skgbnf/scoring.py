@@ -10,15 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skgbnf._random import derive_seed
 from skgbnf.geometric import GeometricMixture
 from skgbnf.mixture import Combination, FlowMixture
 from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.validation import score_device
 
 _ROWS_PER_BLOCK = 200_000
-_DRAWN_CELLS, _FEWEST_DRAWN, _MOST_DRAWN = 40_000, 2000, 20_000
-_MOST_ATTEMPTS = 20
 
 
 def fitted_mixture(estimator, dtype: np.dtype) -> Combination:
@@ -52,59 +49,19 @@ def log_densities(estimator, X, evaluate: Callable[[Combination, Tensor], Tensor
             mixture = mixture or fitted_mixture(estimator, rows.dtype)
             scores = [
                 evaluate(mixture, torch.from_numpy(Z).to(device)).cpu().numpy()
-                + log_det.astype(rows.dtype)
-                for Z, log_det in coordinates.points(rows, rows.dtype)
+                + log_weight.astype(rows.dtype)
+                for Z, log_weight in coordinates.points(rows, rows.dtype)
             ]
-            block = scores[0] if len(scores) == 1 else _log_mean_exp(np.stack(scores))
+            block = scores[0] if len(scores) == 1 else _log_sum_exp(np.stack(scores))
             block[:, coordinates.bounds.excludes(rows)] = -np.inf
-            masses = estimator.staged_log_masses_[-len(block) :, None]
-            blocks.append(block - masses.astype(rows.dtype))
+            blocks.append(block)
     return np.concatenate(blocks, axis=1)
 
 
-def _log_mean_exp(scores: np.ndarray) -> np.ndarray:
-    """Logarithm of the mean over the first axis of the exponentials, in the precision given."""
+def _log_sum_exp(scores: np.ndarray) -> np.ndarray:
+    """Logarithm of the sum over the first axis of the exponentials, in the precision given."""
     largest = scores.max(axis=0)
-    return largest + np.log(np.exp(scores - largest).mean(axis=0))
-
-
-def log_masses(estimator, seed: int) -> tuple[np.ndarray, float]:
-    """Logarithm of the mass within the bounds after each round, and the last one's error.
-
-    The density is divided by it. Zero where no mass can lie outside, or belongs to a value on a
-    bound.
-    """
-    coordinates = estimator.coordinates_
-    if not coordinates.has_margins:
-        return np.zeros(estimator.n_estimators_), 0.0
-
-    def within(Z: Tensor) -> Tensor:
-        X = coordinates.inverse_transform(Z.cpu().numpy())
-        return torch.from_numpy(~coordinates.in_margins(X)).to(Z.device)
-
-    n_features = estimator.n_features_in_
-    n_samples = min(max(_DRAWN_CELLS // n_features, _FEWEST_DRAWN), _MOST_DRAWN)
-    mixture = fitted_mixture(estimator, np.dtype(np.float64))
-    shares, errors = (t.cpu().numpy() for t in mixture.staged_shares(within, n_samples, seed))
-    shares = shares.clip(min=1 / n_samples)
-    return np.log(shares), float(errors[-1] / shares[-1])
-
-
-def draw_rows(estimator, n_samples: int, seed: int) -> np.ndarray:
-    """Rows of a fitted density in the units of X; those outside the bounds are drawn anew."""
-    mixture = fitted_mixture(estimator, np.dtype(np.float64))
-    coordinates = estimator.coordinates_
-    drawn, n_left = [], n_samples
-    for attempt in range(_MOST_ATTEMPTS):
-        Z = mixture.sample(n_left, derive_seed(seed, attempt) if attempt else seed)
-        X = coordinates.inverse_transform(Z.cpu().numpy())
-        # The last ones are folded, however little of the mass is inside.
-        keep = ~coordinates.in_margins(X) | (attempt == _MOST_ATTEMPTS - 1)
-        drawn.append(coordinates.bounds.fold(X[keep]))
-        n_left -= len(drawn[-1])
-        if n_left == 0:
-            break
-    return np.concatenate(drawn)
+    return largest + np.log(np.exp(scores - largest).sum(axis=0))
 
 
 def _checked_blocks(estimator, X) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ def _shapes(n: int, d: int) -> dict[str, tuple[int, ...]]:
     """Attributes that a file holds as arrays, for `n` components of `d` columns."""
     return {
         "reference_score_": (1,), "staged_weights_": (n, n), "n_iter_": (n,), "gains_": (n,),
-        "train_scores_": (n,), "staged_log_masses_": (n,), "log_mass_error_": (1,),
+        "train_scores_": (n,),
         "validation_scores_": (n,), "staged_log_normalizers_": (n,), "log_normalizer_error_": (1,),
     }  # fmt: skip
 
@@ -83,11 +83,6 @@ class MixtureState:
     def atoms_(self) -> list[np.ndarray]:
         """Values of each column that are kept apart."""
         return list(self.coordinates_.noise.atoms)
-
-    @property
-    def log_mass_(self) -> float:
-        """Logarithm of the mass that the components put within the bounds."""
-        return float(self.staged_log_masses_[-1])
 
     @property
     def log_normalizer_(self) -> float | None:
@@ -196,6 +191,7 @@ class MixtureState:
         """Inverse of :meth:`_plain_parameters`: an estimator that is not fitted."""
         # A path in a file is not the reader's choice, and a fit would write there.
         parameters = _without_paths(plain_parameters)
+        check_savable_random_state(parameters["random_state"])
         for name in ("flow", "init", "hidden_layer_sizes"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
@@ -238,7 +234,6 @@ class MixtureState:
         self.estimator_weights_ = self.staged_weights_[-1:].ravel().copy()
         self._check_state()
         self.reference_score_ = float(self.reference_score_[0])
-        self.log_mass_error_ = float(self.log_mass_error_[0])
         if self.log_normalizer_error_ is not None:
             self.log_normalizer_error_ = float(self.log_normalizer_error_[0])
         return self
@@ -253,8 +248,6 @@ class MixtureState:
             raise ValueError("its weights are negative or do not sum to 1")
         if np.isnan(self.reference_score_).any():
             raise ValueError("the score of its reference is not a number")
-        if not (np.isfinite(self.staged_log_masses_).all() and np.isfinite(self.log_mass_error_)):
-            raise ValueError("its mass within the bounds is not a number")
         if any(fitted.architecture.n_features != d for fitted in self.estimators_):
             raise ValueError("its components have different numbers of columns")
         if any(fitted.architecture.n_context for fitted in self.estimators_):

@@ -18,7 +18,7 @@ def coordinates_of(X, limits=None):
     if limits is None:
         limits = np.tile([[-np.inf], [np.inf]], X.shape[1])
     bounds = Bounds.from_rows(np.asarray(limits, float), X, noise)
-    return Coordinates.from_rows(noise.apply(X, 0), np.ones(len(X)), noise, bounds)
+    return Coordinates.from_rows(noise.apply(X, 0), np.ones(len(X)), noise, bounds, single=False)
 
 
 def inflated(n=3000, share=0.6, seed=0):
@@ -80,7 +80,7 @@ def test_the_intervals_of_several_atoms_follow_each_other():
     values = np.array([0.0, 1.0, 2.0])
     free = np.array([0.5, 1.5, 1.7])
     atoms = Atoms.from_columns(
-        [values], [values], [free], [np.array([0.2, 0.3, 0.1])], np.array([1.0]), np.array([1.0])
+        [values], [values], [free], [np.array([0.2, 0.3, 0.1])], np.ones(1), np.ones(1), False
     )
     y = np.sort(np.r_[atoms.open(free, 0), atoms.centres(0)])
     closed, at = atoms.close(y, 0)
@@ -172,6 +172,32 @@ def test_single_precision_finds_its_atoms(quick):
         model = quick(flow="affine", n_estimators=1).fit(X)
     ours, theirs = model.score_samples(X), model.score_samples(X.astype(np.float32))
     np.testing.assert_allclose(theirs, ours, atol=1e-3)
+
+
+def test_atoms_of_rows_in_single_precision_are_found_in_doubles_too(quick):
+    r = np.random.default_rng(0)
+    x = np.where(r.random(600) < 0.3, 0.1, r.normal(size=600)).astype(np.float32)[:, None]
+    with degenerate_data_allowed():
+        model = quick(flow="affine", n_estimators=1).fit(x)
+    assert model.score_samples([[0.1]]) == pytest.approx(
+        model.score_samples(np.float32([[0.1]])), abs=1e-4
+    )
+
+
+def test_what_is_an_atom_goes_by_weights(quick):
+    r = np.random.default_rng(0)
+    x = np.concatenate([np.zeros(10), r.normal(size=400)])[:, None]
+    weights = np.where(x[:, 0] == 0, 40.0, 1.0)
+    with degenerate_data_allowed():
+        model = quick(flow="affine", n_estimators=1).fit(x, sample_weight=weights)
+    assert model.atoms_[0].tolist() == [0.0]
+    assert quick(flow="affine", n_estimators=1).fit(x).atoms_[0].tolist() == []
+
+
+def test_a_user_who_knows_of_repeats_has_smaller_atoms_too(quick):
+    x = inflated(share=0.03)[:, :1]
+    model = quick(flow="affine", n_estimators=1, dequantize=True).fit(x)
+    assert model.atoms_[0].tolist() == [0.0]
 
 
 def test_files_pickles_and_warm_starts_keep_atoms(quick, tmp_path):

@@ -1,11 +1,12 @@
 """Bayes' rule with a density for each class, beside Bayes' rule written out."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import GaussianDensity
+from helpers import GaussianDensity, degenerate_data_allowed
 from scipy.stats import multivariate_normal
 from sklearn import config_context
 from sklearn.base import clone
@@ -333,3 +334,55 @@ def test_a_pickle_answers_alike():
     classifier = FlowBayesClassifier(AFFINE, random_state=0).fit(X, y)
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+
+
+UNITS = {"affine": 0.02, "gaussian_mixture": 0.05}
+
+
+@pytest.mark.parametrize("dequantize", ["auto", True])
+@pytest.mark.parametrize("flow", UNITS)
+def test_classes_are_compared_in_the_same_units(flow, dequantize):
+    rng, n = np.random.default_rng(0), 2000
+    y = np.repeat([0, 1], n)
+    X = np.column_stack([np.where(y == 0, 0, rng.integers(0, 2, 2 * n)), rng.normal(size=2 * n)])
+    density = GradientBoostedFlowDensity(1, flow=flow, dequantize=dequantize, random_state=0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        classifier = FlowBayesClassifier(density).fit(X, y)
+    assert len(told) == (dequantize == "auto")
+    found = classifier.predict_proba([[0, 0.0], [1, 0.0]])
+    np.testing.assert_allclose(found[:, 0], [2 / 3, 0.0], atol=UNITS[flow])
+
+
+def test_atoms_are_compared_by_their_probabilities():
+    rng, n = np.random.default_rng(0), 2000
+    y = np.repeat([0, 1], n)
+    zero = rng.random(2 * n) < np.where(y == 0, 0.5, 0.1)
+    x = np.where(zero, 0.0, rng.lognormal(size=2 * n))[:, None]
+    density = GradientBoostedFlowDensity(1, flow="affine", random_state=0)
+    with degenerate_data_allowed():
+        classifier = FlowBayesClassifier(density).fit(x, y)
+    # One Gaussian is no lognormal, but it puts the right mass into the interval, nearly.
+    assert classifier.predict_proba([[0.0]])[0, 0] == pytest.approx(5 / 6, abs=0.1)
+
+
+@pytest.mark.parametrize("dequantize", ["auto", True, False])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e9])
+def test_a_column_constant_in_one_class_only_tells_them_apart(unit, dequantize):
+    rng, n = np.random.default_rng(0), 500
+    y = np.repeat([0, 1], n)
+    x = np.where(y == 0, 5.0, 5 + rng.normal(size=2 * n)) * unit
+    X = np.column_stack([x, rng.normal(size=2 * n)])
+    density = GradientBoostedFlowDensity(1, flow="affine", dequantize=dequantize, random_state=0)
+    with degenerate_data_allowed():
+        classifier = FlowBayesClassifier(density).fit(X, y)
+    assert classifier.score(X, y) > 0.99
+
+
+def test_margins_of_bounds_are_those_of_the_whole_table():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 300)
+    x = rng.exponential(size=(600, 1))
+    density = GradientBoostedFlowDensity(1, flow="affine", bounds=(0, None), random_state=0)
+    a, b = FlowBayesClassifier(density).fit(x, y).estimators_
+    assert a.bound_margins_[0] == b.bound_margins_[0]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import cross_val_score
 
-from skgbnf import FlowBayesClassifier, FlowOutlierDetector
+from skgbnf import FlowBayesClassifier, FlowOutlierDetector, GradientBoostedFlowDensity
 from skgbnf.table.dependence import dependent_columns
 from skgbnf.table.dequantisation import DegenerateDataWarning
 
@@ -101,3 +101,16 @@ def test_one_row_far_away_in_two_columns_is_no_dependence(far):
     X = np.random.default_rng(0).normal(size=(500, 3))
     X[0, :2] = far, -2 * far
     assert dependent_columns(X) == []
+
+
+def test_independent_columns_of_two_clusters_far_apart_are_none():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(300, 2)), rng.normal(1e8, 1, size=(300, 2))])
+    assert dependent_columns(X) == []
+
+
+def test_one_hot_columns_are_named_whatever_noise_is_added():
+    letters = pd.Series(np.random.default_rng(0).choice(list("xyz"), 300))
+    model = GradientBoostedFlowDensity(1, flow="affine", dequantize=True)
+    with pytest.warns(DegenerateDataWarning, match=r"\['x', 'y', 'z'\]"):
+        model.fit(pd.get_dummies(letters))

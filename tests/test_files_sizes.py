@@ -85,7 +85,7 @@ def with_weights_for(n_components):
         weights = np.tril(np.ones((n_components, n_components)))
         arrays["staged_weights_"] = weights / weights.sum(axis=1, keepdims=True)
         for name, array in arrays.items():
-            if array.shape == (1,) and name not in ("reference_score_", "log_mass_error_"):
+            if array.shape == (1,) and name not in ("reference_score_", "units.single"):
                 arrays[name] = np.repeat(array, n_components)
 
     return change

@@ -7,7 +7,7 @@ import bench_outliers
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import GaussianDensity
+from helpers import GaussianDensity, degenerate_data_allowed
 from scipy.stats import binom, kstest
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
@@ -276,3 +276,18 @@ def test_the_benchmark_judges_by_labels():
 def test_the_page_is_written_from_the_results():
     path = bench_outliers.report.RESULTS / "bench_outliers.json"
     assert bench_outliers.page(json.loads(path.read_text())) == bench_outliers.PAGE.read_text()
+
+
+@pytest.mark.parametrize("flow", ["affine", "gaussian_mixture"])
+def test_rows_that_repeat_are_judged_alike_in_every_batch_and_precision(flow):
+    g = np.random.default_rng(1)
+    X = g.normal(size=(6, 8))[g.integers(6, size=500)]
+    density = GradientBoostedFlowDensity(1, flow=flow, random_state=0)
+    detector = FlowOutlierDetector(density, contamination=0.2, random_state=0)
+    with degenerate_data_allowed():
+        detector.fit(X)
+    one_by_one = [detector.pvalues(row[None])[0] for row in X[:30]]
+    assert np.array_equal(detector.pvalues(X)[:30], one_by_one)
+    assert np.array_equal(detector.pvalues(X.astype(np.float32)), detector.pvalues(X))
+    assert np.array_equal(detector.predict(X.astype(np.float32)), detector.predict(X))
+    assert len(np.unique(detector.pvalues(X))) <= 6

@@ -37,12 +37,16 @@ class Atoms:
 
     widths : ndarray of shape (n_features,)
         Width by which the probability of an atom is divided, in units of X.
+
+    single : bool
+        Whether the rows of fit were in single precision, in which values are then compared.
     """
 
     values: tuple[np.ndarray, ...]
     places: tuple[np.ndarray, ...]
     lengths: tuple[np.ndarray, ...]
     widths: np.ndarray
+    single: bool
 
     @classmethod
     def from_columns(
@@ -53,6 +57,7 @@ class Atoms:
         shares: Sequence[np.ndarray],
         widths: np.ndarray,
         spreads: np.ndarray,
+        single: bool,
     ) -> "Atoms":
         """Choose places and lengths.
 
@@ -74,6 +79,8 @@ class Atoms:
 
         spreads : ndarray of shape (n_features,)
             Stands in for the standard deviation of values where there are none.
+
+        single : bool
         """
         places, lengths = [], []
         for image, rest, share, spread in zip(images, free, shares, spreads, strict=True):
@@ -85,10 +92,11 @@ class Atoms:
             )
             places.append(image.clip(*ends))
             lengths.append(length)
-        return cls(tuple(values), tuple(places), tuple(lengths), widths)
+        return cls(tuple(values), tuple(places), tuple(lengths), widths, single)
 
     def find(self, x: np.ndarray, j: int) -> np.ndarray:
         """Number of the atom that each value of column `j` is, -1 for none, shape (n_samples,)."""
+        x = x.astype(np.float32, copy=False) if self.single else x
         atoms = self.values[j].astype(x.dtype)
         if not len(atoms):
             return np.full(len(x), -1)

@@ -16,10 +16,10 @@ the noise where noise was added to a whole column, so that a value on the bound 
 its step, and otherwise a tenth of the smallest distance of a row from the bound, rounded down to
 a power of two, so that it does not tell the value of a row.
 
-The mass that a model puts into a margin of the second kind is estimated after the fit. The density
-is divided by the rest, and samples there are drawn anew. In a margin of half a step samples are
-folded inwards, since they belong to the value on the bound; the density is not. Folded, it would
-be twice as high on a bound, and no longer the probability of a value over its step.
+What a model puts into a margin is folded inwards, samples and density alike: a value in the reach
+of the margin also has the density at its mirror image, and one on the bound twice its own. Inside
+the density then integrates to 1. In a margin of half a step only samples are folded: the density
+on the bound would no longer be the probability of a value over its step.
 """
 
 import math
@@ -87,6 +87,15 @@ class Bounds:
         """Whether rows lie outside the bounds, of shape (n_samples,); of some columns only."""
         outside = _outside(self.limits, X)
         return np.any(outside if columns is None else outside & columns, axis=1)
+
+    def holds(self, x: np.ndarray, j: int) -> np.ndarray:
+        """How many bounds of column `j` each value lies on."""
+        return (x == self.limits[:, [j]].astype(x.dtype)).sum(axis=0)
+
+    def mirrors(self, x: np.ndarray, side: int, j: int) -> np.ndarray:
+        """Whether values have an image in the margin of a bound, on which they do not lie."""
+        inwards = np.abs(x - self.limits[side, j].astype(x.dtype))
+        return (inwards > 0) & (inwards < self.margins[side, j])
 
     def transform(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Values of column `j` mapped, and the log-derivative, in the margins too."""
@@ -239,6 +248,7 @@ def _pairs_of_all(bounds: Any, n_features: int) -> list[Any]:
     if not any(map(_is_sequence, bounds)):
         return [bounds] * n_features
     if len(bounds) == n_features:
+        _check_not_ambiguous(bounds)
         return list(bounds)
     hint = ""
     if len(bounds) == 2 and all(_is_sequence(side) for side in bounds):
@@ -247,6 +257,24 @@ def _pairs_of_all(bounds: Any, n_features: int) -> list[Any]:
         f"bounds must hold a pair (lower, upper) for each of {n_features} columns, or be one pair "
         f"of numbers for all, got {bounds!r}.{hint}"
     )
+
+
+def _check_not_ambiguous(bounds: Any) -> None:
+    """Raise ValueError if pairs of two columns may as well be lower bounds and upper bounds."""
+    if isinstance(bounds, list) or len(bounds) != 2 or not all(map(_is_sequence, bounds)):
+        return
+    try:
+        pairs = [
+            (_checked_bound(a, -np.inf), _checked_bound(b, np.inf))
+            for a, b in zip(*bounds, strict=True)
+        ]
+    except (TypeError, ValueError):
+        return
+    if all(lower < upper for lower, upper in pairs):
+        raise ValueError(
+            f"bounds: {bounds!r} may be pairs of two columns or lower and upper bounds; give a "
+            "list of pairs, or a dictionary."
+        )
 
 
 def _is_sequence(value: object) -> bool:
@@ -310,7 +338,9 @@ def bounds_from_plain(plain: Any) -> Any:
         return {label_from_plain(key): tuple(pair) for key, pair in plain["by_column"]}
     if plain is None:
         return None
-    return tuple(tuple(part) if isinstance(part, list) else part for part in plain)
+    if any(isinstance(part, list) for part in plain):
+        return [tuple(part) if isinstance(part, list) else part for part in plain]
+    return tuple(plain)
 
 
 def _plain_bounds(bounds: optimize.Bounds) -> Any:

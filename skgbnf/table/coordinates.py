@@ -1,7 +1,9 @@
 """The map between the units of X and those in which flows are trained."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from skgbnf.table.scales import Scales
 from skgbnf.table.standardisation import Standardisation
 
 _N_POINTS = 16
+_MOST_MIRRORS = 3
 _MOST_VALUES = 20_000
 _MANY_MERGED = 10
 
@@ -46,7 +49,13 @@ class Coordinates:
 
     @classmethod
     def from_rows(
-        cls, X: np.ndarray, weights: np.ndarray, noise: Dequantisation, bounds: Bounds
+        cls,
+        X: np.ndarray,
+        weights: np.ndarray,
+        noise: Dequantisation,
+        bounds: Bounds,
+        *,
+        single: bool,
     ) -> "Coordinates":
         """Choose what is left to choose by training rows, to which noise has been added.
 
@@ -59,6 +68,9 @@ class Coordinates:
         noise : Dequantisation
 
         bounds : Bounds
+
+        single : bool
+            Whether the rows were in single precision.
         """
         spreads = np.where(bounds.bounded, 1.0, noise.spreads)
         shares, free, images = [], [], []
@@ -71,7 +83,7 @@ class Coordinates:
         scales = Scales.from_columns(free)
         for j in scales.knots:
             free[j], images[j] = (scales.transform(part[j], j)[0] for part in (free, images))
-        atoms = Atoms.from_columns(noise.atoms, images, free, shares, noise.widths, spreads)
+        atoms = Atoms.from_columns(noise.atoms, images, free, shares, noise.widths, spreads, single)
         standardisation = Standardisation(np.zeros(X.shape[1]), np.ones(X.shape[1]))
         affine = cls(noise, bounds, scales, atoms, standardisation)
         Y, _ = affine._mapped(X, np.random.default_rng(0).random(X.shape) - 0.5, 0.5)
@@ -105,10 +117,11 @@ class Coordinates:
         return self._standardised(X, rng.random(X.shape) - 0.5, 0.5, np.float64)
 
     def points(self, X: np.ndarray, dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows to score, as :meth:`transform`; the density is the mean of those at all points.
+        """Rows to score, as :meth:`transform`; the density is the sum of those at all points.
 
         Where a row has a value of a grid or an atom, its probability is the mass over a step or
-        over an interval. The points are spread evenly over these; otherwise there is one.
+        over an interval, the mean at points that are spread evenly. A row in the reach of a
+        margin has an image there too. Mostly there is one point, the row.
         """
         on_grid = np.isfinite(self.noise.origins)
         discrete = on_grid | np.array([len(values) > 0 for values in self.noise.atoms])
@@ -117,22 +130,41 @@ class Coordinates:
             shifts = np.zeros((_N_POINTS, X.shape[1]))
             shifts[:, discrete] = _even_points(_N_POINTS, int(discrete.sum()))
         movable = self._movable(X) if on_grid.any() else None
-        for shift in shifts:
-            moved = X
-            if movable is not None:
-                steps = np.where(on_grid, self.noise.widths * shift, 0.0)
-                moved = (X + movable * steps).astype(X.dtype)
-            yield self._standardised(moved, shift[None], 1.0, dtype)
+        for image, log_weight in self._images(X):
+            for shift in shifts:
+                moved = image
+                if movable is not None:
+                    steps = np.where(on_grid, self.noise.widths * shift, 0.0)
+                    moved = (image + movable * steps).astype(X.dtype)
+                Z, log_det = self._standardised(moved, shift[None], 1.0, dtype)
+                yield Z, log_det + log_weight - np.log(len(shifts))
+
+    def _images(self, X: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | float]]:
+        """Rows, and those in the reach of margins mirrored at the bounds, with log-weights."""
+        yield X, 0.0
+        near = {
+            (side, j): self.bounds.mirrors(X[:, j], side, j)
+            for side, j in np.argwhere(self.bounds.margins > 0).tolist()
+            if not self.noise.everywhere[j]
+        }
+        near = {key: rows for key, rows in near.items() if rows.any()}
+        for n in range(1, min(len(near), _MOST_MIRRORS) + 1):
+            for mirrors in combinations(list(near)[:_MOST_MIRRORS], n):
+                image = X.copy()
+                for side, j in mirrors:
+                    image[:, j] = 2 * self.bounds.limits[side, j] - X[:, j]
+                everywhere = np.all([near[key] for key in mirrors], axis=0)
+                yield image, np.where(everywhere, 0.0, -np.inf)
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
-        """Rows in the units of X, of which some may lie in the margins of the bounds."""
+        """Rows in the units of X, within the bounds: what lies in a margin is folded inwards."""
         X = self.standardisation.inverse_transform(Z)
         for j in self._special:
             y, at = self.atoms.close(X[:, j], j)
             x = self.bounds.inverse_transform(self.scales.inverse_transform(y, j), j)
             X[:, j] = x
             X[at >= 0, j] = self.atoms.values[j][at[at >= 0]]
-        return X
+        return self.bounds.fold(X)
 
     def blurred(self, X: np.ndarray) -> list[int]:
         """Columns in which ten distinct values or more become one in single precision."""
@@ -141,15 +173,6 @@ class Coordinates:
         z = np.sort(np.ascontiguousarray(Z.T), axis=1)
         equal = z[:, _MANY_MERGED - 1 :] == z[:, : 1 - _MANY_MERGED]
         return [j for j in np.flatnonzero(equal.any(axis=1)).tolist() if _merges(X[:, j], Z[:, j])]
-
-    @property
-    def has_margins(self) -> bool:
-        """Whether a column has a bound beyond which there are margins that belong to no value."""
-        return bool((self.bounds.bounded & ~self.noise.everywhere).any())
-
-    def in_margins(self, X: np.ndarray) -> np.ndarray:
-        """Whether rows lie in margins that belong to no value, of shape (n_samples,)."""
-        return self.bounds.excludes(X, ~self.noise.everywhere)
 
     @property
     def _special(self) -> list[int]:
@@ -187,6 +210,8 @@ class Coordinates:
             scaled, second = self.scales.transform(bounded, j)
             Y[free, j] = self.atoms.open(scaled, j)
             log_det[free] += first + second
+            if not self.noise.everywhere[j]:
+                log_det[free] += math.log(2) * self.bounds.holds(X[free, j], j)
             lengths, shift = share * self.atoms.lengths[j][k], shifts[:, j]
             Y[~free, j] = self.atoms.centres(j)[k] + lengths * (
                 shift[~free] if len(shift) > 1 else shift
@@ -205,6 +230,7 @@ class Coordinates:
             "bounds_": self.bounds.limits,
             "bound_margins_": self.bounds.margins,
             "dequantize_widths_": noise.widths,
+            "single": np.array([float(atoms.single)]),
             "columns": np.array(each, dtype=np.float64),
             "levels": _stacked(enumerate([level[None] for level in noise.levels]), 1),
             "atoms": _stacked(enumerate(map(np.stack, parts)), 3),
@@ -241,7 +267,7 @@ class Coordinates:
             noise=noise,
             bounds=Bounds(arrays["bounds_"], arrays["bound_margins_"]),
             scales=Scales({j: part for j, part in knots.items() if part.size}),
-            atoms=Atoms(values, places, lengths, widths),
+            atoms=Atoms(values, places, lengths, widths, bool(arrays["single"][0])),
             standardisation=Standardisation(arrays["location_"], arrays["scale_"]),
         )
         self._check_order()
@@ -302,7 +328,7 @@ def _check(arrays: dict[str, np.ndarray], d: int) -> None:
     """Raise ValueError unless the arrays have their shapes, and numbers where these must be."""
     shapes = {
         "location_": (d,), "scale_": (d,), "bounds_": (2, d), "bound_margins_": (2, d),
-        "dequantize_widths_": (d,), "columns": (5, d),
+        "dequantize_widths_": (d,), "columns": (5, d), "single": (1,),
     }  # fmt: skip
     n_rows = {"levels": 2, "atoms": 4, "scales": 3}
     for name, shape in {

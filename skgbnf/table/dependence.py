@@ -16,7 +16,7 @@ _MOST_PRODUCTS = 2e9
 _SMALLEST_EIGENVALUE = 1e-11
 _EXACT = 1e-6
 """Residual of a column of unit variance below which others determine it, in float32 too."""
-_ROUNDING = 16 * np.finfo(np.float64).eps
+_ROUNDING = 16
 _SMALLEST_COEFFICIENT = 1e-5
 _MOST_NAMED = 5
 
@@ -27,7 +27,7 @@ def warn_of_dependence(X: np.ndarray, names: Sequence) -> None:
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Rows as they are learned from, noise included.
+        Rows as they are given.
 
     names : sequence of length n_features
         What the warning calls the columns.
@@ -40,8 +40,8 @@ def warn_of_dependence(X: np.ndarray, names: Sequence) -> None:
     more = f" and {rest} more" if rest else ""
     warn(
         f"Columns determine each other exactly, as a sum or a multiple does: "
-        f"{', '.join(map(str, named))}{more}. The density is that of a narrow sheet. Drop a "
-        "column of each.",
+        f"{', '.join(map(str, named))}{more}. Unless noise spreads them, the density is that of a "
+        "narrow sheet. Drop a column of each.",
         DegenerateDataWarning,
     )
 
@@ -105,13 +105,11 @@ def _holds_everywhere(
     X: np.ndarray, units: tuple[np.ndarray, np.ndarray], coefficients: np.ndarray
 ) -> bool:
     """Whether the first column is that sum of the others in every row, but for rounding."""
-    X, (_, scale) = X.astype(np.float64), units
-    # From a row in the middle and by quartiles: next to one far row, in units of the mean and the
-    # standard deviation, all others would be one.
-    middle = np.abs(X / scale - np.median(X / scale, axis=0)).sum(axis=1).argmin()
-    Z = X / scale - X[middle] / scale
-    parts = Z[:, 1:] * coefficients
-    low, high = np.quantile(Z[:, 0], (0.25, 0.75))
-    size = high - low + np.abs(Z[:, 0]) + np.abs(parts).sum(axis=1)
-    rounding = _ROUNDING * (np.abs(X / scale) @ np.abs(np.r_[1.0, coefficients]))
-    return bool((np.abs(Z[:, 0] - parts.sum(axis=1)) <= _EXACT * size + rounding).all())
+    rounding, (_, scale) = _ROUNDING * np.finfo(X.dtype).eps, units
+    X = X.astype(np.float64) / scale
+    # From a row in the middle and relative to each row: in units of the standard deviation, all
+    # others would be one next to a row far away, and so would those of each of two clusters.
+    middle = np.abs(X - np.median(X, axis=0)).sum(axis=1).argmin()
+    Z, weights = X - X[middle], np.abs(np.r_[1.0, coefficients])
+    allowed = _EXACT * (np.abs(Z) @ weights) + rounding * (np.abs(X) @ weights)
+    return bool((np.abs(Z[:, 0] - Z[:, 1:] @ coefficients) <= allowed).all())

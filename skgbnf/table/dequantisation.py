@@ -15,6 +15,9 @@ import numpy as np
 from skgbnf._warnings import warn
 
 _LARGE_SHARE = 0.05
+_SMALL_SHARE = 0.01
+"""Share of an atom where a user says that repeated values are to be treated."""
+
 _FEWEST_REPEATS = 5
 _ATOM_WIDTH = 0.05
 _GRID_TOLERANCE = 0.01
@@ -71,7 +74,9 @@ class Dequantisation:
     spreads: np.ndarray
 
     @classmethod
-    def from_rows(cls, X: np.ndarray, dequantize, names: Sequence) -> "Dequantisation":
+    def from_rows(
+        cls, X: np.ndarray, dequantize, names: Sequence, weights: np.ndarray | None = None
+    ) -> "Dequantisation":
         """Choose what to do, and warn of columns that are constant or hold an atom.
 
         Parameters
@@ -84,8 +89,13 @@ class Dequantisation:
 
         names : sequence of str or int
             What warnings call the columns.
+
+        weights : ndarray of shape (n_samples,) or None, default=None
+            Of the rows, by which shares are meant; None for equal ones.
         """
-        found = [_Column.from_values(values, thorough=dequantize is True) for values in X.T]
+        thorough = not isinstance(dequantize, str) and dequantize is not False
+        weights = np.ones(len(X)) if weights is None else weights
+        found = [_Column.from_values(values, weights, thorough=thorough) for values in X.T]
         _warn_of_constants([n for n, c in zip(names, found, strict=True) if len(c.distinct) == 1])
         if isinstance(dequantize, str | bool | np.bool_):
             coarse = [(n, c) for n, c in zip(names, found, strict=True) if c.coarse]
@@ -167,6 +177,7 @@ class _Column:
 
     distinct: np.ndarray
     counts: np.ndarray
+    shares: np.ndarray
     codes: np.ndarray
     step: float
     width: float = 0.0
@@ -175,7 +186,7 @@ class _Column:
     origin: float = np.nan
 
     @classmethod
-    def from_values(cls, values: np.ndarray, *, thorough: bool) -> "_Column":
+    def from_values(cls, values: np.ndarray, weights: np.ndarray, *, thorough: bool) -> "_Column":
         """A column of which nothing is treated.
 
         Where no value repeats among many drawn at random, no value has a large share, and only a
@@ -183,12 +194,14 @@ class _Column:
         """
         values = values.astype(np.float64)
         distinct, counts = np.unique(_some(values), return_counts=True)
+        shares = counts / counts.sum()
         if thorough or counts.max() > 1:
-            distinct, counts = np.unique(values, return_counts=True)
+            distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+            shares = np.bincount(index, weights=weights) / weights.sum()
         codes = _codes(distinct, counts)
         rest = ~np.isin(distinct, codes)
         step = _step(distinct[rest], counts[rest]) if len(distinct) > 1 else 0.0
-        return cls(distinct, counts, codes, step)
+        return cls(distinct, counts, shares, codes, step)
 
     @property
     def repeats(self) -> bool:
@@ -206,7 +219,12 @@ class _Column:
 
     @property
     def _large(self) -> np.ndarray:
-        return self.counts >= max(_LARGE_SHARE * self.counts.sum(), _FEWEST_REPEATS)
+        return self._held_by(_LARGE_SHARE)
+
+    def _held_by(self, share: float) -> np.ndarray:
+        """Whether each value holds a share of the rows, by weight, and is in some of them."""
+        # A share of all but rounding is one.
+        return (self.shares >= share * (1 - 1e-9)) & (self.counts >= _FEWEST_REPEATS)
 
     def treated(self, *, only_large: bool) -> "_Column":
         """The column on its grid, or with its atoms apart; smaller repeats are spread in place."""
@@ -215,7 +233,8 @@ class _Column:
         if self.step:
             origin = self.distinct[~np.isin(self.distinct, self.codes)][0]
             return self._with(self.step, spreads="all", atoms=self.codes, origin=float(origin))
-        atoms = np.union1d(self.distinct[self._large], self.codes)
+        held = self._large if only_large else self._held_by(_SMALL_SHARE)
+        atoms = np.union1d(self.distinct[held], self.codes)
         width = _ATOM_WIDTH * _robust_spread(np.setdiff1d(self.distinct, atoms))
         spreads = "none" if only_large else "repeats"
         return self._with(width or self._own_width(), spreads=spreads, atoms=atoms)

@@ -26,7 +26,7 @@ _NORMAL_WIDTH = 2.5
 _LINEAR = 4.0
 _RATIO = 60.0
 _MOST_SCALES = 16
-_LARGEST = 1e290
+_LARGEST = 1e303
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +122,11 @@ def _knots(values: np.ndarray) -> np.ndarray | None:
     n_window = max(round(_SHARE * len(distinct)), min(_FEWEST, len(distinct) // 2))
     if n_window < 3 or not spread > 0:
         return None
-    widths = distinct[n_window - 1 :] - distinct[: 1 - n_window]
+    with np.errstate(over="ignore"):
+        widths = distinct[n_window - 1 :] - distinct[: 1 - n_window]
     share = (n_window - 1) / len(distinct)
     widths = widths / (_NORMAL_WIDTH * share)
-    centres = distinct[: 1 - n_window] + (distinct[n_window - 1 :] - distinct[: 1 - n_window]) / 2
+    centres = distinct[: 1 - n_window] / 2 + distinct[n_window - 1 :] / 2
     if not spread / _RATIO > widths.min():
         return None
     cap = min(spread, _LARGEST) * np.sqrt(len(values))
