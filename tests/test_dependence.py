@@ -74,12 +74,6 @@ def test_the_warning_names_the_columns(affine, parts):
         affine(dequantize=False).fit(np.hstack([parts["one hot"], parts["free"]]))
 
 
-def test_noise_that_undoes_the_dependence_needs_no_warning(affine, parts):
-    affine(dequantize=True).fit(np.hstack([parts["one hot"], parts["free"]]))
-    repeated = parts["shares"][np.arange(N) // 2 * 2]
-    affine(dequantize=True).fit(repeated)
-
-
 # Where warnings point
 
 

@@ -261,7 +261,7 @@ def _pairs_of_all(bounds: Any, n_features: int) -> list[Any]:
 
 def _check_not_ambiguous(bounds: Any) -> None:
     """Raise ValueError if pairs of two columns may as well be lower bounds and upper bounds."""
-    if isinstance(bounds, list) or len(bounds) != 2 or not all(map(_is_sequence, bounds)):
+    if isinstance(bounds, list) or [len(part) for part in bounds if _is_sequence(part)] != [2, 2]:
         return
     try:
         pairs = [
