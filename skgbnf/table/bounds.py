@@ -83,10 +83,9 @@ class Bounds:
         """Whether columns have a bound, of shape (n_features,)."""
         return np.isfinite(self.limits).any(axis=0)
 
-    def excludes(self, X: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        """Whether rows lie outside the bounds, of shape (n_samples,); of some columns only."""
-        outside = _outside(self.limits, X)
-        return np.any(outside if columns is None else outside & columns, axis=1)
+    def excludes(self, X: np.ndarray) -> np.ndarray:
+        """Whether rows lie outside the bounds, of shape (n_samples,)."""
+        return np.any(_outside(self.limits, X), axis=1)
 
     def holds(self, x: np.ndarray, j: int) -> np.ndarray:
         """How many bounds of column `j` each value lies on."""
