@@ -161,10 +161,9 @@ class Coordinates:
         X = self.standardisation.inverse_transform(Z)
         for j in self._special:
             y, at = self.atoms.close(X[:, j], j)
-            x = self.bounds.inverse_transform(self.scales.inverse_transform(y, j), j)
-            X[:, j] = x
+            X[:, j] = self.bounds.inverse_transform(self.scales.inverse_transform(y, j), j)
             X[at >= 0, j] = self.atoms.values[j][at[at >= 0]]
-        return self.bounds.fold(X)
+        return self.bounds.fold(X) if self.bounds.bounded.any() else X
 
     def blurred(self, X: np.ndarray) -> list[int]:
         """Columns in which ten distinct values or more become one in single precision."""
@@ -331,10 +330,8 @@ def _check(arrays: dict[str, np.ndarray], d: int) -> None:
         "dequantize_widths_": (d,), "columns": (5, d), "single": (1,),
     }  # fmt: skip
     n_rows = {"levels": 2, "atoms": 4, "scales": 3}
-    for name, shape in {
-        **shapes,
-        **{k: (n, arrays[k].size // n) for k, n in n_rows.items()},
-    }.items():
+    shapes.update({name: (n, arrays[name].size // n) for name, n in n_rows.items()})
+    for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
     finite = ("location_", "scale_", "bound_margins_", "dequantize_widths_", *n_rows)

@@ -98,13 +98,13 @@ class Dequantisation:
         found = [_Column.from_values(values, weights, thorough=thorough) for values in X.T]
         _warn_of_constants([n for n, c in zip(names, found, strict=True) if len(c.distinct) == 1])
         if isinstance(dequantize, str | bool | np.bool_):
-            coarse = [(n, c) for n, c in zip(names, found, strict=True) if c.coarse]
-            if dequantize is not True:
-                _warn_of_atoms(coarse, bool(dequantize))
             if isinstance(dequantize, str):
                 columns = [c.treated(only_large=True) if c.coarse else c for c in found]
             else:
                 columns = [c.treated(only_large=False) if dequantize else c for c in found]
+            if dequantize is not True:
+                coarse = [(n, c) for n, c in zip(names, columns, strict=True) if c.coarse]
+                _warn_of_atoms(coarse, bool(dequantize))
         else:
             widths = np.broadcast_to(np.asarray(dequantize, dtype=np.float64), len(found))
             columns = [c.spread_by(float(w)) for c, w in zip(found, widths, strict=True)]
@@ -354,9 +354,8 @@ def _warn_of_atoms(columns: "list[tuple[object, _Column]]", spread: bool) -> Non
             'Set dequantize="auto", or drop them.'
         )
         return
-    treated = [column.treated(only_large=True) for _, column in columns]
-    widths = [float(f"{column.width:.3g}") for column in treated]
-    apart = {n: c.atoms.tolist() for n, c in zip(names, treated, strict=True) if len(c.atoms)}
+    widths = [float(f"{column.width:.3g}") for _, column in columns]
+    apart = {name: column.atoms.tolist() for name, column in columns if len(column.atoms)}
     kept = f" Values kept apart from the rest: {apart}." if apart else ""
     _warn(
         f"{held}uniform noise of widths {widths} is added for the fit, and the density at a value "
