@@ -24,7 +24,8 @@ from cells import load_results, run_guarded, store, unfinished
 from skgbnf import GradientBoostedFlowDensity
 
 SHAPES = [(1, 8), (2, 4), (4, 2), (8, 1)]
-OBJECTIVES = ["weighted", "greedy", "tempered", "geometric"]
+PRODUCT = "geometric"
+OBJECTIVES = ["weighted", "greedy", "tempered", PRODUCT]
 FLOWS = ["realnvp", "nsf"]
 SINGLE = "any"
 
@@ -87,10 +88,12 @@ def run_cell(key: Key, folder: Path | None, n_rows: int | None, seconds: float) 
     name, seed, flow, shape, objective = key
     rounds, depth = map(int, shape.split("x"))
     table = data.load(name, int(seed), folder, n_rows)
+    combined = {"combine": "product"} if objective == PRODUCT else {}
+    if objective not in (SINGLE, PRODUCT):
+        combined = {"objective": objective}
     model = GradientBoostedFlowDensity(
         rounds, flow=flow, n_transforms=depth, n_iter_no_change=rounds, random_state=int(seed),
-        objective="tempered" if objective == SINGLE else objective,
-        max_time=seconds,
+        max_time=seconds, **combined,
     )  # fmt: skip
     start = time.perf_counter()
     model.fit(table.train, X_val=table.held_out)
@@ -101,7 +104,7 @@ def run_cell(key: Key, folder: Path | None, n_rows: int | None, seconds: float) 
         "score_error": float(scores.std(ddof=1) / np.sqrt(len(scores))),
         "seconds": took,
         "rounds": model.n_estimators_,
-        "epochs": model.n_iter_.tolist(),
+        "epochs": model.staged_n_iter_.tolist(),
         "parameters": sum(map(n_parameters, model.estimators_)),
     }
 

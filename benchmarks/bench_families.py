@@ -129,7 +129,7 @@ def run_boosting(table: data.Table, kind: str, seed: int, steps: int) -> dict:
         scores[method] = model.score_samples(table.test)
         records[method] = {
             "score": float(scores[method].mean()), "seconds": seconds,
-            "rounds": model.n_estimators_, "epochs": model.n_iter_.tolist(),
+            "rounds": model.n_estimators_, "epochs": model.staged_n_iter_.tolist(),
         }  # fmt: skip
         if method == "boosted":
             scores["first"] = next(model.staged_score_samples(table.test))

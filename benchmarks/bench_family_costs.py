@@ -15,8 +15,8 @@ import torch
 from bench_speed import medians
 from cells import warm_up
 
-from skgbnf.flows import FAMILIES, Architecture
-from skgbnf.mixture import component_log_prob, sample_component
+from skgbnf.flows import Architecture, family_names
+from skgbnf.training.mixture import component_log_prob, sample_component
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "families.md"
 COLUMNS = (4, 32)
@@ -57,7 +57,7 @@ def time_families(n_features: int, n_rows: int, repeats: int) -> dict[str, dict[
     torch.manual_seed(0)
     rows = torch.randn(n_rows, n_features, dtype=torch.float64)
     scores, samples = {}, {}
-    for kind in FAMILIES:
+    for kind in family_names():
         size = N_GAUSSIANS if kind == "gaussian_mixture" else 1
         component = Architecture(kind, n_features, n_components=size).build().double().eval()
         scores[kind] = partial(component_log_prob, component, rows)

@@ -21,11 +21,13 @@ import report
 import torch
 from sklearn.datasets import load_digits
 
+from skgbnf.boosting.objectives import MaximumLikelihood
 from skgbnf.flows import LOG_DETS, initialise, make_flow
 from skgbnf.flows.linear import LinearLayer, SelfNormalizingLinear
-from skgbnf.mixture import component_log_prob
-from skgbnf.objectives import MaximumLikelihood
-from skgbnf.training import Rows, Settings, fit_component
+from skgbnf.training.component import fit_component
+from skgbnf.training.mixture import component_log_prob
+from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.rows import Rows
 
 PAGE = report.RESULTS.parent.parent / "docs" / "families.md"
 STARTS = {"whitened": "whitening", "identity": "identity"}
@@ -98,7 +100,7 @@ def fit_digits(start: str, method: str, seed: int, epochs: int) -> dict:
     if method == "fixed":
         for layer in learned:
             hold_inverse(layer)
-    settings = Settings(epochs, TRAINING["batch_size"], TRAINING["learning_rate"])
+    settings = TrainingSettings(epochs, TRAINING["batch_size"], TRAINING["learning_rate"])
     began = time.process_time()
     n_iter = fit_component(flow.float(), MaximumLikelihood(train, held_out), settings, seed)
     seconds = time.process_time() - began

@@ -69,10 +69,10 @@ def time_rounds(X: np.ndarray, rounds: int, epochs: int) -> list[float]:
     start = time.perf_counter()
     with contextlib.redirect_stdout(stamps):
         model.fit(X)
-    if len(stamps.times) != rounds or set(model.n_iter_) != {epochs}:
+    if len(stamps.times) != rounds or set(model.staged_n_iter_) != {epochs}:
         sys.exit(
-            f"{len(stamps.times)} of {rounds} rounds were run, of {model.n_iter_} epochs: give "
-            f"more than {epochs} epochs or more rows, so that every round gains."
+            f"{len(stamps.times)} of {rounds} rounds were run, of {model.staged_n_iter_} epochs: "
+            f"give more than {epochs} epochs or more rows, so that every round gains."
         )
     return np.diff([start, *stamps.times]).tolist()
 

@@ -13,6 +13,7 @@ import copy
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cells
@@ -30,6 +31,9 @@ SETS = {
     "digits": {"n_components": 20, "n_levels": 17, "n_train": 1397, "epochs": 60},
 }
 HELD_OUT = 200
+ONE = np.ones((1, 1))
+"""The weights of a mixture of one component."""
+
 METHODS = {
     "plain": {"flow": "affine", "n_estimators": 1, "fine_tune": ROUNDS},
     "deep flow": {"n_transforms": None, "n_estimators": 1, "fine_tune": ROUNDS},
@@ -89,8 +93,9 @@ def run_cell(data: str | None, name: str, method: str, seed: int, draws: int) ->
     seconds = time.process_time() - start
     bits = -1 / (math.log(2) * X.shape[1])
     heaviest = copy.copy(model)
-    heaviest.estimators_ = [model.estimators_[int(model.estimator_weights_.argmax())]]
-    heaviest.estimator_weights_, heaviest.n_estimators_ = np.ones(1), 1
+    posterior, k = model.fitted_.posterior, int(model.estimator_weights_.argmax())
+    alone = replace(posterior, components=posterior.components[k : k + 1], staged_weights=ONE)
+    heaviest.fitted_ = replace(model.fitted_, posterior=alone)
     return {
         "elbo": bits * float(model.elbo(test, draws).mean()),
         "weighted": bits * float(model.score_samples(test, draws).mean()),

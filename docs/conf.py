@@ -24,6 +24,7 @@ templates_path = ["templates"]
 smartquotes = False  # they would bend the quotes of default="auto"
 toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "none"  # docstrings give shapes and units as well
 numpydoc_show_class_members = False
 html_math_renderer = "mathml"
@@ -57,9 +58,12 @@ sphinx_gallery_conf = {
 }
 
 
+ROOT_PAGES = {"index": "README.md", "contributing": "CONTRIBUTING.md"}
+
+
 def setup(app):
     app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
-    app.connect("source-read", place_readme)
+    app.connect("source-read", place_root_pages)
 
 
 def write_mathml(translator, node):
@@ -69,9 +73,10 @@ def write_mathml(translator, node):
     raise nodes.SkipNode
 
 
-def place_readme(app, docname, source):
-    """The README is the landing page; links from it and to it are those of that page."""
-    if docname == "index":
-        readme = Path(app.srcdir, "..", "README.md").read_text()
-        source[0] = re.sub(r"\]\((?![a-z]+:|#)", "](../", readme) + source[0]
-    source[0] = source[0].replace("](../README.md", "](index.md")
+def place_root_pages(app, docname, source):
+    """README and CONTRIBUTING are pages of the site too, and links lead to these pages."""
+    if docname in ROOT_PAGES:
+        text = Path(app.srcdir, "..", ROOT_PAGES[docname]).read_text()
+        source[0] = re.sub(r"\]\((?![a-z]+:|#)", "](../", text) + source[0]
+    for page, file in ROOT_PAGES.items():
+        source[0] = source[0].replace(f"](../{file}", f"]({page}.md")

@@ -2,16 +2,16 @@
 The path of boosting
 ====================
 
-Each round adds a component to the mixture and fits all weights anew. What each round brought, and
-where boosting stopped, can be read from the fitted estimator.
+Each round adds a component to the mixture and refits all weights. The fitted estimator keeps the
+gain of each round, and where boosting stopped.
 """
 
 # %%
 # The rounds
 # ----------
 #
-# The first eight principal components of the digits. ``init=None`` leaves out the first rounds of
-# the default, a Student t and a Gaussian mixture, so that all rounds are flows of one small family.
+# The first eight principal components of the digits. ``init=None`` skips the first rounds of the
+# default, a Student t and a Gaussian mixture, so that all rounds are flows of one small family.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -32,23 +32,23 @@ model = GradientBoostedFlowDensity(
 # Log-likelihood by round
 # -----------------------
 #
-# ``train_scores_`` and ``validation_scores_`` hold the means of the training and of the held-out
-# rows after each round, ``staged_score_samples`` gives those of any other rows, and
-# ``staged_weights_`` the weights of the components. :class:`~skgbnf.plotting.BoostingPathDisplay`
-# draws them all. The held-out rows chose the number of rounds and the weights; the test rows did
-# not.
+# ``train_scores_`` and ``validation_scores_`` hold the mean log-likelihoods of the training and of
+# the validation set after each round, ``staged_weights_`` the weights of the components, and
+# ``staged_score_samples`` scores any other samples. :class:`~skgbnf.plotting.BoostingPathDisplay`
+# draws them all. The validation set chose the number of rounds and the weights; the test samples
+# did not.
 
 _, ax = plt.subplots(figsize=(7, 6), layout="constrained")
 BoostingPathDisplay.from_estimator(model, X_test, ax=ax)
 plt.show()
 
 # %%
-# What was still to be gained
-# ---------------------------
+# Upper bounds on the gain
+# ------------------------
 #
-# Before a component is added, its density is compared with that of the mixture: the held-out mean
-# of their ratio, less 1, bounds what any weight for it can gain. Boosting stops where that falls
-# below ``tol``; the first component has nothing to be compared with.
+# The gain bound of a new component is the mean ratio of its density to that of the mixture over the
+# validation set, minus 1. It is the directional derivative of the likelihood, and no mixture weight
+# gains more. Boosting stops where it falls below ``tol``; the first component has none.
 
 for i, gain in enumerate(model.gains_[1:], start=2):
     won = model.validation_scores_[i - 1] - model.validation_scores_[i - 2]

@@ -2,16 +2,16 @@
 Bounds, counts and data frames
 ==============================
 
-Real tables hold amounts that are never negative, shares between 0 and 1, and counts. A density can
-be told, and its samples can come back as a table of the same kind.
+Real tables hold amounts that are never negative, fractions between 0 and 1, and counts. A density
+can respect all of them, and return its samples as a table of the same kind.
 """
 
 # %%
 # A table
 # -------
 #
-# Orders of customers: how many, what they spent, and the share they sent back, as a data frame with
-# a type for each column. The more orders there are, the larger the amount.
+# Orders of customers: their number, the amount spent and the fraction returned, as a data frame
+# with a type for each column. More orders mean a larger amount.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,25 +21,25 @@ from sklearn.base import clone
 from skgbnf import GradientBoostedFlowDensity
 
 
-def draw_table(n_rows, seed):
+def draw_table(n_samples, seed):
     rng = np.random.default_rng(seed)
-    orders = 1 + rng.poisson(2, size=n_rows)
+    orders = 1 + rng.poisson(2, size=n_samples)
     columns = {
         "orders": orders,
         "amount": rng.gamma(0.9 * orders, 20).astype(np.float32),
-        "returned": rng.beta(0.8, 2.5, size=n_rows),
+        "returned": rng.beta(0.8, 2.5, size=n_samples),
     }
     return pd.DataFrame(columns)
 
 
-table, new_rows = draw_table(2000, seed=0), draw_table(2000, seed=1)
+table, new_table = draw_table(2000, seed=0), draw_table(2000, seed=1)
 
 # %%
 # With bounds and without
 # -----------------------
 #
-# ``bounds`` names columns and the intervals they cannot leave, ``None`` for no bound on that side.
-# The noise that ``dequantize=True`` adds to the counts spreads each over its step.
+# ``bounds`` gives columns the intervals they cannot leave, ``None`` for no bound on that side. With
+# ``dequantize=True`` the counts get uniform noise of the width of their step.
 
 free = GradientBoostedFlowDensity(1, flow="nsf", max_iter=30, dequantize=True, random_state=0)
 bounds = {"orders": (1, None), "amount": (0, None), "returned": (0, 1)}
@@ -49,18 +49,18 @@ for name, model in {"free": free, "bounded": bounded}.items():
     drawn = model.fit(table).sample(10_000, random_state=0)
     outside = (drawn[:, 1:] < 0).any(axis=1) | (drawn[:, 2] > 1)
     print(
-        f"{name:<8} {model.score(new_rows):.3f} nats on new rows, "
-        f"{outside.mean():.1%} of samples with an amount or a share out of bounds"
+        f"{name:<8} {model.score(new_table):.3f} nats on new data, "
+        f"{outside.mean():.1%} of samples with an amount or a fraction out of bounds"
     )
 
 # %%
 # Both are densities of the same columns in the same units, so their scores compare. Bounds are
-# there for the samples; whether they also help the score depends on the rows near them.
+# meant for the samples; whether they also improve the score depends on the data near them.
 #
 # The samples as a table
 # ----------------------
 #
-# ``sample_frame`` gives back names and types: counts are whole numbers, and the amount is in single
+# ``sample_frame`` restores names and types: counts are integers, and the amount is in single
 # precision.
 
 frame = bounded.sample_frame(20_000, random_state=0)
@@ -71,25 +71,26 @@ print(frame.head())
 # Near the bounds
 # ---------------
 #
-# Rows, and samples of both models. Without bounds some of the mass lies below zero.
+# Histograms of the data and of samples of both models. Without bounds some of the mass lies below
+# zero.
 
 edges = {"amount": np.arange(-10, 41, 2.5), "returned": np.arange(-0.1, 0.41, 0.025)}
 drawn = {
-    "rows": draw_table(20_000, seed=2),
+    "data": draw_table(20_000, seed=2),
     "free": free.sample_frame(20_000, random_state=0),
     "bounded": frame,
 }
 styles = {
-    "rows": {"color": "0.8"},
+    "data": {"color": "0.8"},
     "free": {"color": "C3", "histtype": "step"},
     "bounded": {"color": "C0", "histtype": "step"},
 }
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for ax, column in zip(axes, edges, strict=True):
-    for name, rows in drawn.items():
-        shares = np.full(len(rows), 1 / len(rows))
-        ax.hist(rows[column], edges[column], weights=shares, label=name, **styles[name])
+    for name, frame in drawn.items():
+        shares = np.full(len(frame), 1 / len(frame))
+        ax.hist(frame[column], edges[column], weights=shares, label=name, **styles[name])
     ax.set_xlabel(column)
-axes[0].set_ylabel("share of the rows")
+axes[0].set_ylabel("fraction of the samples")
 axes[1].legend()
 plt.show()

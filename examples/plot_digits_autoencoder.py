@@ -2,17 +2,17 @@
 Digits from a latent plane
 ==========================
 
-A variational autoencoder describes images of 64 pixels by two numbers. Its posterior, which says
-where in the plane an image may have come from, is here a mixture of flows that grows by rounds, so
-that it need not be an ellipse. We fit :class:`~skgbnf.GradientBoostedFlowVAE` to the digits that
-scikit-learn ships, look at reconstructions, draw new digits and walk through the plane.
+A variational autoencoder describes images of 64 pixels by two numbers. Its posterior, the
+distribution of the point in the plane that an image may come from, is here a boosted mixture of
+flows, so it need not be an ellipse. We fit :class:`~skgbnf.GradientBoostedFlowVAE` to the digits
+that scikit-learn ships, look at reconstructions, draw new digits and decode a grid of points.
 """
 
 # %%
 # Fit
 # ---
-# Pixels have the levels 0 to 16, whose probabilities a discretised logistic distribution gives.
-# A fifth of the images is set aside for the test.
+# Pixels have the levels 0 to 16, modelled by a discretised logistic distribution. A fifth of the
+# images is set aside for the test.
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import norm
@@ -43,7 +43,7 @@ print(f"{bits:.3f} bits per pixel on the test images")
 # %%
 # Reconstructions
 # ---------------
-# Test images above, what two numbers keep of them below.
+# Test images above, their reconstructions from two numbers below.
 def mosaic(ax, images, n_columns):
     """Show images in rows of `n_columns`, dark on light."""
     framed = np.pad(images, [(0, 0), (1, 1), (1, 1)])
@@ -70,8 +70,8 @@ for ax, noise, title in zip(axes, (False, True), ("means", "draws"), strict=True
 plt.show()
 
 # %%
-# A walk through the plane
-# ------------------------
+# The latent plane
+# ----------------
 # Points at equal steps of probability under the standard normal, decoded; beside them, where the
 # test images lie.
 steps = norm.ppf(np.linspace(0.02, 0.98, 18))
@@ -90,8 +90,8 @@ plt.show()
 # %%
 # Unusual digits
 # --------------
-# :meth:`~skgbnf.GradientBoostedFlowVAE.score_samples` bounds the log-density of an image from
-# below. The likeliest test images are of plain shape; the least likely ones are hard to read.
+# :meth:`~skgbnf.GradientBoostedFlowVAE.score_samples` is a lower bound on the log-density of an
+# image. The likeliest test images have plain shapes; the least likely ones are hard to read.
 order = vae.score_samples(test).argsort()
 figure, axes = plt.subplots(2, 1, figsize=(8, 1.7), layout="constrained")
 mosaic(axes[0], test[order[::-1][:16]], 16)

@@ -2,13 +2,13 @@
 Families and bases
 ==================
 
-Every family of components and every base on the same rows: what one component can bend, where a
-family leaves bridges of density between clusters, and how density falls beyond the rows.
+Every family of components and every base on the same samples: which shapes one component can fit,
+which families leave bridges of density between clusters, and how the density falls beyond the data.
 """
 
 # %%
-# The rows
-# --------
+# The samples
+# -----------
 #
 # Two moons, and a blob below them that lies apart.
 
@@ -18,7 +18,7 @@ from sklearn.datasets import make_moons
 
 from skgbnf import CopulaBase, GradientBoostedFlowDensity
 from skgbnf.diagnostics import jacobian_report
-from skgbnf.flows import BASES, FAMILIES, INVERTIBLE_FAMILIES
+from skgbnf.flows import BASES, family_names
 
 rng = np.random.default_rng(0)
 moons = make_moons(900, noise=0.07, random_state=0)[0]
@@ -30,7 +30,7 @@ X_test = np.vstack([
 
 
 def draw(models, suptitle, reach, lowest):
-    """Log-densities of several models within a box, and the mean of the test rows."""
+    """Log-densities of several models within a box, and their test scores."""
     n_columns = min(len(models), 4)
     n_rows = -(-len(models) // n_columns)
     figure, axes = plt.subplots(
@@ -56,21 +56,23 @@ def draw(models, suptitle, reach, lowest):
 # --------
 #
 # One component of each, on the default base. "affine" and "student_t" are single ellipses,
-# "gaussian_mixture" takes as many as held-out rows ask for. Maps are continuous: one that pulls
+# "gaussian_mixture" has as many as the validation set chooses. Maps are continuous: one that pulls
 # clusters apart leaves bridges between them, thinner with longer training. Boosting adds
-# components, each of which may take a part of the rows.
+# components, each of which may fit a part of the samples.
 
 settings = {"max_iter": 30, "batch_size": 128, "hidden_layer_sizes": (32, 32), "random_state": 0}
-families = {name: GradientBoostedFlowDensity(1, flow=name, **settings).fit(X) for name in FAMILIES}
-draw(families, "one component, and the mean log-likelihood of test rows", reach=2.2, lowest=-8)
+families = {
+    name: GradientBoostedFlowDensity(1, flow=name, **settings).fit(X) for name in family_names()
+}
+draw(families, "one component, and the mean log-likelihood of test samples", reach=2.2, lowest=-8)
 
 # %%
 # Bases
 # -----
 #
-# One family of maps on each base, and behind a layer that takes the tails off the columns, seen
-# from further away. Where there are rows they agree; beyond them heavy tails let the density fall
-# more slowly.
+# One family of maps on each base, and behind a layer that removes the tails of the features, seen
+# from further away. They agree near the samples; beyond them, heavy tails let the density fall more
+# slowly.
 
 choices = {f'base="{name}"': {"base": name} for name in BASES}
 choices['CopulaBase("gaussian")'] = {"base": CopulaBase("gaussian")}
@@ -79,17 +81,17 @@ bases = {
     name: GradientBoostedFlowDensity(1, flow="nsf_coupling", **choice, **settings).fit(X)
     for name, choice in choices.items()
 }
-draw(bases, "bases, and the mean log-likelihood of test rows", reach=8, lowest=-30)
+draw(bases, "bases, and the mean log-likelihood of test samples", reach=8, lowest=-30)
 
 # %%
 # How much the maps stretch
 # -------------------------
 #
-# A map stretches where rows are dense and squeezes where there are none.
-# :func:`~skgbnf.diagnostics.jacobian_report` measures it: medians over rows of the largest stretch
-# of the map and of its inverse.
+# A map stretches where samples are dense and shrinks where there are none.
+# :func:`~skgbnf.diagnostics.jacobian_report` measures it: medians over samples of the largest
+# stretch of the map and of its inverse. :class:`~skgbnf.plotting.JacobianDisplay` draws it.
 
-for name in INVERTIBLE_FAMILIES:
+for name in family_names(invertible=True):
     report = jacobian_report(families[name], X_test, random_state=0)
     there, back = (
         np.median(values[0, :, 0])

@@ -2,8 +2,9 @@
 Choosing parameters by grid search
 ==================================
 
-``score`` is the mean log-density of rows, higher is better, so :class:`GridSearchCV` and its
-relatives work as they do for every scikit-learn estimator: there is nothing to plug in.
+``score`` is the mean log-density of samples, higher is better, so
+:class:`~sklearn.model_selection.GridSearchCV` and its relatives work as for every scikit-learn
+estimator, without a scorer.
 """
 
 # %%
@@ -27,8 +28,8 @@ X_train, X_test = train_test_split(X, test_size=0.25, random_state=0)
 # The search
 # ----------
 #
-# Every candidate is scored on rows that it has not seen. The rows that a fit sets aside by itself,
-# to know when to stop, are taken from those it is given.
+# Every candidate is scored on samples that it has not seen. The validation set of a fit, which
+# stops it, is taken from its training samples.
 
 search = GridSearchCV(
     GradientBoostedFlowDensity(2, init=None, max_iter=10, random_state=0),
@@ -41,25 +42,25 @@ print(table[["param_flow", "param_learning_rate_init", "mean_test_score", "std_t
 
 # %%
 # "affine" is a Gaussian, fitted by EM: it has no learning rate, and its two lines agree. Compare
-# the candidates within a split: how one split differs from another is chance that all share.
+# candidates within a split: differences between splits are chance that all candidates share.
 
 labels = table["param_flow"] + ", " + table["param_learning_rate_init"].astype(str)
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for i in range(search.n_splits_):
     ax.plot(table[f"split{i}_test_score"], labels, "o", color=f"C{i}", label=f"split {i}")
-ax.set_xlabel("mean log-likelihood of a row left out, nats")
+ax.set_xlabel("mean log-likelihood of samples left out, nats")
 ax.grid(axis="y", color="0.9")
 ax.invert_yaxis()
 ax.legend()
 plt.show()
 
 # %%
-# The winner
-# ----------
+# The best candidate
+# ------------------
 #
-# The search has fitted the best candidate to all training rows. On the test rows it stands beside
-# a Gaussian mixture that was searched for in the same way. The search chose by the splits; only
-# the test rows say what it is worth.
+# The search has fitted the best candidate to all training samples. It is compared on test samples
+# with a Gaussian mixture that was searched for in the same way. The splits chose the candidates, so
+# only the test samples give fair scores.
 
 mixtures = GridSearchCV(
     GaussianMixture(random_state=0, reg_covar=1e-8),

@@ -2,17 +2,17 @@
 Heavy tails
 ===========
 
-Means of log-likelihoods are decided by the rows far out. A flow maps rows onto a base density, and
-if that has light tails, so has the flow: far rows become absurdly unlikely. ``base="student_t"``
-gives it heavy ones.
+Samples far out decide means of log-likelihoods. A flow maps samples onto a base density, and if
+that has light tails, so has the flow: far samples become absurdly unlikely. ``base="student_t"``
+has heavy tails.
 """
 
 # %%
-# Rows with heavy tails
-# ---------------------
+# Samples with heavy tails
+# ------------------------
 #
-# Two columns with the margins of a Student t of two degrees of freedom, whose variance is infinite,
-# dependent as those of a Gaussian are.
+# Two features with Student t marginals of two degrees of freedom, whose variance is infinite, and a
+# Gaussian copula.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,15 +21,15 @@ from sklearn.model_selection import train_test_split
 
 from skgbnf import GradientBoostedFlowDensity
 
-copula, margin = multivariate_normal(cov=[[1.0, 0.6], [0.6, 1.0]], seed=0), t(df=2)
+copula, marginal = multivariate_normal(cov=[[1.0, 0.6], [0.6, 1.0]], seed=0), t(df=2)
 
 
 def log_truth(X):
-    Z = norm.ppf(margin.cdf(X))
-    return copula.logpdf(Z) + (margin.logpdf(X) - norm.logpdf(Z)).sum(axis=1)
+    Z = norm.ppf(marginal.cdf(X))
+    return copula.logpdf(Z) + (marginal.logpdf(X) - norm.logpdf(Z)).sum(axis=1)
 
 
-X = margin.ppf(norm.cdf(copula.rvs(4000)))
+X = marginal.ppf(norm.cdf(copula.rvs(4000)))
 X_train, X_test = train_test_split(X, random_state=0)
 
 # %%
@@ -37,7 +37,7 @@ X_train, X_test = train_test_split(X, random_state=0)
 # ----------
 #
 # The first two are one flow each. The third is the default estimator: its first round is a Student
-# t, so that it copes with such rows without being told.
+# t, so it handles such samples by default.
 
 models = {
     'base="normal"': GradientBoostedFlowDensity(1, flow="nsf", max_iter=20, random_state=0),
@@ -46,23 +46,22 @@ models = {
     ),
     "default, 3 rounds": GradientBoostedFlowDensity(3, max_iter=20, random_state=0),
 }
-print(f"{'':<20}  mean  median  worst row   (truth less fit, nats)")
+print(f"{'':<20}  mean  median      worst   (truth minus fit, nats)")
 for name, model in models.items():
     loss = log_truth(X_test) - model.fit(X_train).score_samples(X_test)
     print(f"{name:<20}{loss.mean():6.3f}{np.median(loss):8.3f}{loss.max():11.2f}")
 
 # %%
-# The mean of the first column is an estimate of the Kullback-Leibler divergence of the fit from the
-# truth, 0 for a perfect one. The medians say how the fits do on ordinary rows, the last column what
-# the worst of the test rows costs.
+# The mean estimates the Kullback-Leibler divergence of the fit from the truth, 0 for a perfect fit.
+# The median is about ordinary samples, and the last number about the worst test sample.
 #
 # Along a ray
 # -----------
 #
-# Outwards along the first column the true log-density falls with the logarithm of the distance.
-# The training rows end at the dotted line. Within their reach a flow can learn any tail; beyond it,
+# Along the first feature the true log-density falls with the logarithm of the distance. The
+# training samples end at the dotted line. Within their range a flow can learn any tail; beyond it,
 # each shows what it assumes. From a normal base the log-density falls with the square of the
-# distance, and one row far enough out decides any mean.
+# distance, and one sample far enough out decides any mean.
 
 distances = np.geomspace(0.1, 1e4, 200)
 ray = distances[:, None] * [1.0, 0.0]

@@ -2,16 +2,15 @@
 A search by optuna
 ==================
 
-Where a grid would be too large, optuna's ``OptunaSearchCV`` proposes the next candidate from the
-scores of those before. It takes an estimator as scikit-learn's searches do.
+If a grid would be too large, optuna's ``OptunaSearchCV`` proposes each candidate from the scores of
+those before. It is used like the searches of scikit-learn.
 """
 
 # %%
 # The space
 # ---------
 #
-# Distributions say between which bounds a parameter may lie and on which scale. Needs
-# ``optuna-integration``.
+# Distributions give the range and the scale of each parameter. This needs ``optuna-integration``.
 
 import warnings
 
@@ -43,20 +42,20 @@ search = OptunaSearchCV(
 )
 search.fit(X_train)
 print(search.best_params_)
-print(f"test rows: {search.score(X_test):.3f} nats")
+print(f"test samples: {search.score(X_test):.3f} nats")
 
 # %%
 # The trials
 # ----------
 #
-# The first ones are drawn at random.
+# Optuna draws the first ones at random.
 
 trials = search.trials_dataframe()
 best_so_far = trials["value"].cummax()
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-for name, rows in trials.groupby("params_flow"):
-    ax.scatter(rows["number"], rows["value"], label=name)
+for name, group in trials.groupby("params_flow"):
+    ax.scatter(group["number"], group["value"], label=name)
 ax.step(trials["number"], best_so_far, where="post", color="0.5", label="best so far")
-ax.set(xlabel="trial", ylabel="mean log-likelihood of rows left out, nats")
+ax.set(xlabel="trial", ylabel="mean log-likelihood of samples left out, nats")
 ax.legend()
 plt.show()

@@ -2,17 +2,16 @@
 Wider or deeper
 ===============
 
-A budget of layers can be spent on one deep flow or on many shallow ones. Rounds and layers are
-varied here together; for the same at equal seconds on larger tables see the
-:doc:`benchmarks </benchmarks>`.
+A budget of layers can be spent on one deep flow or on many shallow ones. Here both are varied; for
+the same comparison at equal seconds on larger tables see the :doc:`benchmarks </benchmarks>`.
 """
 
 # %%
 # A table of clusters
 # -------------------
 #
-# Eight clusters in two columns. An affine coupling layer is a weak component: it is invertible and
-# smooth, and has to tear one bump apart into eight.
+# Eight clusters in two dimensions. An affine coupling layer is a weak component: it is invertible
+# and smooth, and has to turn one cluster into eight.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,8 +30,8 @@ X_train, X_test = train_test_split(X, random_state=0)
 # -------------------
 #
 # Along a diagonal from the upper left to the lower right the product of rounds and layers, and with
-# it the number of parameters, stays about the same. ``n_iter_no_change`` keeps boosting from
-# stopping early; rounds that do not help held-out rows are dropped all the same.
+# it the number of parameters, is about the same. ``n_iter_no_change`` keeps boosting from stopping
+# early; rounds without a validation gain are dropped all the same.
 
 rounds, layers = [1, 2, 4], [1, 2, 4]
 scores = np.empty((len(rounds), len(layers)))
@@ -50,7 +49,7 @@ for i, n_estimators in enumerate(rounds):
         scores[i, j] = model.fit(X_train).score(X_test)
 
 # %%
-# The truth is known here: eight Gaussians of equal weight.
+# The true density is known here: eight Gaussians of equal weight.
 
 squares = ((X_test[:, None] - centres) ** 2).sum(axis=2) / 0.5**2
 truth = np.log(np.exp(-squares / 2).mean(axis=1) / (2 * np.pi * 0.5**2)).mean()
@@ -63,14 +62,14 @@ for i, j in np.ndindex(scores.shape):
 ax.set(xlabel="layers of a component", ylabel="rounds")
 ax.set_xticks(range(len(layers)), layers)
 ax.set_yticks(range(len(rounds)), rounds)
-figure.colorbar(image, label="test log-likelihood less that of the truth, nats")
+figure.colorbar(image, label="test log-likelihood minus that of the truth, nats")
 plt.show()
 
 # %%
 # More of both
 # ------------
 #
-# The best of this grid, and how much was won by more layers alone and by more rounds alone.
+# The best of this grid, and the gains of more layers alone and of more rounds alone.
 
 i, j = np.unravel_index(scores.argmax(), scores.shape)
 print(f"best: {rounds[i]} rounds of {layers[j]} layers")

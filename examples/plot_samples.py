@@ -1,9 +1,9 @@
 """
-Sampling a table, and judging the samples
+Sampling a table, and testing the samples
 =========================================
 
-A density can draw new rows. Are they like the rows it was fitted to? A classifier that tries to
-tell them apart is a hard judge: if it does no better than chance, they are.
+Are samples of a density like the data it was fitted to? A classifier that tries to tell them apart
+is a strict test: if it does no better than chance, they are.
 """
 
 # %%
@@ -28,11 +28,11 @@ names = data.feature_names[columns]
 X_train, X_test = train_test_split(data.data[:, columns], test_size=0.4, random_state=0)
 
 # %%
-# Two ways to draw rows
-# ---------------------
+# Two models
+# ----------
 #
-# The boosted density, which is told that no measurement is below zero, and a single Gaussian, which
-# knows nothing but means and covariances.
+# The boosted density, with a lower bound of zero for all measurements, and a single Gaussian, which
+# has nothing but means and covariances.
 
 boosted = GradientBoostedFlowDensity(3, max_iter=30, bounds=(0, None), random_state=0)
 boosted.fit(X_train)
@@ -40,39 +40,39 @@ gaussian = GaussianMixture(1, reg_covar=1e-9, random_state=0).fit(X_train)
 samples = {
     "boosted flows": boosted.sample(len(X_test), random_state=0),
     "Gaussian": gaussian.sample(len(X_test))[0],
-    "training rows": X_train[: len(X_test)],
+    "training data": X_train[: len(X_test)],
 }
 
 # %%
-# The judge
-# ---------
+# The test
+# --------
 #
-# A forest is shown samples and test rows, which no density has seen, and predicts for rows left out
-# which of the two they are. An area under the ROC curve of 0.5 is chance, 1 is perfect recognition.
-# Other rows of the table itself show how far from 0.5 chance alone may lead.
+# A random forest is trained to tell samples from test data, which no density has seen, and is
+# scored by cross-validation. An area under the ROC curve of 0.5 is chance, 1 is perfect
+# recognition. The training data of the table itself shows how far chance alone deviates from 0.5.
 
 
-def recognition(drawn, rows):
-    X = np.concatenate([drawn, rows])
-    is_row = np.repeat([0, 1], [len(drawn), len(rows)])
+def recognition(drawn, data):
+    X = np.concatenate([drawn, data])
+    is_data = np.repeat([0, 1], [len(drawn), len(data)])
     forest = RandomForestClassifier(200, min_samples_leaf=5, random_state=0)
-    chances = cross_val_predict(forest, X, is_row, cv=5, method="predict_proba")[:, 1]
-    return roc_auc_score(is_row, chances)
+    chances = cross_val_predict(forest, X, is_data, cv=5, method="predict_proba")[:, 1]
+    return roc_auc_score(is_data, chances)
 
 
 for name, drawn in samples.items():
     print(f"{name:<16}{recognition(drawn, X_test):.3f}")
 
 # %%
-# The rows and the samples
-# ------------------------
+# Data and samples
+# ----------------
 #
-# One pair of columns, on common axes. The Gaussian cannot bend, and it goes below zero.
+# One pair of features, on common axes. The Gaussian cannot bend, and it goes below zero.
 
 i, j = 3, 4
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained", sharex=True, sharey=True)
 axes[0].scatter(X_test[:, i], X_test[:, j], s=8, alpha=0.6)
-axes[0].set(title="test rows", ylabel=names[j])
+axes[0].set(title="test data", ylabel=names[j])
 for ax, name in zip(axes[1:], ("boosted flows", "Gaussian"), strict=True):
     ax.scatter(samples[name][:, i], samples[name][:, j], s=8, alpha=0.6, color="C1")
     ax.set_title(name)

@@ -1,9 +1,9 @@
 """Density estimation by gradient boosting normalizing flows, as scikit-learn estimators."""
 
-from skgbnf.classification import FlowBayesClassifier
-from skgbnf.density import GradientBoostedFlowDensity
+from skgbnf.estimators.classification import FlowBayesClassifier
+from skgbnf.estimators.density import GradientBoostedFlowDensity
+from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.flows import CopulaBase
-from skgbnf.outliers import FlowOutlierDetector
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.vae import GradientBoostedFlowVAE

@@ -8,7 +8,7 @@ from contextlib import suppress
 Path = str | os.PathLike[str]
 
 
-def check_path(path: object) -> None:
+def check_file_path(path: object) -> None:
     """Raise unless `path` is a string or a path, and not an empty one."""
     # An integer would be taken for an open file, and closed.
     if not (isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str)):

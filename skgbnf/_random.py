@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -15,6 +16,21 @@ RandomState = int | np.random.RandomState | None
 def derive_seed(seed: int, *keys: int) -> int:
     """Derive an independent seed for one use, the same whenever it is asked for."""
     return int(np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def seed_from(random_state: object) -> int:
+    """A seed from None, an integer or a generator; an integer always gives the same one."""
+    if random_state is None:
+        # Not NumPy's global generator, which is the caller's.
+        random_state = np.random.RandomState()
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as e:
+        raise ValueError(
+            "random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState, "
+            f"got {random_state!r}."
+        ) from e
+    return int(generator.randint(np.iinfo(np.int32).max))
 
 
 class own_generator(TorchFunctionMode):
@@ -36,7 +52,13 @@ class own_generator(TorchFunctionMode):
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
 
-    def __torch_function__(self, func: Callable, types: Any, args=(), kwargs=None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if func in _LIKE:
             return self._like(func, *args, **kwargs)
@@ -56,7 +78,7 @@ class own_generator(TorchFunctionMode):
             self._generators[device] = torch.Generator(device).manual_seed(self._seed)
         return self._generators[device]
 
-    def _like(self, func: Callable, input: Tensor, *bounds: int, **kwargs: Any) -> Tensor:
+    def _like(self, func: Callable[..., Any], input: Tensor, *bounds: int, **kwargs: Any) -> Tensor:
         """``rand_like`` and others, which take no generator in every version of torch."""
         bounds += tuple(kwargs.pop(name) for name in ("low", "high") if name in kwargs)
         generator = kwargs.pop("generator", None)
@@ -64,7 +86,7 @@ class own_generator(TorchFunctionMode):
         return _LIKE[func](drawn, *bounds, generator=generator or self._generator(drawn.device))
 
 
-def _complete(func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+def _complete(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Set the device of a new tensor and, where it does not follow from values, its dtype."""
     if kwargs.get("out") is not None:
         return
@@ -73,7 +95,7 @@ def _complete(func: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
         kwargs["dtype"] = torch.float32
 
 
-def _in_single(result: Tensor, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+def _in_single(result: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """A tensor whose dtype was the caller's default one, for want of any other, in float32."""
     asked = kwargs.get("dtype") is not None or any(
         hasattr(value, "dtype") for value in (*args, *kwargs.values())
@@ -82,7 +104,7 @@ def _in_single(result: Tensor, args: tuple, kwargs: dict[str, Any]) -> Tensor:
     return result.float() if is_default and not asked else result
 
 
-def _device_of(args: tuple, kwargs: dict[str, Any]) -> torch.device:
+def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     """The device a call names, or that of its first tensor, or the CPU."""
     if kwargs.get("device") is not None:
         return torch.device(kwargs["device"])
@@ -90,11 +112,11 @@ def _device_of(args: tuple, kwargs: dict[str, Any]) -> torch.device:
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-def _tensors(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     return [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
 
 
-_LIKE: dict[Callable, Callable] = {
+_LIKE: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.rand_like: Tensor.uniform_,
     torch.randn_like: Tensor.normal_,
     torch.randint_like: Tensor.random_,

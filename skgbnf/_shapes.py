@@ -9,16 +9,22 @@ from torch.overrides import TorchFunctionMode
 
 
 class _OnMeta(TorchFunctionMode):
-    """New tensors of zeros, ones or noise have a shape and a dtype, but no values.
+    """New numbers, zeros, ones or noise, have a shape and a dtype, but no values.
 
-    All others keep theirs: zuko counts what its indices and masks hold.
+    All other tensors keep theirs: zuko counts what its indices and masks hold.
     """
 
-    def __torch_function__(self, func: Callable, types: Any, args=(), kwargs=None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if func is torch.eye:
             args = (args[0], args[-1])
-        if func in _MADE:
+        if func in _MADE and kwargs.get("dtype") not in (bool, torch.bool):
             kwargs.pop("generator", None)
             return _MADE[func](*args, **{**kwargs, "device": "meta"})
         if func in _IN_PLACE:
@@ -29,7 +35,7 @@ class _OnMeta(TorchFunctionMode):
 
 
 # Of some of them torch's own version without values takes a second when first called.
-_MADE: dict[Callable, Callable] = {
+_MADE: dict[Callable[..., Any], Callable[..., Any]] = {
     **{func: func for func in (torch.empty, torch.zeros, torch.ones)},
     **dict.fromkeys((torch.eye, torch.rand, torch.randn), torch.empty),
 }

@@ -1,4 +1,4 @@
-"""What to hold a fitted density against: the best Gaussian, and the Jacobians of its maps.
+"""Diagnostics of a fitted density: the best Gaussian as a reference, Jacobians of its maps.
 
 References
 ----------
@@ -6,7 +6,7 @@ Jacobian Determinant of Normalizing Flows. H. Liao, J. He, 2021. https://arxiv.o
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,62 +16,53 @@ from torch import Tensor
 from torch.distributions import Transform
 from zuko.lazy import LazyDistribution
 
-from skgbnf._device import computing_on
-from skgbnf._random import RandomState
-from skgbnf.plotting.axes import REFERENCE, axes_or_new, import_pyplot
+from skgbnf._checks import check_integer
+from skgbnf._device import computing_on, score_device
+from skgbnf._random import RandomState, seed_from
 from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.table.gaussian import gaussian_score
-from skgbnf.validation import (
-    check_integer,
-    check_spread,
-    check_weights,
-    score_device,
-    seed_from,
-)
+from skgbnf.table.weights import check_spread, check_weights
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_BAND = (0.05, 0.5, 0.95)
-_NEEDED = ("estimators_", "estimator_weights_", "coordinates_")
+_NEEDED = ("combination", "coordinates", "table")
 
 
 def gaussian_reference_score(
     X: ArrayLike, n_components: int | None = None, sample_weight: ArrayLike | None = None
 ) -> float:
-    r"""Best mean log-likelihood that a Gaussian can reach on X.
+    r"""Mean log-likelihood of X under the Gaussian that maximises it.
 
-    It is what the best affine map onto a standard normal reaches, whatever its parameters:
+    It is the best score of any affine flow onto a standard normal:
 
     .. math:: -\frac{1}{2} (d \log 2 \pi e + \sum_i \log \lambda_i),
 
-    where :math:`\lambda_i` are the eigenvalues of the covariance of the rows, the sum of squares
-    over the number of rows. A flow that stays below has not been trained to its end; one above has
-    found more than means and covariances.
+    where :math:`\lambda_i` are the eigenvalues of the covariance of X, with the number of samples
+    as divisor. A flow below it is not trained to the end; a flow above it has found more than means
+    and covariances.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
+        Samples.
 
     n_components : int or None, default=None
-        From 0 to n_features. With a number q, the best that probabilistic principal component
-        analysis with q components can reach: the other eigenvalues are replaced by their mean. None
-        is the same as n_features.
+        Number q of components, from 0 to n_features, for the best score of probabilistic principal
+        component analysis instead: all eigenvalues but the q largest are replaced by their mean.
+        None is the same as n_features.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        A weight of two counts as a row twice.
+        Sample weights: a weight of 2 counts as the sample twice.
 
     Returns
     -------
     score : float
-        In nats per row, in the units of X. inf where the likelihood has no bound: a column is
-        constant, columns are linear functions of each other, or there are no more rows than
-        columns; with `n_components`, where no more than these are needed to hold all rows.
+        In nats per sample, in the units of X. inf if the likelihood has no bound: a feature is
+        constant or a linear function of others, or there are no more samples than features; with
+        `n_components`, if that many components contain all samples.
 
     Raises
     ------
     TypeError, ValueError
-        If X is no finite numeric table, or an argument is out of its range.
+        If X is not a finite numeric table, or an argument is out of its range.
 
     References
     ----------
@@ -109,11 +100,11 @@ def gaussian_reference_score(
 
 @dataclass(frozen=True, eq=False)
 class JacobianReport:
-    """How much the maps of a fitted density stretch and squeeze, component by component.
+    """Singular values and log-determinants of the Jacobians of a fitted density's maps.
 
-    All maps lead from standardised rows, in which flows are trained, to their base. A component
-    without a map, such as a mixture of Gaussians, has NaN everywhere. Made by
-    :func:`jacobian_report`.
+    The map of a component leads from standardised samples to the base. A component without a map,
+    such as a Gaussian mixture, has NaN everywhere. Returned by :func:`jacobian_report`;
+    ``print(report)`` shows a table.
 
     Attributes
     ----------
@@ -121,18 +112,22 @@ class JacobianReport:
         Families of the components.
 
     weights : ndarray of shape (n_components,)
-        Their weights in the mixture.
+        Mixture weights of the components.
 
     singular_values : ndarray of shape (n_components, n_samples, n_features)
-        Of the Jacobian of each map in each row, the largest first. Those of the inverse map, where
-        the row goes, are one over these.
+        Singular values of the Jacobian of each map at each sample, descending. Those of the inverse
+        map, at the image of the sample, are their reciprocals.
 
     log_det : ndarray of shape (n_components, n_samples)
-        Logarithm of the determinant, as the density uses it; in exact arithmetic the sum of the
-        logarithms of the singular values.
+        Log-determinant of each Jacobian as used in the density; in exact arithmetic the sum of the
+        logs of the singular values.
 
     round_trip_error : ndarray of shape (n_components, n_samples)
-        Largest difference of a column from its value, after the map and its inverse.
+        Largest error of a feature after the map and its inverse, in standard deviations.
+
+    See Also
+    --------
+    skgbnf.plotting.JacobianDisplay : Plot of the singular values.
     """
 
     families: tuple[str, ...]
@@ -143,12 +138,12 @@ class JacobianReport:
 
     @property
     def inverse_singular_values(self) -> np.ndarray:
-        """Singular values of the inverse maps, the largest first, as `singular_values`."""
+        """Singular values of the inverse maps, descending, of the shape of `singular_values`."""
         return 1 / self.singular_values[..., ::-1]
 
     @property
     def condition(self) -> np.ndarray:
-        """Largest over smallest singular value, shape (n_components, n_samples)."""
+        """Condition numbers: largest over smallest singular value, (n_components, n_samples)."""
         return self.singular_values[..., 0] / self.singular_values[..., -1]
 
     def __str__(self) -> str:
@@ -160,7 +155,7 @@ class JacobianReport:
         return "\n".join([header, levels, *map(self._line, range(len(self.families)))])
 
     def _line(self, k: int) -> str:
-        """The numbers of one component, or that it has no map."""
+        """Line of the table for one component."""
         start = f"{k + 1:>3} {self.families[k]:<18}{self.weights[k]:>7.3f}"
         if np.isnan(self.log_det[k]).all():
             return f"{start}  no map"
@@ -170,38 +165,6 @@ class JacobianReport:
         texts = "".join(f"{f'{middle:.3g}, {high:.3g}':>16}" for middle, high in pairs)
         return f"{start}{texts}{self.round_trip_error[k].max():>12.1e}"
 
-    def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the singular values of each map, ordered: medians over rows, and 5% to 95%.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw on; by default those of a new figure.
-
-        Returns
-        -------
-        ax : matplotlib Axes
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
-        ax = axes_or_new(import_pyplot(f"{type(self).__name__}.plot"), ax)
-        places = np.arange(1, self.singular_values.shape[2] + 1)
-        for k, family in enumerate(self.families):
-            if np.isnan(self.log_det[k]).all():
-                continue
-            low, middle, high = np.quantile(self.singular_values[k], _BAND, axis=0)
-            (line,) = ax.plot(places, middle, marker="o", label=f"{k + 1}: {family}")
-            ax.fill_between(places, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-        ax.axhline(1, color=REFERENCE, linestyle=":", linewidth=1)
-        ax.set(yscale="log", xlabel="singular value, by size", ylabel="stretch of the map")
-        ax.locator_params(axis="x", integer=True)
-        if ax.lines[1:]:
-            ax.legend(title="component")
-        return ax
-
 
 def jacobian_report(
     estimator: Any,
@@ -210,10 +173,10 @@ def jacobian_report(
     n_samples: int | None = 500,
     random_state: RandomState = None,
 ) -> JacobianReport:
-    """Measure the Jacobians of the maps of a fitted density in rows of X.
+    """Compute the Jacobians of the maps of a fitted density, at samples of X.
 
-    A map that stretches a lot somewhere, or whose inverse does, loses digits on the way back and
-    forth, and is hard to train further; `lipschitz_penalty` holds both down.
+    A map that stretches strongly somewhere, or whose inverse does, loses precision and is hard to
+    train further. `lipschitz_penalty` of :class:`~skgbnf.GradientBoostedFlowDensity` reduces both.
 
     Parameters
     ----------
@@ -221,30 +184,33 @@ def jacobian_report(
         Fitted.
 
     X : array-like of shape (n_samples, n_features)
-        Rows, in the units seen in fit, within `bounds`.
+        Samples, in the units seen in fit, within `bounds`.
 
     n_samples : int or None, default=500
-        Rows to draw from X where it has more; None takes all.
+        Number of samples drawn from X if it has more; None takes all.
 
     random_state : int, RandomState instance or None, default=None
-        Governs which rows are drawn.
+        Determines which samples are drawn.
 
     Returns
     -------
     report : JacobianReport
-        ``print(report)`` shows a table, ``report.plot()`` draws it. It is computed in float64, and
-        in standardised coordinates, so that the units of columns do not count.
+        Computed in float64 and for standardised samples, so it does not depend on the units of X.
 
     Raises
     ------
     TypeError
-        If the estimator is no boosted density of a table, or an argument has the wrong type.
+        If the estimator is not a GradientBoostedFlowDensity, or an argument has the wrong type.
 
     ValueError
-        If X is no table like that seen in fit, or has rows outside the bounds.
+        If X does not have the features seen in fit, or a sample lies outside the bounds.
 
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
+
+    See Also
+    --------
+    skgbnf.plotting.JacobianDisplay : Plot of the singular values.
 
     References
     ----------
@@ -269,37 +235,37 @@ def jacobian_report(
     True
     """
     check_is_fitted(estimator)
-    missing = [name for name in _NEEDED if not hasattr(estimator, name)]
-    if missing:
+    fitted: Any = getattr(estimator, "fitted_", None)
+    if not all(hasattr(fitted, name) for name in _NEEDED):
         raise TypeError(
-            "estimator must be a GradientBoostedFlowDensity; "
-            f"{type(estimator).__name__} has no {', '.join(missing)}."
+            f"estimator must be a GradientBoostedFlowDensity, got {type(estimator).__name__}."
         )
-    rows = checked_rows(estimator, X, reset=False, dtype=np.float64)
+    rows = checked_rows(estimator, X, reset=False, table=fitted.table, dtype=np.float64)
     if n_samples is not None:
         check_integer("n_samples", n_samples, 1)
         if n_samples < len(rows):
             rng = np.random.default_rng(seed_from(random_state))
             rows = rows[rng.choice(len(rows), n_samples, replace=False)]
-    coordinates = estimator.coordinates_
+    coordinates, combination = fitted.coordinates, fitted.combination
     if coordinates.bounds.excludes(rows).any():
         raise ValueError("X: a row outside the bounds has no image under the maps.")
     device = score_device(estimator.device)
     with torch.inference_mode(False), computing_on(device):
         z = torch.from_numpy(coordinates.transform(rows)[0]).to(device)
-        modules = (fitted.module(torch.float64, device) for fitted in estimator.estimators_)
-        measured = [_measure(module, z) for module in modules]
+        measured = [_measure(module, z) for module in combination.at(z.dtype, device).components]
     singular_values, log_det, round_trip = map(np.stack, zip(*measured, strict=True))
-    kinds = [fitted.architecture.kind for fitted in estimator.estimators_]
-    families = tuple(getattr(kind, "__name__", str(kind)) for kind in kinds)
     return JacobianReport(
-        families, estimator.estimator_weights_.copy(), singular_values, log_det, round_trip
+        families=tuple(c.architecture.record.name for c in combination.components),
+        weights=combination.weights.copy(),
+        singular_values=singular_values,
+        log_det=log_det,
+        round_trip_error=round_trip,
     )
 
 
 def _measure(component: LazyDistribution, z: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Singular values, log-determinants and round-trip errors of one map; NaN without a map."""
-    transform = getattr(component(), "transform", None)
+    transform = getattr(component(None), "transform", None)
     if transform is None:
         return np.full(z.shape, np.nan), np.full(len(z), np.nan), np.full(len(z), np.nan)
     jacobians, image = _jacobians(transform, z)
@@ -314,10 +280,10 @@ def _measure(component: LazyDistribution, z: Tensor) -> tuple[np.ndarray, np.nda
 
 
 def _jacobians(transform: Transform, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Jacobian of a map in each row, shape (n_samples, n_features, n_features), and the images.
+    """Jacobians of a map, of shape (n_samples, n_features, n_features), and images of z.
 
-    A column of the image at a time: rows do not depend on each other, so that the gradient of
-    its sum holds one row of every Jacobian.
+    One feature of the image at a time: samples do not depend on each other, so the gradient of its
+    sum holds one row of every Jacobian.
     """
     with torch.enable_grad():
         z = z.clone().requires_grad_()

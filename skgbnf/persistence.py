@@ -1,13 +1,14 @@
-"""Modules as named arrays, and estimators as one file that loads without running code."""
+"""Estimators as one file that loads without running code.
+
+A file holds a tree of JSON values and arrays. Each class turns itself into such a tree and back;
+everything else about files is written here.
+"""
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol, Self, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,126 +16,32 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
-from skgbnf._files import check_path, read_file, replace_file
-from skgbnf._random import own_generator
-from skgbnf._shapes import shapes_of
-from skgbnf.flows import FAMILIES, Architecture, base_to_plain
+from skgbnf._checks import check_file_can_be_made, check_path
+from skgbnf._files import check_file_path, read_file, replace_file
 
 FORMAT_VERSION = 1
 _FORMAT = "skgbnf"
+_ARRAY, _NUMBER = "array", "number"
+"""Keys under which the tree of a file names the array, or number, that belongs in its place."""
 
 
 class Persistent(Protocol):
-    """What :func:`save` and :func:`load` need of a class of estimators."""
+    """What :func:`save` and :func:`load` need of a class."""
 
-    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """JSON data and arrays."""
+    def to_plain(self) -> dict[str, Any]:
+        """Nested dicts and lists of JSON values and arrays; ValueError if something is neither."""
 
     @classmethod
-    def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """The estimator again; what is given is validated."""
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """The object again; what is given is validated."""
 
 
 _Class = TypeVar("_Class", bound=type[Persistent])
 _PERSISTENT: dict[str, type[Persistent]] = {}
 
 
-@dataclass(frozen=True, eq=False)
-class FittedComponent:
-    """One trained component or network: its architecture and its parameters as NumPy arrays.
-
-    Attributes
-    ----------
-    architecture : Architecture, or NetworkArchitecture of an autoencoder
-        A frozen dataclass of plain values with methods ``build`` and ``check``.
-
-    arrays : dict of str to ndarray
-        The module's state.
-    """
-
-    architecture: Any
-    arrays: dict[str, np.ndarray] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        # A module of them may be in use, and would not follow.
-        for array in self.arrays.values():
-            array.flags.writeable = False
-
-    @classmethod
-    def from_module(cls, architecture: Any, module: torch.nn.Module) -> Self:
-        """Copy a module's state into arrays."""
-        state = module.state_dict().items()
-        arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state}
-        return cls(architecture, arrays)
-
-    @classmethod
-    def from_plain(cls, state: dict[str, Any]) -> "FittedComponent":
-        """Inverse of :meth:`plain`."""
-        return cls(Architecture.from_plain(state["architecture"]), state["arrays"])
-
-    @classmethod
-    def checked(cls, architecture: Any, arrays: dict[str, np.ndarray]) -> Self:
-        """A component out of a file; ValueError unless architecture and arrays fit together.
-
-        Nothing of the size that the architecture claims is made before that is known.
-        """
-        architecture.check([array.size for array in arrays.values()])
-        expected = _expected(architecture)
-        if expected.keys() != arrays.keys():
-            odd = min(expected.keys() ^ arrays.keys())
-            raise ValueError(f"an array {odd!r} is missing or does not belong to: {architecture}")
-        for name, (shape, dtype) in expected.items():
-            _check_array(name, arrays[name], shape, dtype)
-        return cls(architecture, arrays)
-
-    def plain(self) -> dict[str, Any]:
-        """The component as dicts of plain values and arrays."""
-        return {"architecture": self.architecture.plain(), "arrays": self.arrays}
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision the component was trained in."""
-        doubles = any(array.dtype == np.float64 for array in self.arrays.values())
-        return torch.float64 if doubles else torch.float32
-
-    def module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
-        """The module to answer with, not to be trained: kept for the next call.
-
-        To build one takes longer than to score a row.
-        """
-        kept = _MODULES.setdefault(self, {})
-        key = dtype, torch.device(device)
-        if key not in kept:
-            # Whatever mode the first call is made in.
-            with torch.inference_mode(False), torch.no_grad():
-                kept[key] = self.to_module(dtype, device).requires_grad_(False)
-        return kept[key]
-
-    def to_module(self, dtype: torch.dtype, device: torch.device | str) -> Any:
-        """Build a module anew: of a component, a zuko density over standardised rows."""
-        # Parameters may be float64 where the fresh module is float32: widen it before they go in.
-        module = _built(self.architecture).to(torch.float64)
-        module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.arrays.items()})
-        return module.to(device, dtype).eval()
-
-
-_MODULES: WeakKeyDictionary[FittedComponent, dict[Any, torch.nn.Module]] = WeakKeyDictionary()
-"""Modules of fitted components in use; beside them, lest they get into pickles and copies."""
-
-
-def _built(architecture: Any) -> Any:
-    with own_generator(0):
-        return architecture.build()
-
-
-@lru_cache(maxsize=64)
-def _expected(architecture: Any) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shapes and dtypes of a component's arrays; many components of a file have the same."""
-    return shapes_of(lambda: _built(architecture))
-
-
 def persistent(cls: _Class) -> _Class:
-    """Class decorator: let :func:`save` and :func:`load` handle an estimator."""
+    """Class decorator: let :func:`save` and :func:`load` handle a class."""
     _PERSISTENT[cls.__name__] = cls
     return cls
 
@@ -145,28 +52,27 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator of this package
-        Fitted. A FlowOutlierDetector or FlowBayesClassifier needs a GradientBoostedFlowDensity as
-        its `estimator`.
+        Fitted. The `estimator` of a FlowOutlierDetector or a FlowBayesClassifier must be a
+        GradientBoostedFlowDensity.
 
     path : str or path-like
-        File to write. One that exists is replaced all at once and keeps its mode; a link stays
-        one.
+        File to write. An existing file is replaced atomically and keeps its mode; a link stays a
+        link.
 
     Raises
     ------
     TypeError
-        If the estimator is of no class this package can load, or holds one that is not, or `path`
-        is no path.
+        If the estimator, or one that it holds, is not of this package, or `path` is not a path.
 
     ValueError
-        If it holds what no file can: a user's callable as ``flow``, a random number generator as
-        ``random_state``, or labels that are neither numbers nor strings.
+        If the estimator holds what a file cannot: a callable as ``flow``, a random number generator
+        as ``random_state``, or class labels other than numbers and strings.
 
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
     OSError
-        If the file cannot be written, or there is a folder, a pipe or a device at `path`.
+        If the file cannot be written, or `path` is a folder, a pipe or a device.
 
     Examples
     --------
@@ -179,56 +85,86 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> bool((skgbnf.load(path).score_samples(X) == model.score_samples(X)).all())
     True
     """
-    check_path(path)
+    check_file_path(path)
     name = type(estimator).__name__
     if _PERSISTENT.get(name) is not type(estimator):
         raise TypeError(f"estimator: expected one of {sorted(_PERSISTENT)}, got {name}.")
-    data, arrays = estimator._get_state()
-    text = json.dumps({"class": name, "data": data}, allow_nan=False)
+    arrays: dict[str, np.ndarray] = {}
+    tree = _split(estimator.to_plain(), "", arrays)
+    text = json.dumps({"class": name, "data": tree}, allow_nan=False)
     metadata = {
         "format": _FORMAT,
         "version": str(FORMAT_VERSION),
         "model": text,
         "sha256": _digest(text, arrays),
     }
-    content = write_tensors({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
-    replace_file(path, content)
+    replace_file(path, write_tensors(arrays, metadata))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read an estimator that :func:`save` wrote. No code from the file is run.
+    """Read a fitted estimator from a file of :func:`save`, without running code from the file.
 
     Parameters
     ----------
     path : str or path-like
+        File to read.
 
     Returns
     -------
     estimator : estimator of this package
-        Fitted; its scores are those of the estimator that was saved.
+        Fitted; its scores are those of the saved estimator.
 
     Raises
     ------
     ValueError
-        If the file is damaged, foreign, or of a later format version.
+        If the file is damaged, not one of this package, or of a later format version.
 
     OSError
-        If the file cannot be read, or is a folder, a pipe or a device.
+        If the file cannot be read, or `path` is a folder, a pipe or a device.
 
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
     """
-    check_path(path)
+    check_file_path(path)
     content = read_file(path)
     try:
         metadata, arrays = _parse(content)
         model = json.loads(metadata["model"])
         cls = _PERSISTENT[model["class"]]
-        return cls._from_state(model["data"], arrays)
+        tree = _joined(model["data"], arrays)
+        if arrays:
+            raise ValueError(f"the array {min(arrays)!r} belongs to nothing")
+        return cls.from_plain(tree)
     except (
         LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
     ) as e:  # fmt: skip
         raise ValueError(f"{os.fspath(path)!r} is not a readable skgbnf model: {e}") from e
+
+
+def _split(tree: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The tree with each array moved to `arrays`, and the name it has there in its place."""
+    if isinstance(tree, dict):
+        return {key: _split(part, f"{name}{key}.", arrays) for key, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_split(part, f"{name}{i}.", arrays) for i, part in enumerate(tree)]
+    if isinstance(tree, np.ndarray):
+        arrays[name[:-1]] = np.ascontiguousarray(tree)
+        return {_ARRAY: name[:-1]}
+    # JSON knows no infinity.
+    return {_NUMBER: str(tree)} if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def _joined(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Inverse of :func:`_split`; takes the arrays that it puts into the tree."""
+    if isinstance(tree, dict):
+        if tree.keys() == {_ARRAY}:
+            return arrays.pop(tree[_ARRAY])
+        if tree.keys() == {_NUMBER}:
+            return float(tree[_NUMBER])
+        return {key: _joined(part, arrays) for key, part in tree.items()}
+    if isinstance(tree, list):
+        return [_joined(part, arrays) for part in tree]
+    return tree
 
 
 def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -260,6 +196,125 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+class PersistentEstimator:
+    """Mixin of estimators that go into files.
+
+    The constructor's parameters go in as plain values. Those that name a path do not, nor are they
+    read: a fit would write where the file says.
+    """
+
+    random_state: Any
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
+    def _check_parameters(self) -> None:
+        """Raise unless every constructor parameter is in its range, as far as it can be told."""
+
+    @staticmethod
+    def _parameter_to_plain(name: str, value: Any) -> Any:
+        """One parameter as JSON knows it."""
+        return plain(value)
+
+    @staticmethod
+    def _parameter_from_plain(name: str, value: Any) -> Any:
+        """Inverse of :meth:`_parameter_to_plain`; sequences become tuples."""
+        return tuples(value)
+
+
+_Estimator = TypeVar("_Estimator", bound=PersistentEstimator)
+
+
+def parameters_to_plain(estimator: Any) -> dict[str, Any]:
+    """The constructor's parameters as JSON knows them, without paths.
+
+    Raises
+    ------
+    ValueError
+        If one of them is what no file can hold.
+    """
+    check_savable_random_state(estimator.random_state)
+    return {
+        name: estimator._parameter_to_plain(name, value)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _PATHS
+    }
+
+
+def from_parameters(cls: type[_Estimator], parameters: dict[str, Any]) -> _Estimator:
+    """An estimator that is not fitted; inverse of :func:`parameters_to_plain`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not its parameters, or one of them is out of its range.
+    """
+    expected = cls().get_params(deep=False).keys() - _PATHS  # type: ignore[attr-defined]
+    if parameters.keys() - _PATHS != expected:
+        raise ValueError(f"it has other parameters than {sorted(expected)}")
+    known = {name: cls._parameter_from_plain(name, parameters[name]) for name in expected}
+    check_savable_random_state(known["random_state"])
+    self = cls(**known)
+    self._check_parameters()
+    return self
+
+
+def adopt_columns(estimator: PersistentEstimator, other: Any) -> None:
+    """Let scikit-learn know, of an estimator, the columns that another one knows."""
+    estimator.n_features_in_ = other.n_features_in_
+    if hasattr(other, "feature_names_in_"):
+        estimator.feature_names_in_ = other.feature_names_in_
+    elif hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+
+
+def rounds_to_continue(estimator: Any, resume_from: str | os.PathLike[str] | None) -> Any:
+    """The fitted rounds of a file, None without one; what cannot be saved is refused now.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``fitted_`` and ``checkpoint``.
+
+    resume_from : str, path-like or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the file holds another estimator, or one fitted with parameters that its rounds depend
+        on, or if `checkpoint` is no file that can be written.
+    """
+    check_path("resume_from", resume_from)
+    if estimator.checkpoint is not None:
+        parameters_to_plain(estimator)
+        check_file_can_be_made("checkpoint", estimator.checkpoint)
+    if resume_from is None:
+        return None
+    earlier = load(resume_from)
+    if type(earlier) is not type(estimator):
+        raise ValueError(f"resume_from: the file holds a {type(earlier).__name__}.")
+    check_same_parameters(parameters_to_plain(earlier), parameters_to_plain(estimator))
+    adopt_columns(estimator, earlier)
+    return earlier.fitted_
+
+
+_PATHS = {"checkpoint"}
+
+_MAY_CHANGE = {
+    "n_estimators", "n_iter_no_change", "tol", "fine_tune", "max_time", "device", "warm_start",
+    "verbose",
+}  # fmt: skip
+"""Parameters that finished rounds do not depend on."""
+
+
+def check_same_parameters(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise ValueError if rounds in a file were fitted with other parameters than those of now."""
+    other = [name for name in ours.keys() - _MAY_CHANGE if theirs.get(name) != ours[name]]
+    if other:
+        raise ValueError(
+            f"resume_from: the rounds in the file were fitted with other {sorted(other)}."
+        )
+
+
 def check_savable_random_state(random_state: object) -> None:
     """Raise ValueError if a constructor's `random_state` is what no file can hold."""
     if not (random_state is None or isinstance(random_state, int | np.integer)):
@@ -269,7 +324,7 @@ def check_savable_random_state(random_state: object) -> None:
         )
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     """A constructor parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
@@ -277,92 +332,9 @@ def plain(value: object) -> object:
         return str(value)
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(item) for item in value]
-    return base_to_plain(value)
+    return value
 
 
-def components_to_state(
-    components: Iterable[FittedComponent],
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """JSON data of fitted components, and their arrays under names that tell them apart.
-
-    Raises
-    ------
-    ValueError
-        If an architecture is a user's callable.
-    """
-    data, arrays = [], {}
-    for k, component in enumerate(components):
-        if callable(component.architecture.kind):
-            raise ValueError(
-                "flow: a model with a callable cannot be rebuilt from a file; pickle it where the "
-                f"callable can be imported, or use one of {FAMILIES}."
-            )
-        data.append(component.architecture.plain())
-        arrays.update({f"estimators.{k}.{name}": a for name, a in component.arrays.items()})
-    return data, arrays
-
-
-def components_from_state(
-    data: Iterable[dict[str, Any]], arrays: dict[str, np.ndarray]
-) -> list[FittedComponent]:
-    """Inverse of :func:`components_to_state`, checking that data and arrays fit together."""
-    groups = numbered_arrays("estimators.", arrays)
-    return [
-        FittedComponent.checked(Architecture.from_plain(component), groups.get(str(k), {}))
-        for k, component in enumerate(data)
-    ]
-
-
-def arrays_under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those arrays whose names begin with a prefix, by the rest of their names."""
-    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def numbered_arrays(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays named by a prefix, a number and a dot, by number and by the rest of their names."""
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in arrays_under(prefix, arrays).items():
-        number, _, rest = name.partition(".")
-        groups.setdefault(number, {})[rest] = array
-    return groups
-
-
-def check_arrays(
-    estimator: Any, shapes: dict[str, tuple[int, ...]], optional: Container[str] = ()
-) -> None:
-    """Raise ValueError unless the fitted arrays of an estimator over columns fit together.
-
-    Parameters
-    ----------
-    estimator : estimator
-        With ``location_`` and ``scale_`` among its arrays.
-
-    shapes : dict of str to tuple of int
-        Of each attribute that holds an array.
-
-    optional : container of str
-        Attributes that may be None.
-    """
-    for name, shape in shapes.items():
-        array = getattr(estimator, name)
-        if array is None and name in optional:
-            continue
-        if array.shape != shape:
-            raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    location, scale = estimator.location_, estimator.scale_
-    if not (np.isfinite(location).all() and np.isfinite(scale).all() and (scale > 0).all()):
-        raise ValueError("its location or scale is not finite, or a scale is not positive")
-    if len(getattr(estimator, "feature_names_in_", location)) != len(location):
-        raise ValueError("it has more or fewer feature names than columns")
-
-
-def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Raise ValueError unless an array is one that a module has under a name."""
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    # What is not real is an index or a mask; what is may have been trained in either precision.
-    own = torch.from_numpy(np.empty(0, array.dtype)).dtype
-    if own != dtype and not (dtype.is_floating_point and own in (torch.float32, torch.float64)):
-        raise ValueError(f"{name} holds {own}, expected {dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} is not finite")
+def tuples(value: Any) -> Any:
+    """A parameter of a file, its lists as tuples."""
+    return tuple(map(tuples, value)) if isinstance(value, list) else value

@@ -20,6 +20,16 @@ settings.register_profile(
 )
 settings.load_profile("daily")
 
+QUICK_DOCTEST = ".FlowOutlierDetector"
+"""End of the name of a doctest of `make quick`: examples have no decorator to carry a marker."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name.endswith(QUICK_DOCTEST):
+            item.add_marker("quick")
+
+
 SMALL = {
     "n_estimators": 2,
     "max_iter": 2,

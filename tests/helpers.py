@@ -4,6 +4,7 @@ import hashlib
 import json
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import safetensors.numpy
@@ -11,7 +12,10 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgbnf.boosting.base import Limits
+from skgbnf.estimators.parameters import resolve
 from skgbnf.table.dequantisation import DegenerateDataWarning
+from skgbnf.training.progress import Progress
 
 
 @contextmanager
@@ -79,3 +83,45 @@ class GaussianDensity(DensityMixin, BaseEstimator):
 def named(choices):
     """Parameters as the name of a test, that of a function in place of its address."""
     return ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in choices.items())
+
+
+class Offers:
+    """A plan of candidates in which every round is offered the same architectures.
+
+    Parameters
+    ----------
+    *offered : lists of Architecture
+        Those of one family each, the smallest first.
+    """
+
+    n_first = 0
+    n_samples = 10**9
+
+    def __init__(self, *offered):
+        self._offered = list(offered)
+
+    def share(self, n_rounds):
+        return 1.0
+
+    def depends_on_sparsity(self, n_rounds):
+        return False
+
+    def offered(self, n_rounds, *, sparse):
+        return self._offered
+
+
+def limits(**chosen):
+    """Limits of boosting: the defaults of the density, but for what is chosen."""
+    return Limits(**{"n_estimators": 6, "n_iter_no_change": 2, "tol": 1e-4, **chosen})
+
+
+def candidate_plan(estimator, n_samples, n_features):
+    """What a density offers its rounds, given so many training samples."""
+    return resolve(estimator, n_samples, n_features, Progress(), 0.0).candidates
+
+
+def with_combination(model, **changes):
+    """Change fields of the combination of a fitted density, as `dataclasses.replace` does."""
+    combination = replace(model.fitted_.combination, **changes)
+    model.fitted_ = replace(model.fitted_, combination=combination)
+    return model

@@ -1,4 +1,4 @@
-"""The module map: the README draws the modules that exist, and imports point down in it."""
+"""The module map of docs/development.md: what it draws exists, and imports point down in it."""
 
 import ast
 import re
@@ -7,19 +7,37 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "skgbnf"
 
 
-def drawn_floors():
-    """Floors of the module map in the README, from the ground up, each a list of rooms."""
-    section = (ROOT / "README.md").read_text().partition("## Module map")[2]
-    drawing = re.search(r"^```text\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[1]
-    floors = re.split(r"^ *\|$", drawing, flags=re.MULTILINE)
-    return [re.findall(r"^ +(\w+)(?:\.py|/) ", floor, re.MULTILINE) for floor in floors[::-1]]
+def section(title):
+    """A section of the page that describes the modules."""
+    text = (ROOT / "docs" / "development.md").read_text()
+    return re.search(rf"^## {title}\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)[1]
 
 
-FLOOR_OF = {room: number for number, rooms in enumerate(drawn_floors()) for room in rooms}
+def drawn_levels():
+    """Levels of the module map, from the lowest up, each a list of packages and modules."""
+    drawing = re.search(r"^```text\n(.*?)^```", section("Module map"), re.MULTILINE | re.DOTALL)[1]
+    levels = re.split(r"^ *\|$", drawing, flags=re.MULTILINE)
+    return [re.findall(r"^ +(\w+)(?:\.py|/) ", level, re.MULTILINE) for level in levels[::-1]]
+
+
+def described_modules():
+    """Names of the modules that have a line in the tables, in their order."""
+    package, names = "", []
+    for line in section("Modules").splitlines():
+        if heading := re.match(r"### (?:`(\w+)/`)?", line):
+            package = f"{heading[1]}." if heading[1] else ""
+        elif row := re.match(r"\| `(\w+)\.py` \| [^ |]", line):
+            names.append(f"skgbnf.{package}{row[1]}")
+    return names
+
+
+LEVEL_OF = {name: number for number, names in enumerate(drawn_levels()) for name in names}
 
 FLOWS_MAY_IMPORT = {"torch", "zuko", "numpy"}
 DEPENDENCIES = {
@@ -62,27 +80,33 @@ def imported_modules(name):
     return {found for found in imports_of(MODULES[name]) if found in MODULES} - {name, "skgbnf"}
 
 
-def room_of(name):
+def part_of(name):
+    """The package or single module of the map that a module belongs to."""
     return name.split(".")[1]
 
 
 def test_the_package_was_found():
-    assert {"skgbnf", "skgbnf.density", "skgbnf.flows.spline"} <= MODULES.keys()
-    assert "skgbnf.boosting" in imported_modules("skgbnf.density")
+    assert {"skgbnf", "skgbnf.estimators.density", "skgbnf.flows.spline"} <= MODULES.keys()
+    assert "skgbnf.flows" in imported_modules("skgbnf.estimators.density")
 
 
-def test_the_readme_draws_the_rooms_that_exist():
-    rooms = {room_of(name) for name in MODULES if name != "skgbnf"}
-    assert sorted(rooms) == sorted(room for floor in drawn_floors() for room in floor)
-    assert len(drawn_floors()) > 5
+def test_the_map_draws_the_packages_and_modules_that_exist():
+    parts = {part_of(name) for name in MODULES if name != "skgbnf"}
+    assert sorted(parts) == sorted(name for level in drawn_levels() for name in level)
+    assert len(drawn_levels()) > 5
+
+
+def test_every_module_has_one_line():
+    files = [name for name, path in MODULES.items() if path.name != "__init__.py"]
+    assert sorted(described_modules()) == sorted(files)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "skgbnf"])
 def test_imports_point_down(name):
-    assert "skgbnf" not in imports_of(MODULES[name]), "the roof is imported from below"
+    assert "skgbnf" not in imports_of(MODULES[name]), "the top is imported from below"
     for other in imported_modules(name):
-        same_room = room_of(other) == room_of(name)
-        assert same_room or FLOOR_OF[room_of(other)] < FLOOR_OF[room_of(name)], other
+        same_part = part_of(other) == part_of(name)
+        assert same_part or LEVEL_OF[part_of(other)] < LEVEL_OF[part_of(name)], other
 
 
 def test_there_is_no_import_cycle():

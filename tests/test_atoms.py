@@ -88,6 +88,7 @@ def test_the_intervals_of_several_atoms_follow_each_other():
     np.testing.assert_allclose(closed[at < 0], free)
 
 
+@pytest.mark.slow
 def test_the_density_is_a_probability_at_atoms_and_a_density_between(quick):
     X = inflated()
     with degenerate_data_allowed():
@@ -102,6 +103,7 @@ def test_the_density_is_a_probability_at_atoms_and_a_density_between(quick):
     assert between == pytest.approx(0.4, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", [None, {0: (0, None)}])
 @pytest.mark.parametrize("flow", ["gaussian_mixture", "nsf"])
 def test_zeros_beside_amounts_come_back(quick, flow, bounds):
@@ -125,6 +127,7 @@ def test_zeros_beside_amounts_come_back(quick, flow, bounds):
     assert means[False] == pytest.approx(0.0, abs=0.15)
 
 
+@pytest.mark.slow
 def test_ratings_with_a_code(quick):
     r = np.random.default_rng(0)
     x = r.choice([1, 2, 3, 4, 5], p=[0.1, 0.2, 0.4, 0.2, 0.1], size=(2000, 1))

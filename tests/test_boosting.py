@@ -2,28 +2,32 @@
 
 import copy
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
+from helpers import Offers, limits, with_combination
 from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.additive import AdditiveBoosting
-from skgbnf.boosting import Stage
-from skgbnf.flows import Architecture
-from skgbnf.mixture import component_log_prob
-from skgbnf.objectives import (
+from skgbnf.boosting.additive import AdditiveBoosting
+from skgbnf.boosting.base import Stage
+from skgbnf.boosting.objectives import (
     Greedy,
     MaximumLikelihood,
     Weighted,
-    certificate,
     corrective_weights,
+    gain_bound,
 )
-from skgbnf.rounds import has_stopped
-from skgbnf.training import Rows, Settings, continue_em, fit_component
+from skgbnf.flows import Architecture
+from skgbnf.training.component import fit_component
+from skgbnf.training.em import continue_em
+from skgbnf.training.mixture import component_log_prob
+from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.rows import Rows
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,6 +68,7 @@ def em_by_loops(log_probs, row_weights, start, n_iter):
     return weights
 
 
+@pytest.mark.quick
 def test_corrective_weights_are_those_of_em_by_loops():
     log_probs, row_weights = random_log_probs(40, 3)
     start = torch.full((3,), 1 / 3, dtype=torch.float64)
@@ -162,45 +167,52 @@ def test_weighted_row_weights_survive_densities_beyond_the_range_of_exp():
     assert torch.isfinite(objective.row_weights(log_G, slice(None), 1.0)).all()
 
 
-def test_judge_is_the_likelihood_of_the_mixture_with_the_component_in_it():
+def test_score_is_the_likelihood_of_the_mixture_with_the_component_in_it():
     objective, train, log_G, log_g = objective_of(Greedy)
-    score = objective.judge(log_g)
+    score = objective.score(log_g)
     grid = np.linspace(0, 1, 2001)[1:-1]
     values = [train.mean(((1 - r) * log_G.exp() + r * log_g.exp()).log()) for r in grid]
     # The prior on the weight, worth two rows of 30, keeps it a little off the best.
     assert max(values) - 0.05 < score <= max(values) + 1e-9
 
 
-# Certificate
+# Bound of the gain
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_certificate_bounds_the_gain_of_every_weight(seed):
+def test_no_weight_gains_more_than_the_bound(seed):
     rng = np.random.default_rng(seed)
     rows = rows_of(np.zeros((200, 1)), rng.uniform(0.2, 2.0, size=200))
     log_G = torch.from_numpy(rng.normal(size=200))
     log_g = log_G + torch.from_numpy(rng.normal(loc=-0.3, size=200))
-    promise = certificate(log_G, log_g, rows)
+    bound = gain_bound(log_G, log_g, rows)
     expected = np.average(np.exp((log_g - log_G).numpy()), weights=rows.weights.numpy()) - 1
-    assert promise == pytest.approx(expected, rel=1e-10)
+    assert bound == pytest.approx(expected, rel=1e-10)
     for rho in (1e-6, 0.01, 0.1, 0.5, 1.0):
         gain = rows.mean((1 - rho + rho * (log_g - log_G).exp()).log())
-        assert gain <= rho * promise + 1e-12
+        assert gain <= rho * bound + 1e-12
         if rho == 1e-6:  # the bound is the slope at zero
-            assert gain / rho == pytest.approx(promise, abs=1e-4)
+            assert gain / rho == pytest.approx(bound, abs=1e-4)
 
 
 # Rounds
 
 
+def boosting_on(rows, plan, settings=None, seed=0, validation=None):
+    """Greedy rounds without a validation set, unless one is given."""
+    settings = settings or TrainingSettings(1, 100, 1e-3)
+    validation = rows if validation is None else validation
+    return AdditiveBoosting(rows, validation, plan, settings, seed, "greedy")
+
+
 def boosting_of(X, n_rounds, kind="affine", seed=0, earlier=None):
     rows = rows_of(X)
-    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(2, 32, 3e-3), seed)
+    architecture = Architecture(kind, X.shape[1], n_transforms=1, hidden_layer_sizes=(8,))
+    boosting = boosting_on(rows, Offers([architecture]), TrainingSettings(2, 32, 3e-3), seed)
     for fitted in earlier or []:
         boosting.append(*fitted)
-    architecture = Architecture(kind, X.shape[1], n_transforms=1, hidden_layer_sizes=(8,))
     while len(boosting.components) < n_rounds:
-        boosting.add_round([[architecture]])
+        boosting.add_round(limits())
     return boosting
 
 
@@ -208,6 +220,7 @@ def standardised(X):
     return (X - X.mean(axis=0)) / X.std(axis=0)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", ["affine", "realnvp"])
 def test_rounds_added_later_are_those_added_at_once(table2, kind):
     X = standardised(table2)
@@ -223,7 +236,10 @@ def test_rounds_added_later_are_those_added_at_once(table2, kind):
             assert torch.equal(ours.state_dict()[name], value)
     for ours, theirs in zip(resumed.stages, at_once.stages, strict=True):
         assert torch.equal(ours.weights, theirs.weights)
-        assert (ours.train_score, ours.judge_score) == (theirs.train_score, theirs.judge_score)
+        assert (ours.train_score, ours.validation_score) == (
+            theirs.train_score,
+            theirs.validation_score,
+        )
 
 
 def test_stage_scores_are_the_mean_log_densities_of_their_mixtures(table2):
@@ -246,32 +262,31 @@ def test_truncation_forgets_the_last_rounds(table2):
 
 def test_best_round_counts_gains_above_tol_only(table2):
     boosting = boosting_of(standardised(table2), 3)
-    scores = [stage.judge_score for stage in boosting.stages]
+    scores = [stage.validation_score for stage in boosting.stages]
     assert scores[2] > scores[1] > scores[0]
     assert boosting.best_round(tol=0.0) == 3
     assert boosting.best_round(tol=1e3) == 1
 
 
-def test_fine_tuning_never_lowers_the_score_of_the_judging_rows(table2):
+def test_fine_tuning_never_lowers_the_validation_score(table2):
     boosting = boosting_of(standardised(table2), 3)
-    before = boosting.stages[-1].judge_score
+    before = boosting.stages[-1].validation_score
     for _ in range(2):
         boosting.fine_tune()
-        after = boosting.stages[-1].judge_score
+        after = boosting.stages[-1].validation_score
         # The weights' prior, worth three rows of 200, is part of what EM raises.
         assert after >= before - 1e-3
         before = after
 
 
 @pytest.mark.parametrize(("n_rounds", "stopped"), [(3, False), (4, True)])
-def test_rounds_without_gain_end_boosting_however_much_they_promise(quick, n_rounds, stopped):
+def test_rounds_without_gain_end_boosting_whatever_their_bound(n_rounds, stopped):
     scores = [-2.0, -1.0, -1.0, -1.0][:n_rounds]
-    rows = rows_of(np.zeros((4, 2))), rows_of(np.ones((4, 2)))
-    boosting = AdditiveBoosting(*rows, "greedy", Settings(1, 64, 0.01), seed=0)
+    rows, validation = rows_of(np.zeros((4, 2))), rows_of(np.ones((4, 2)))
+    boosting = boosting_on(rows, Offers(), validation=validation)
     boosting.stages = [Stage(torch.ones(1), score, score) for score in scores]
     boosting.gains = [1.0] * n_rounds
-    estimator = quick(flow="affine", n_iter_no_change=2)
-    assert has_stopped(estimator, boosting) is stopped
+    assert boosting.has_stopped(limits(n_iter_no_change=2)) is stopped
 
 
 # The estimator
@@ -286,8 +301,7 @@ def test_affine_components_score_as_a_gaussian_mixture_with_their_parameters(qui
     points = model.location_ + model.scale_ * rng.normal(size=(50, 2))
     means, precisions = [], []
     for k in range(3):
-        alone = copy.deepcopy(model)
-        alone.staged_weights_ = np.eye(3)[[k]]
+        alone = with_combination(copy.deepcopy(model), staged_weights=np.eye(3)[[k]])
         u, v = ((points - model.location_) / model.scale_).T
         design = np.column_stack([np.ones(50), u, v, -u * u / 2, -u * v, -v * v / 2])
         _, a, b, p, q, r = np.linalg.lstsq(design, alone.score_samples(points), rcond=None)[0]
@@ -321,12 +335,12 @@ def ring_log_density(X):
     return logsumexp(terms, axis=1)
 
 
-HELD_OUT = ring(10_000, seed=100)
+NEW_ROWS = ring(10_000, seed=100)
 
 
 def shortfall(model):
-    """How far the model's mean log-density of held-out rows is below the truth's, in nats."""
-    return ring_log_density(HELD_OUT).mean() - model.score(HELD_OUT)
+    """How far the model's mean log-density of new rows is below the truth's, in nats."""
+    return ring_log_density(NEW_ROWS).mean() - model.score(NEW_ROWS)
 
 
 def fitted_ring(seed=0, **parameters):
@@ -356,12 +370,13 @@ def test_greedy_rounds_find_the_ring(greedy):
     assert shortfall(greedy) < 0.35
 
 
-def test_greedy_rounds_gain_on_held_out_rows_and_never_fall_beyond_noise(greedy):
-    curve = np.array([scores.mean() for scores in greedy.staged_score_samples(HELD_OUT)])
+def test_greedy_rounds_gain_on_new_rows_and_never_fall_beyond_noise(greedy):
+    curve = np.array([scores.mean() for scores in greedy.staged_score_samples(NEW_ROWS)])
     assert np.diff(curve).min() > -0.01  # standard error of a difference on 10,000 rows
     assert curve[-1] > curve[0] + 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_fine_tuning_reaches_the_truth(seed):
     """Also where the rounds leave one component over two of the eight clusters."""
@@ -372,26 +387,27 @@ def test_weighted_rounds_do_not_gain():
     weighted = fitted_ring(objective="weighted", tol=0.0)
     one = fitted_ring(objective="weighted", n_estimators=1)
     # Measured: 0.00; greedy gains more than 0.8.
-    assert weighted.score(HELD_OUT) - one.score(HELD_OUT) < 0.1
+    assert weighted.score(NEW_ROWS) - one.score(NEW_ROWS) < 0.1
     assert shortfall(weighted) > 1.0
 
 
 # A limit of time, and rows that underflow
 
 
-def test_a_ladder_shares_the_time_it_is_given(table2):
+def test_candidates_share_the_time_of_their_round(table2):
     rows = rows_of(np.tile(table2, (50, 1)))
-    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
-    ladder = [Architecture("gaussian_mixture", 2, n_components=k) for k in (1, 2, 4, 8, 16, 32)]
-    boosting.add_round([ladder], seconds=1e-6)
+    sizes = (1, 2, 4, 8, 16, 32)
+    candidates = [Architecture("gaussian_mixture", 2, n_components=k) for k in sizes]
+    boosting = boosting_on(rows, Offers(candidates))
+    boosting.add_round(limits(deadline=time.perf_counter() + 1e-6))
     assert boosting.architectures[0].n_components == 1
 
 
-def test_the_best_rung_of_a_ladder_is_run_until_em_has_converged():
+def test_the_best_candidate_is_run_until_em_has_converged():
     rows = rows_of(ring(2000, seed=3))
-    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
-    sizes = (1, 2, 4, 8)
-    boosting.add_round([[Architecture("gaussian_mixture", 2, n_components=k) for k in sizes]])
+    candidates = [Architecture("gaussian_mixture", 2, n_components=k) for k in (1, 2, 4, 8)]
+    boosting = boosting_on(rows, Offers(candidates))
+    boosting.add_round(limits())
     (component,) = boosting.components
     assert component.components == 8
     before = boosting.stages[-1].train_score
@@ -409,23 +425,25 @@ def test_em_goes_on_from_the_state_a_component_is_in():
     rows = rows_of(np.random.default_rng(4).standard_t(3, size=(1000, 2)))
     objective = MaximumLikelihood(rows, rows)
     component = Architecture("gaussian_mixture", 2, n_components=4).build().double()
-    coarse = fit_component(component, objective, Settings(1, 100, 1e-3, em_tol=0.01), seed=1)
+    coarse = fit_component(
+        component, objective, TrainingSettings(1, 100, 1e-3, em_tol=0.01), seed=1
+    )
     before, again = rows.mean(component_log_prob(component, rows.x)), copy.deepcopy(component)
-    finer = continue_em(component, objective, Settings(1, 100, 1e-3))
+    finer = continue_em(component, objective, TrainingSettings(1, 100, 1e-3))
     after = rows.mean(component_log_prob(component, rows.x))
     assert coarse < finer
     assert after > before
     # Converged: one more step is the last.
-    assert continue_em(component, objective, Settings(1, 100, 1e-3)) == 1
+    assert continue_em(component, objective, TrainingSettings(1, 100, 1e-3)) == 1
     # Without time nothing changes.
-    continue_em(again, objective, Settings(1, 100, 1e-3, seconds=0.0))
+    continue_em(again, objective, TrainingSettings(1, 100, 1e-3, seconds=0.0))
     assert rows.mean(component_log_prob(again, rows.x)) == before
 
 
-def test_a_dominant_component_keeps_its_weight_when_it_is_judged():
+def test_a_dominant_component_keeps_its_weight_when_it_is_scored():
     _, train, log_G, log_g = objective_of(Greedy)
     objective = Greedy(train, train, log_G - 5, log_G - 5, rho=0.9)
-    objective.judge(log_g)
+    objective.score(log_g)
     assert objective._rho > 0.9
 
 

@@ -87,6 +87,7 @@ def test_probabilities_are_near_those_of_the_truth():
     )
 
 
+@pytest.mark.quick
 def test_score_samples_is_the_density_of_all_classes():
     X, y = three_gaussians(300, 0)
     classifier = FlowBayesClassifier(GaussianDensity()).fit(X, y)

@@ -18,6 +18,7 @@ def widths_of(values, dequantize="auto"):
         return float(Dequantisation.from_rows(X, dequantize, [0]).widths[0])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("step", "offset"), [(1.0, 0.0), (0.1, 5.0), (1e-6, 0.0), (2e5, -1e6)])
 def test_the_step_of_a_grid_is_found(step, offset, dtype):
@@ -203,6 +204,7 @@ def test_a_warm_start_refuses_other_widths(quick, counts, changed):
     assert model.n_estimators_ == 2
 
 
+@pytest.mark.slow
 def test_the_density_at_a_value_is_its_probability_over_the_step(quick, counts):
     k = counts[["visits"]].to_numpy(dtype=float)
     model = quick(max_iter=60, n_estimators=1, hidden_layer_sizes=(32,), dequantize=True).fit(k)
@@ -212,6 +214,7 @@ def test_the_density_at_a_value_is_its_probability_over_the_step(quick, counts):
     np.testing.assert_allclose(np.exp(model.score_samples(values[:, None])), shares, atol=0.06)
 
 
+@pytest.mark.slow
 def test_atoms_do_not_become_spikes(quick):
     rng = np.random.default_rng(4)
     X = np.column_stack([rng.integers(2, size=1000), rng.normal(size=1000)]).astype(float)

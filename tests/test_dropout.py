@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from helpers import candidate_plan
 
 from skgbnf import GradientBoostedFlowDensity, load, save
-from skgbnf.flows import NETWORK_FAMILIES, Dropout, make_flow
-from skgbnf.plan import ladders
-from skgbnf.training import lent
+from skgbnf.flows import Dropout, families, make_flow
+from skgbnf.training.gradient import lent
 
 
 def test_a_share_of_the_values_is_dropped_and_the_mean_stays():
@@ -28,6 +28,9 @@ def test_an_error_takes_the_generator_back():
     with pytest.raises(ZeroDivisionError), lent(torch.Generator(), [dropout]):
         1 / 0  # noqa: B018
     assert dropout.generator is None
+
+
+NETWORK_FAMILIES = [f.name for f in families() if f.fitted_by == "gradient" and f.name != "linear"]
 
 
 @pytest.mark.parametrize("kind", NETWORK_FAMILIES)
@@ -75,10 +78,10 @@ def test_rows_learned_by_heart_are_learned_less(table3):
     ("dropout", "n_samples", "expected"),
     [("auto", 149, 0.1), ("auto", 150, 0.0), (0.25, 150, 0.25), (0, 10, 0.0)],
 )
-def test_auto_is_for_few_rows_for_each_column(quick, table3, dropout, n_samples, expected):
-    model = quick(dropout=dropout, n_estimators=1).fit(table3)
-    ((ladder, *_), _) = ladders(model, 0, n_samples, sparse=False)
-    assert [architecture.dropout for architecture in ladder] == [expected]
+def test_auto_is_for_few_rows_for_each_column(quick, dropout, n_samples, expected):
+    model = quick(dropout=dropout, n_estimators=1)
+    family_candidates, *_ = candidate_plan(model, n_samples, 3).offered(0, sparse=False)
+    assert [architecture.dropout for architecture in family_candidates] == [expected]
 
 
 def test_files_and_copies_keep_it(quick, table3, tmp_path):

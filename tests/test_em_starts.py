@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from helpers import Offers, limits
 from scipy import stats
 
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.additive import AdditiveBoosting
+from skgbnf.boosting.additive import AdditiveBoosting
+from skgbnf.boosting.objectives import Greedy, MaximumLikelihood, Weighted
 from skgbnf.flows import Architecture
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.projections import flattest, most_skewed, whitened
-from skgbnf.objectives import Greedy, MaximumLikelihood, Weighted
-from skgbnf.training import Rows, Settings, continue_em, em_is_exact, fit_component
+from skgbnf.training.component import fit_component
+from skgbnf.training.em import continue_em, em_is_exact
+from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.rows import Rows
 
 
 def rows_of(X):
@@ -93,7 +97,7 @@ def test_one_gaussian_stays_one(seed):
     assert n_gaussians(mixture().fit(X)) == 1
 
 
-def test_a_ladder_does_not_end_before_four_gaussians(monkeypatch):
+def test_four_numbers_of_gaussians_are_tried_in_any_case(monkeypatch):
     sizes, original = [], Architecture.build
     monkeypatch.setattr(
         Architecture, "build", lambda self: sizes.append(self.n_components) or original(self)
@@ -150,7 +154,7 @@ def test_one_gaussian_takes_one_step(monkeypatch, shape):
         1, flow="affine", validation_fraction=None, random_state=0
     ).fit(X)
     assert calls == ["em_step"]
-    assert model.n_iter_.tolist() == [1]
+    assert model.staged_n_iter_.tolist() == [1]
     if shape[0] == 400:  # of fewer rows correlations are shrunk
         Z = (X - X.mean(axis=0)) / X.std(axis=0)
         covariance = np.cov(Z.T, ddof=0) + 1e-6 * np.eye(shape[1])
@@ -164,8 +168,8 @@ def test_a_mixture_of_one_gaussian_takes_one_step(monkeypatch):
     calls = counted(monkeypatch, GaussianMixture)
     component = Architecture("gaussian_mixture", 3).build().double()
     objective = MaximumLikelihood(rows, rows)
-    assert fit_component(component, objective, Settings(1, 100, 1e-3), seed=0) == 1
-    assert continue_em(component, objective, Settings(1, 100, 1e-3)) == 0
+    assert fit_component(component, objective, TrainingSettings(1, 100, 1e-3), seed=0) == 1
+    assert continue_em(component, objective, TrainingSettings(1, 100, 1e-3)) == 0
     assert calls == ["em_step"]
 
 
@@ -188,8 +192,9 @@ def test_one_step_is_exact_where_weights_stay():
 def test_later_rounds_take_as_many_steps_as_they_need():
     X = np.random.default_rng(3).standard_t(3, size=(300, 2))
     rows = rows_of(X)
-    boosting = AdditiveBoosting(rows, rows, "greedy", Settings(1, 100, 1e-3), 0)
+    offers, settings = Offers([Architecture("affine", 2)]), TrainingSettings(1, 100, 1e-3)
+    boosting = AdditiveBoosting(rows, rows, offers, settings, 0, "greedy")
     for _ in range(2):
-        boosting.add_round([[Architecture("affine", 2)]])
+        boosting.add_round(limits())
     assert boosting.n_iter[0] == 1
     assert boosting.n_iter[1] > 1

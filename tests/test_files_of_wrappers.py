@@ -88,7 +88,7 @@ def test_all_of_a_classifier_comes_back(classifier, rows, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(rows), classifier.predict_proba(rows))
     for ours, theirs in zip(again.sample(9, 0), classifier.sample(9, 0), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert_same(again.priors, [0.25, 0.75])
+    assert_same(again.priors, (0.25, 0.75))
     refitted = clone(again).fit(rows, classifier.predict(rows))
     assert refitted.classes_.tolist() == ["high", "low"]
 
@@ -112,7 +112,7 @@ def test_labels_of_every_kind_come_back(rows, tmp_path, labels):
 @pytest.mark.parametrize("wrapper", [FlowOutlierDetector, FlowBayesClassifier])
 def test_another_density_is_refused(rows, tmp_path, wrapper):
     model = wrapper(GaussianDensity()).fit(rows, np.arange(120) % 2)
-    message = f"a {wrapper.__name__} .* GradientBoostedFlowDensity only, got GaussianDensity"
+    message = "only a GradientBoostedFlowDensity goes into a file, got GaussianDensity"
     with pytest.raises(TypeError, match=message):
         skgbnf.save(model, tmp_path / "model")
     assert not (tmp_path / "model").exists()
@@ -170,9 +170,9 @@ def test_lies_give_a_model_that_answers_or_a_refusal(request, rows, tmp_path, na
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda m, a: a.update(offset_=np.array([np.nan])),
-        lambda m, a: a.update(calibration_scores_=a["calibration_scores_"][::-1]),
-        lambda m, a: a.update(calibration_scores_=np.empty(0)),
+        lambda m, a: m["data"].update(offset={"number": "nan"}),
+        lambda m, a: a.update(calibration_scores=a["calibration_scores"][::-1]),
+        lambda m, a: a.update(calibration_scores=np.empty(0)),
         lambda m, a: m["data"]["densities"].append(m["data"]["densities"][0]),
         lambda m, a: m["data"].update(densities=[]),
         lambda m, a: m["data"]["parameters"].update(contamination=2.0),
@@ -187,14 +187,14 @@ def test_a_detector_that_contradicts_itself_is_refused(detector, tmp_path, lie):
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda m, a: m["data"].update(classes=["low", "high"]),
-        lambda m, a: m["data"].update(classes=["low", "low"]),
-        lambda m, a: m["data"].update(classes=["low", 1]),
-        lambda m, a: m["data"].update(classes=["high"]),
+        lambda m, a: m["data"]["classes"].update(labels=["low", "high"]),
+        lambda m, a: m["data"]["classes"].update(labels=["low", "low"]),
+        lambda m, a: m["data"]["classes"].update(labels=["low", 1]),
+        lambda m, a: m["data"]["classes"].update(labels=["high"]),
         lambda m, a: m["data"]["densities"].pop(),
         lambda m, a: m["data"]["densities"][0]["table"].update(labels=["a", "c"]),
-        lambda m, a: a.update(class_prior_=np.array([0.5, 0.6])),
-        lambda m, a: a.update(class_prior_=np.array([-0.5, 1.5])),
+        lambda m, a: a.update(class_prior=np.array([0.5, 0.6])),
+        lambda m, a: a.update(class_prior=np.array([-0.5, 1.5])),
     ],
 )
 def test_a_classifier_that_contradicts_itself_is_refused(classifier, tmp_path, lie):

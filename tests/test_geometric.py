@@ -1,4 +1,4 @@
-"""The geometric mixture against closed forms, integrals on grids and its own samples."""
+"""The product of components against closed forms, integrals on grids and its own samples."""
 
 import math
 
@@ -10,14 +10,10 @@ from test_mixture import gaussian_at
 
 import skgbnf
 from skgbnf import GradientBoostedFlowDensity
-from skgbnf.geometric import (
-    GeometricGreedy,
-    GeometricMixture,
-    _Draws,
-    fit_powers,
-    log_normalizer,
-)
-from skgbnf.mixture import component_log_prob
+from skgbnf.boosting.geometric import GeometricGreedy
+from skgbnf.boosting.powers import ComponentDraws, fit_powers
+from skgbnf.training.mixture import component_log_prob
+from skgbnf.training.product import Product, log_normalizer
 
 MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
 POWERS = np.array([0.5, 0.3, 0.2])
@@ -34,16 +30,16 @@ def exact_log_normalizer(powers):
 
 
 def log_probs_of_draws(components, seed=0):
-    return _Draws(seed).log_probs(components)
+    return ComponentDraws(seed).log_probs(components)
 
 
 def test_draws_of_components_that_stay_are_kept():
     first, second, third = gaussians()
-    draws = _Draws(0)
+    draws = ComponentDraws(0)
     draws.log_probs([first, second])
     both = draws.log_probs([first, third])  # one forgotten, another in its place
-    assert torch.equal(both, _Draws(0).log_probs([first, third]))
-    assert torch.equal(draws.log_probs([first]), _Draws(0).log_probs([first]))
+    assert torch.equal(both, ComponentDraws(0).log_probs([first, third]))
+    assert torch.equal(draws.log_probs([first]), ComponentDraws(0).log_probs([first]))
 
 
 @pytest.mark.parametrize("powers", [POWERS, np.array([0.0, 0.5, 0.5]), np.array([1.0, 0.0, 0.0])])
@@ -63,7 +59,7 @@ def test_reported_error_is_the_spread_of_estimates():
 
 def test_log_prob_is_the_log_of_the_product_over_its_integral():
     log_Z = torch.tensor([exact_log_normalizer(POWERS)])
-    mixture = GeometricMixture(gaussians(), torch.from_numpy(POWERS), log_Z)
+    mixture = Product(gaussians(), torch.from_numpy(POWERS), log_Z)
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 2)))
     centre = torch.from_numpy(POWERS @ MEANS)
     expected = -0.5 * (x - centre).square().sum(dim=1) - math.log(2 * math.pi)
@@ -72,7 +68,7 @@ def test_log_prob_is_the_log_of_the_product_over_its_integral():
 
 def test_samples_are_those_of_the_product():
     log_Z = torch.tensor([exact_log_normalizer(POWERS)])
-    mixture = GeometricMixture(gaussians(), torch.from_numpy(POWERS), log_Z)
+    mixture = Product(gaussians(), torch.from_numpy(POWERS), log_Z)
     n = 20_000
     rows = mixture.sample(n, seed=0).numpy()
     assert rows.shape == (n, 2)
@@ -105,6 +101,7 @@ def test_powers_that_would_let_few_rows_pass_are_drawn_back():
     assert float(powers[0]) > 0.5
 
 
+@pytest.mark.quick
 def test_row_weights_are_the_gradient_of_the_likelihood_of_the_product():
     rng = np.random.default_rng(2)
     train = rows_of(rng.normal(size=(30, 2)), rng.uniform(0.5, 2.0, size=30))
@@ -126,12 +123,12 @@ def test_row_weights_are_the_gradient_of_the_likelihood_of_the_product():
     assert torch.equal(some, weights[index])
 
 
-def test_judge_is_the_best_likelihood_over_the_weight():
+def test_score_is_the_best_likelihood_over_the_weight():
     rng = np.random.default_rng(3)
     train = rows_of(rng.normal(size=(300, 2)))
     drawn = torch.from_numpy(rng.normal(size=(300, 2)))
     objective = GeometricGreedy(train, train, drawn, drawn, lambda x: -x.square().sum(dim=1), 0.5)
-    log_G = -objective.judge_rows.x.square().sum(dim=1)
+    log_G = -objective.validation_rows.x.square().sum(dim=1)
     log_g = log_G + torch.from_numpy(rng.normal(size=600)) + 0.4 * (torch.arange(600) < 300)
     ratio = (log_g - log_G).numpy()
     values = [
@@ -140,15 +137,15 @@ def test_judge_is_the_best_likelihood_over_the_weight():
         - math.log(np.exp(r * ratio[300:]).mean())
         for r in np.linspace(0.25, 0.75, 501)
     ]
-    assert objective.judge(log_g) == pytest.approx(max(values), abs=1e-5)
+    assert objective.score(log_g) == pytest.approx(max(values), abs=1e-5)
 
 
 # The estimator
 
 
-def geometric(n_estimators, flow, **parameters):
+def product_of(n_estimators, flow, **parameters):
     return GradientBoostedFlowDensity(
-        n_estimators, flow=flow, objective="geometric", random_state=0, **parameters
+        n_estimators, flow=flow, combine="product", random_state=0, **parameters
     )
 
 
@@ -163,7 +160,7 @@ def ring():
 
 @pytest.fixture(scope="module")
 def fitted(ring):
-    return geometric(
+    return product_of(
         3, "realnvp", n_transforms=2, hidden_layer_sizes=(32,), max_iter=25, n_iter_no_change=3
     ).fit(ring[0])
 
@@ -176,6 +173,7 @@ def grid(fitted):
     return points, fitted.score_samples(points), (axis[1] - axis[0]) ** 2
 
 
+@pytest.mark.slow
 def test_density_integrates_to_one(fitted, grid):
     _, scores, area = grid
     assert fitted.n_estimators_ > 1, "nothing is combined"
@@ -185,6 +183,7 @@ def test_density_integrates_to_one(fitted, grid):
     assert abs(math.log(np.exp(scores).sum() * area)) < 3 * fitted.log_normalizer_error_ + 1e-3
 
 
+@pytest.mark.slow
 def test_samples_agree_with_scores(fitted, grid):
     points, scores, area = grid
     density = np.exp(scores) * area
@@ -224,7 +223,7 @@ def test_warm_start_gives_what_one_fit_gives(ring):
     def model(n_estimators):
         small = {"n_transforms": 1, "hidden_layer_sizes": (8,), "max_iter": 3}
         kept = {"n_iter_no_change": 5, "tol": 0.0, "warm_start": True}
-        return geometric(n_estimators, "maf", **small, **kept)
+        return product_of(n_estimators, "maf", **small, **kept)
 
     X = ring[0][:500]
     once = model(2).fit(X)
@@ -234,11 +233,11 @@ def test_warm_start_gives_what_one_fit_gives(ring):
 
 
 def test_mixtures_by_em_alone_are_accepted(ring):
-    model = geometric(2, "affine", max_iter=2)
+    model = product_of(2, "affine", max_iter=2)
     assert np.isfinite(model.fit(ring[0]).score(ring[1]))
 
 
 def test_fine_tuning_is_refused(ring):
-    model = GradientBoostedFlowDensity(2, objective="geometric", fine_tune=1)
+    model = GradientBoostedFlowDensity(2, combine="product", fine_tune=1)
     with pytest.raises(ValueError, match="fine_tune must be 0"):
         model.fit(ring[0])

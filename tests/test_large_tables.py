@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-import skgbnf.scoring
+import skgbnf.estimators.scoring
 from skgbnf import FlowOutlierDetector
 
 MEMORY = """
@@ -19,7 +19,7 @@ X = np.load(sys.argv[1], mmap_mode="r")
 rows = np.asarray(X[:300], dtype=np.float64)
 model = skgbnf.GradientBoostedFlowDensity(1, flow="affine", max_iter=1, dequantize=False)
 model.fit(rows).score_samples(rows)
-skgbnf.scoring._ROWS_PER_BLOCK = 20_000
+skgbnf.estimators.scoring._ROWS_PER_BLOCK = 20_000
 model.score_samples(X[:20_000])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 scores = model.score_samples(X)
@@ -28,6 +28,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss")
 def test_a_memory_map_is_never_in_memory_as_a_whole(tmp_path):
     # Integers, so that scoring must convert: 40 MB here, 320 MB as float64.
@@ -51,7 +52,7 @@ def model(quick, table3):
 def test_blocks_do_not_matter(model, table3, monkeypatch, dtype):
     X = table3.astype(dtype)
     expected = model.score_samples(X)
-    monkeypatch.setattr(skgbnf.scoring, "_ROWS_PER_BLOCK", 50)
+    monkeypatch.setattr(skgbnf.estimators.scoring, "_ROWS_PER_BLOCK", 50)
     for table in (X, X.tolist()):
         scores = model.score_samples(table)
         np.testing.assert_allclose(scores, expected, rtol=1e-5)
@@ -59,7 +60,7 @@ def test_blocks_do_not_matter(model, table3, monkeypatch, dtype):
 
 
 def test_a_bad_row_of_a_later_block_is_refused(model, table3, monkeypatch):
-    monkeypatch.setattr(skgbnf.scoring, "_ROWS_PER_BLOCK", 50)
+    monkeypatch.setattr(skgbnf.estimators.scoring, "_ROWS_PER_BLOCK", 50)
     X = table3.copy()
     X[110, 1] = np.nan
     with pytest.raises(ValueError, match="X: column . holds missing values"):
@@ -74,6 +75,7 @@ def da():
     return pytest.importorskip("dask.array")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("chunks", [(50, 3), (7, 2), (120, 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_a_dask_array_is_scored_lazily(model, table3, da, chunks, dtype):
@@ -132,6 +134,7 @@ def test_other_columns_and_collections_are_refused_at_once(model, quick, table3,
         quick().score_samples(X)
 
 
+@pytest.mark.slow
 def test_dask_is_not_imported():
     code = "import sys, skgbnf, numpy\nassert 'dask' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import report
 import torch
-from helpers import degenerate_data_allowed, joined, split
+from helpers import degenerate_data_allowed, joined, named, split
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 import skgbnf
+from skgbnf.boosting.objectives import MaximumLikelihood
 from skgbnf.flows import LOG_DETS, initialise, make_flow
 from skgbnf.flows.linear import ExactLinear, LULinear, SelfNormalizingLinear
-from skgbnf.mixture import LOG_FLOOR, component_log_prob
-from skgbnf.objectives import MaximumLikelihood
-from skgbnf.training import Rows, Settings, fit_component
+from skgbnf.training.component import fit_component
+from skgbnf.training.mixture import LOG_FLOOR, component_log_prob
+from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.rows import Rows
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +228,7 @@ def test_training_lowers_the_penalty():
     with torch.no_grad():
         layer.offset += 0.2 * torch.randn(6, 6)
     untrained = penalty()
-    fit_component(flow, objective, Settings(40, 50, 6e-3), 0)
+    fit_component(flow, objective, TrainingSettings(40, 50, 6e-3), 0)
     assert layer.offset.abs().max() > 0.5
     assert penalty() < untrained / 5
 
@@ -238,17 +240,18 @@ def digits_flow(log_det, seed=0):
     """Standardised test log-likelihood of a linear layer and splines, from the identity."""
     parts = bench_linear.digits(seed)
     location, scale = parts[0].mean(axis=0), parts[0].std(axis=0)
-    train, held_out, test = (rows_of(torch.from_numpy((X - location) / scale)) for X in parts)
+    train, validation, test = (rows_of(torch.from_numpy((X - location) / scale)) for X in parts)
     torch.manual_seed(seed)
     kind = "self_normalizing" if log_det == "fixed" else log_det
     flow = make_flow("linear", 64, n_transforms=1, splines=None, log_det=kind)
     layer = flow.transform.transforms[0]
     if log_det == "fixed":
         bench_linear.hold_inverse(layer)
-    fit_component(flow, MaximumLikelihood(train, held_out), Settings(20, 64, 6e-3), seed)
+    fit_component(flow, MaximumLikelihood(train, validation), TrainingSettings(20, 64, 6e-3), seed)
     return component_log_prob(flow.double(), test.x).mean().item(), layer
 
 
+@pytest.mark.slow
 def test_digits_are_learned_as_well_as_with_the_exact_gradient():
     exact, _ = digits_flow("exact")
     score, layer = digits_flow("self_normalizing")
@@ -308,7 +311,7 @@ def test_a_file_with_an_unknown_log_determinant_is_refused(small, table2, tmp_pa
     path = tmp_path / "model"
     skgbnf.save(small().fit(table2), path)
     metadata, model, arrays = split(path.read_bytes())
-    model["data"]["components"][0]["log_det"] = "cholesky"
+    model["data"]["fitted"]["combination"]["components"][0]["architecture"]["log_det"] = "cholesky"
     path.write_bytes(joined(metadata, json.loads(json.dumps(model)), arrays))
     with pytest.raises(ValueError, match="unknown component"):
         skgbnf.load(path)
@@ -342,10 +345,14 @@ def test_grid_search_over_log_determinants_and_families(small, table2):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-@pytest.mark.parametrize("objective", ["greedy", "weighted", "geometric"])
-def test_rounds_grow_with_learned_inverses(small, table2, objective):
-    model = small(log_det="self_normalizing", objective=objective, n_estimators=3, max_iter=5)
-    model.set_params(validation_fraction=None, fine_tune=0 if objective == "geometric" else 1)
+@pytest.mark.parametrize(
+    "choices",
+    [{"objective": "greedy"}, {"objective": "weighted"}, {"combine": "product"}],
+    ids=named,
+)
+def test_rounds_grow_with_learned_inverses(small, table2, choices):
+    model = small(log_det="self_normalizing", n_estimators=3, max_iter=5, **choices)
+    model.set_params(validation_fraction=None, fine_tune=0 if "combine" in choices else 1)
     model.fit(table2)
     assert model.n_estimators_ == 3
     # Weights are fitted anew, under a prior or with an estimated normaliser.

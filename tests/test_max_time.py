@@ -5,12 +5,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from helpers import candidate_plan, limits
 
 from skgbnf import GradientBoostedFlowDensity, load
-from skgbnf.additive import AdditiveBoosting
-from skgbnf.flows import Architecture
+from skgbnf.boosting.additive import AdditiveBoosting
 from skgbnf.table.thinning import thinned
-from skgbnf.training import Rows, Settings
+from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.rows import Rows
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_every_stage_keeps_the_limit(processor_time, case):
     assert np.isfinite(model.score(X[:100]))
 
 
-def test_held_out_rows_of_the_users_own_keep_the_limit(processor_time):
+def test_a_validation_set_of_the_users_own_keeps_the_limit(processor_time):
     X = correlated(40_000, 50)
     start = time.process_time()
     GradientBoostedFlowDensity(max_time=1.0, flow="maf").fit(X[:10_000], X_val=X[10_000:])
@@ -81,22 +82,24 @@ def test_a_column_that_seldom_varies_is_not_thinned_to_a_constant():
     assert not some[:, 2].any()
 
 
-@pytest.mark.parametrize("held_out", [True, False])
-def test_rounds_go_on_with_a_part_of_the_rows(table2, held_out):
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_rounds_go_on_with_a_part_of_the_rows(quick, table2, has_validation):
     x = torch.from_numpy(np.tile(table2, (3, 1)))
     train = Rows(x[:500], torch.ones(500, dtype=torch.float64))
-    judge = Rows(x[500:], torch.ones(100, dtype=torch.float64)) if held_out else train
-    boosting = AdditiveBoosting(train, judge, "greedy", Settings(1, 100, 1e-3), 0)
-    boosting.add_round([[Architecture("affine", 2)]])
-    before = boosting.stages[0].judge_score
+    validation = Rows(x[500:], torch.ones(100, dtype=torch.float64)) if has_validation else train
+    settings = TrainingSettings(1, 100, 1e-3)
+    plan = candidate_plan(quick(init="affine", flow="student_t"), 500, 2)
+    boosting = AdditiveBoosting(train, validation, plan, settings, 0, "greedy")
+    boosting.add_round(limits())
+    before = boosting.stages[0].validation_score
     boosting.thin(500)
     assert boosting.train is train
     boosting.thin(200)
     assert len(boosting.train.x) == 200
-    assert (boosting.judge is boosting.train) != held_out
-    assert (boosting.stages[0].judge_score == before) == held_out
-    boosting.add_round([[Architecture("student_t", 2)]])
-    assert boosting.stages[1].judge_score >= boosting.stages[0].judge_score - 1e-6
+    assert (boosting.validation is boosting.train) != has_validation
+    assert (boosting.stages[0].validation_score == before) == has_validation
+    boosting.add_round(limits())
+    assert boosting.stages[1].validation_score >= boosting.stages[0].validation_score - 1e-6
 
 
 def test_a_fit_that_had_no_time_for_all_rows_can_be_resumed(quick, table2, tmp_path):

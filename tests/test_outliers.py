@@ -18,7 +18,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity, outliers
+from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
+from skgbnf.estimators import outliers
 
 AFFINE = GradientBoostedFlowDensity(1, flow="affine", max_iter=1)
 SMALL = GradientBoostedFlowDensity(
@@ -28,14 +29,14 @@ SMALL = GradientBoostedFlowDensity(
 
 # Some checks bring small tables of integers.
 @pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
-@parametrize_with_checks(
-    [
-        FlowOutlierDetector(SMALL),
-        FlowOutlierDetector(AFFINE),
-        FlowOutlierDetector(GaussianDensity(), calibration_fraction=None),
-    ]
-)
+@parametrize_with_checks([FlowOutlierDetector(SMALL), FlowOutlierDetector(AFFINE)])
 def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.quick
+@parametrize_with_checks([FlowOutlierDetector(GaussianDensity(), calibration_fraction=None)])
+def test_scikit_learn_check_around_a_cheap_density(estimator, check):
     check(estimator)
 
 
@@ -51,6 +52,7 @@ def pvalues_slow(detector, X):
     ]
 
 
+@pytest.mark.quick
 def test_pvalues_are_those_of_the_formula():
     detector = FlowOutlierDetector(GaussianDensity(), random_state=0).fit(normal(100, 0))
     X = np.concatenate([normal(50, 1), [[0.0, 0.0], [9.0, 9.0]]])

@@ -19,11 +19,14 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
+import skgbnf.plotting
 from skgbnf import FlowBayesClassifier, GradientBoostedFlowDensity
+from skgbnf.diagnostics import JacobianReport, jacobian_report
 from skgbnf.plotting import (
     BoostingPathDisplay,
     CoverageDisplay,
     DensityDisplay,
+    JacobianDisplay,
     OutlierDisplay,
 )
 
@@ -138,9 +141,9 @@ def test_an_estimator_that_is_not_fitted_is_refused(display, table2):
         kind.from_estimator(GaussianMixture(), table2, **parameters)
 
 
-@pytest.mark.parametrize("display", [*DRAWN, "BoostingPathDisplay"])
+@pytest.mark.parametrize("display", skgbnf.plotting.__all__)
 def test_without_matplotlib_the_error_says_what_to_install(display, monkeypatch, boosted, table2):
-    kind = {"BoostingPathDisplay": BoostingPathDisplay}.get(display) or DRAWN[display][0]
+    kind = getattr(skgbnf.plotting, display)
     drawn = kind.from_estimator(boosted, table2)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     for draw in (lambda: kind.from_estimator(boosted, table2), drawn.plot):
@@ -148,6 +151,7 @@ def test_without_matplotlib_the_error_says_what_to_install(display, monkeypatch,
             draw()
 
 
+@pytest.mark.slow
 def test_importing_the_displays_does_not_import_matplotlib():
     code = "import skgbnf.plotting, sys; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -156,6 +160,7 @@ def test_importing_the_displays_does_not_import_matplotlib():
 # %% DensityDisplay
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["boosted", "GaussianMixture", "KernelDensity"])
 def test_a_curve_has_area_one(name, table3):
     X = table3[:, [0]]
@@ -455,6 +460,60 @@ def test_a_path_needs_rounds(table2):
         BoostingPathDisplay.from_estimator(fitted("GaussianMixture", table2))
     with pytest.raises(NotFittedError):
         BoostingPathDisplay.from_estimator(GradientBoostedFlowDensity())
+
+
+# %% JacobianDisplay
+
+
+@pytest.fixture(scope="module")
+def mapped(table3):
+    """A component without a map, and one with."""
+    settings = {"init": "student_t", "flow": "maf", "n_transforms": 1, "max_iter": 2}
+    return GradientBoostedFlowDensity(
+        2, tol=0, validation_fraction=None, random_state=0, **settings
+    ).fit(table3)
+
+
+def test_jacobians_of_each_component_that_has_a_map_are_drawn(mapped, table3):
+    report = jacobian_report(mapped, table3, n_samples=None)
+    display = JacobianDisplay.from_report(report, line_kw={"linewidth": 3})
+    (line,), (band,) = display.lines_, display.bands_
+    assert line.get_label() == "2: maf"
+    assert line.get_linewidth() == 3
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+    np.testing.assert_allclose(line.get_ydata(), np.median(report.singular_values[1], axis=0))
+    low, high = np.quantile(report.singular_values[1], [0.05, 0.95], axis=0)
+    edges = band.get_paths()[0].vertices
+    assert {*low, *high} <= {*edges[:, 1]}
+    assert display.ax_.get_yscale() == "log"
+    assert display.ax_.get_legend().get_title().get_text() == "component"
+    display.figure_.canvas.draw()
+
+
+def test_jacobians_of_an_estimator_are_those_of_its_report(mapped, table3):
+    _, (ax, other) = plt.subplots(1, 2)
+    display = JacobianDisplay.from_estimator(mapped, table3, n_samples=20, random_state=1, ax=ax)
+    report = jacobian_report(mapped, table3, n_samples=20, random_state=1)
+    np.testing.assert_array_equal(display.singular_values, report.singular_values)
+    assert display.families == report.families
+    assert display.ax_ is ax
+    assert not other.has_data()
+
+
+def test_jacobians_of_components_without_maps_have_no_legend():
+    nothing = np.full((1, 5), np.nan)
+    values = np.full((1, 5, 2), np.nan)
+    report = JacobianReport(("student_t",), np.ones(1), values, nothing, nothing)
+    display = JacobianDisplay.from_report(report)
+    assert display.lines_ == []
+    assert display.ax_.get_legend() is None
+
+
+def test_jacobians_need_a_boosted_density(table2):
+    with pytest.raises(TypeError, match="must be a GradientBoostedFlowDensity"):
+        JacobianDisplay.from_estimator(fitted("GaussianMixture", table2), table2)
+    with pytest.raises(NotFittedError):
+        JacobianDisplay.from_estimator(GradientBoostedFlowDensity(), table2)
 
 
 # %% OutlierDisplay

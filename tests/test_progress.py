@@ -8,7 +8,7 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV
 
-from skgbnf import progress
+from skgbnf.training import progress
 
 
 @pytest.fixture
@@ -30,17 +30,18 @@ def test_nothing_is_printed_at_0(small, table2, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.quick
 def test_a_line_for_each_round_at_1(small, table2, capfd):
     model = small(verbose=1, n_estimators=3).fit(table2)
     out, err = capfd.readouterr()
     assert err == ""
     first, plan, *lines = out.splitlines()
     assert first == "[skgbnf] reading the table"
-    assert plan == "[skgbnf] 180 rows x 2 columns, 20 held out; up to 3 rounds"
+    assert plan == "[skgbnf] 180 rows x 2 columns, 20 for validation; up to 3 rounds"
     assert len(lines) == 3
     for i, line in enumerate(lines[: model.n_estimators_]):
         assert line.startswith(f"[skgbnf] round {i + 1}/3: train {model.train_scores_[i]:.4f}")
-        assert f"held-out {model.validation_scores_[i]:.4f} nats" in line
+        assert f"validation {model.validation_scores_[i]:.4f} nats" in line
     assert all("s left" in line for line in lines[:2])
     assert "left" not in lines[2]
 
@@ -62,7 +63,7 @@ def test_fine_tuning_has_lines_of_its_own(small, table2, capfd):
     assert {line.partition(":")[0] for line in after} == {
         "[skgbnf] fine-tuning 1/2", "[skgbnf] fine-tuning 2/2",
     }  # fmt: skip
-    assert f"held-out {model.validation_scores_[-1]:.4f} nats" in after[-1]
+    assert f"validation {model.validation_scores_[-1]:.4f} nats" in after[-1]
 
 
 def test_fine_tuning_without_time_is_not_told_of(small, table2, capfd):
@@ -77,7 +78,7 @@ def test_bars_on_a_terminal(small, table2, capfd, monkeypatch):
     assert capfd.readouterr().out == ""
     shown = terminal.getvalue()
     assert "rounds: 100%" in shown
-    assert f"held-out {model.validation_scores_[-1]:.4f} nats" in shown
+    assert f"validation {model.validation_scores_[-1]:.4f} nats" in shown
     assert "epochs:" in shown
 
 
@@ -109,6 +110,7 @@ def test_what_is_printed_does_not_change_the_model(small, table2, verbose):
     assert np.array_equal(small(verbose=verbose).fit(table2).score_samples(table2), expected)
 
 
+@pytest.mark.slow
 def test_workers_of_a_search_print_lines(small, table2, capfd):
     # Workers of an earlier test would print to where its output went.
     get_reusable_executor().shutdown(wait=True)
@@ -132,7 +134,7 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-PLAN = progress.Plan(300_000, 20, 0, n_done=1, log_det=0.0)
+PLAN = progress.Overview("300,000 rows x 20 columns", n_done=1, log_det=0.0)
 
 
 def test_time_left_is_that_of_the_rounds_to_come(capfd, clock):
@@ -213,7 +215,7 @@ def test_bars_show_rows_and_parts(small, table2, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     small(verbose=1, n_estimators=2, max_time=1e6).fit(table2)
     shown = terminal.getvalue()
-    assert "180 rows x 2 columns, 20 held out, at most 1e+06 s" in shown
+    assert "180 rows x 2 columns, 20 for validation, at most 1e+06 s" in shown
     assert "trial of realnvp, splines of columns, epochs:" in shown
 
 

@@ -76,6 +76,7 @@ def test_searches_in_threads_are_the_serial_ones(small, table2, kind):
         assert outcome(searches(small())[kind], table2) == serial
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grid", "halving by epochs"])
 def test_searches_in_processes_are_the_serial_ones(small, table2, kind):
     serial = outcome(searches(small())[kind], table2)

@@ -38,11 +38,11 @@ def fitted(affine, good):
 
 
 def assert_refused(affine, good, fitted, table, kind, message):
-    """In fit, in scores and among held-out rows, by all that takes tables."""
-    held_out = message.replace("X", "X_val", 1)
+    """In fit, in scores and among validation rows, by all that takes tables."""
+    validation = message.replace("X", "X_val", 1)
     for name, ask in {
         message: lambda: affine().fit(table),
-        held_out: lambda: affine().fit(good, X_val=table),
+        validation: lambda: affine().fit(good, X_val=table),
         **{
             f"{message}{k * '.*'}": lambda model=model: model.score_samples(table)
             for k, model in enumerate(fitted)
@@ -86,6 +86,7 @@ def test_a_cell_among_objects_that_is_no_number(affine, good, fitted, name):
             affine().fit(table)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", OBJECTS)
 def test_a_cell_that_is_no_single_value(affine, good, fitted, name):
     column = good["b"].astype(object)
@@ -143,6 +144,7 @@ def test_a_column_of_polars_and_pyarrow(affine, good, fitted, library, values, w
     assert_refused(affine, good, fitted, table, ValueError, f"X: column 'b' holds {what}")
 
 
+@pytest.mark.quick
 def test_all_columns_of_a_fault_are_named(affine, good):
     frame = good.assign(c=["u"] * N, d=["v"] * N)
     with pytest.raises(ValueError, match=r"X: columns \['c', 'd'\] hold text; "):
@@ -229,7 +231,7 @@ def test_a_mask_of_nothing_changes_nothing(affine, good):
     assert FlowBayesClassifier(affine()).fit(X, np.ma.MaskedArray(Y)).classes_.tolist() == [0, 1]
 
 
-# Held-out rows, and the cost
+# Validation rows, and the cost
 
 
 def test_held_out_rows_are_blamed_by_their_name(affine, good):

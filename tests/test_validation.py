@@ -10,8 +10,8 @@ import zuko
 from helpers import degenerate_data_allowed
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-import skgbnf.additive
-import skgbnf.search
+import skgbnf.boosting.additive
+import skgbnf.boosting.search
 from skgbnf.flows.weighted import weighted_gaussian
 
 X = np.random.default_rng(0).normal(size=(40, 2))
@@ -54,7 +54,9 @@ BAD_PARAMETERS = [
     ("flow", ["nsf", 3], TypeError),
     ("base", "cauchy", ValueError),
     ("base", None, TypeError),
-    ("objective", "geometricc", ValueError),
+    ("combine", "geometric", ValueError),
+    ("combine", 1, TypeError),
+    ("objective", "temperedd", ValueError),
     ("objective", 1, TypeError),
     ("n_transforms", 0, ValueError),
     ("n_transforms", 1.0, TypeError),
@@ -127,6 +129,7 @@ BAD_PARAMETERS = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "value", "kind"), BAD_PARAMETERS)
 def test_a_parameter_out_of_range_is_named_with_its_value(quick, name, value, kind):
     model = quick(**{name: value})
@@ -231,19 +234,19 @@ def test_a_wrong_number_of_columns_is_named(model, method, n_features):
 
 
 @pytest.mark.parametrize("case", ["NaN", "sparse", "three dimensions", "no rows", "complex"])
-def test_bad_held_out_rows_are_refused(quick, case):
+def test_a_bad_validation_set_is_refused(quick, case):
     rows, kind, message = BAD_ROWS[case]
     with pytest.raises(kind, match=message) as error:
         quick().fit(X, X_val=rows)
     assert_one_clear_sentence(error)
 
 
-def test_held_out_rows_must_have_the_columns_of_x(quick):
+def test_a_validation_set_must_have_the_columns_of_x(quick):
     with pytest.raises(ValueError, match="^X_val has 3 features, but .* is expecting 2"):
         quick().fit(X, X_val=np.ones((5, 3)))
 
 
-def test_weights_of_held_out_rows_need_held_out_rows(quick):
+def test_weights_of_a_validation_set_need_a_validation_set(quick):
     with pytest.raises(ValueError, match="sample_weight_val .*X_val"):
         quick().fit(X, sample_weight_val=np.ones(5))
 
@@ -414,7 +417,7 @@ class Interrupting:
     """Stands in for the training of a component and is interrupted at its last call."""
 
     def __init__(self, n_calls):
-        self.original, self.remaining = skgbnf.search.fit_component, n_calls
+        self.original, self.remaining = skgbnf.boosting.search.fit_component, n_calls
 
     def __call__(self, *args, **kwargs):
         self.remaining -= 1
@@ -426,7 +429,7 @@ class Interrupting:
 def fit_until(n_calls, model, rows, monkeypatch):
     """Fit a model, interrupted as it begins to train the component of this number."""
     with monkeypatch.context() as patch:
-        patch.setattr(skgbnf.search, "fit_component", Interrupting(n_calls))
+        patch.setattr(skgbnf.boosting.search, "fit_component", Interrupting(n_calls))
         with pytest.raises(KeyboardInterrupt):
             model.fit(rows)
 
@@ -442,6 +445,7 @@ def test_an_interrupt_in_the_first_round_leaves_the_estimator_as_it_was(quick, m
     assert np.array_equal(fresh.fit(X).score_samples(X), scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fine_tune", [0, 1])
 @pytest.mark.parametrize("n_calls", [2, 3, 4, 5])
 def test_an_interrupt_later_keeps_the_finished_rounds(quick, monkeypatch, n_calls, fine_tune):
@@ -452,8 +456,8 @@ def test_an_interrupt_later_keeps_the_finished_rounds(quick, monkeypatch, n_call
     model = quick(**settings)
     with monkeypatch.context() as patch:
         interrupting = Interrupting(n_calls)
-        patch.setattr(skgbnf.search, "fit_component", interrupting)
-        patch.setattr(skgbnf.additive, "fit_component", interrupting)
+        patch.setattr(skgbnf.boosting.search, "fit_component", interrupting)
+        patch.setattr(skgbnf.boosting.additive, "fit_component", interrupting)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X)
     n_rounds = min(n_calls - 1, 3)
@@ -496,9 +500,11 @@ def test_an_interrupted_warm_start_goes_on_where_it_stopped(quick, monkeypatch):
 
 def test_an_interrupt_keeps_no_round_that_brought_nothing(quick, table2, monkeypatch):
     settings = {"flow": "affine", "n_estimators": 4, "tol": 5.0, "n_iter_no_change": 9}
-    # Held-out rows gain less than five nats by a second Gaussian, whatever it promises.
+    # Validation rows gain less than five nats by a second Gaussian, whatever its bound.
     monkeypatch.setattr(
-        skgbnf.additive.AdditiveBoosting, "_gain", lambda boosting, component: math.inf
+        skgbnf.boosting.additive.AdditiveBoosting,
+        "_gain",
+        lambda boosting, component: math.inf,
     )
     model = quick(warm_start=True, **settings)
     fit_until(4, model, table2, monkeypatch)
@@ -546,7 +552,7 @@ def test_a_learning_rate_that_diverges_warns_and_stays_finite(quick):
     assert np.isfinite(model.score_samples(X)).all()
 
 
-def test_held_out_rows_are_named_where_they_are_at_fault(quick, table2):
+def test_the_validation_set_is_named_where_it_is_at_fault(quick, table2):
     X_val = np.array(table2)
     X_val[3, 0] = np.nan
     with pytest.raises(ValueError, match="X_val: column 0 holds missing values .NaN.; "):
@@ -558,9 +564,9 @@ def test_weights_of_text_are_refused(quick, table2):
         quick().fit(table2, sample_weight=["1"] * len(table2))
 
 
-def test_held_out_rows_of_weight_zero_count_as_absent(quick, table2):
-    held_out, weights = np.vstack([table2[:40], table2[:80]]), np.repeat([1.0, 0.0], [40, 80])
-    weighted = quick().fit(table2[40:], X_val=held_out, sample_weight_val=weights)
+def test_validation_rows_of_weight_zero_count_as_absent(quick, table2):
+    validation, weights = np.vstack([table2[:40], table2[:80]]), np.repeat([1.0, 0.0], [40, 80])
+    weighted = quick().fit(table2[40:], X_val=validation, sample_weight_val=weights)
     alone = quick().fit(table2[40:], X_val=table2[:40])
     np.testing.assert_array_equal(weighted.score_samples(table2), alone.score_samples(table2))
 
@@ -586,7 +592,7 @@ def test_an_interrupt_while_results_are_kept_leaves_the_earlier_fit(quick, table
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("skgbnf.persistence.FittedComponent.from_module", interrupt)
+        patch.setattr("skgbnf.training.fitted.FittedComponent.from_module", interrupt)
         with pytest.raises(KeyboardInterrupt):
             model.fit(100 * table2 + 1000)
     np.testing.assert_array_equal(model.score_samples(table2), before)
@@ -600,6 +606,12 @@ def test_an_interrupt_while_results_are_kept_leaves_the_earlier_fit(quick, table
 def test_what_is_only_a_limit_may_be_as_large_as_one_likes(quick, name, size):
     parameters = {"n_estimators": 2, "max_time": 0.05, "flow": "maf", "verbose": 1, name: size}
     model = quick(**parameters).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_the_time_left_is_shared_by_any_number_of_passes(quick):
+    # One Gaussian leaves nearly all of the time to the passes.
+    model = quick(n_estimators=1, flow="affine", fine_tune=10**400, max_time=0.3).fit(X)
     assert np.isfinite(model.score_samples(X)).all()
 
 

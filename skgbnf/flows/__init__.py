@@ -1,41 +1,49 @@
 """Component families; nothing here knows of boosting or scikit-learn."""
 
-from skgbnf.flows.architecture import Architecture
+from skgbnf.flows.architecture import Architecture, make_flow
 from skgbnf.flows.bases import BASES, base_from_plain, base_to_plain
 from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.dropout import Dropout
-from skgbnf.flows.families import (
-    ACTIVATIONS,
-    FAMILIES,
-    INVERTIBLE_FAMILIES,
-    LAYERED_FAMILIES,
-    NETWORK_FAMILIES,
-    SCALE_CLAMP,
-    SPLINES,
-    TAILS,
-    initialise,
-    make_flow,
-)
+from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.graphical import dependence
+from skgbnf.flows.initialisation import initialise
+from skgbnf.flows.interfaces import DataInitialised, Penalised
 from skgbnf.flows.linear import LOG_DETS
+from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
+from skgbnf.flows.records import OWN_FAMILIES
+from skgbnf.flows.registry import (
+    Family,
+    families,
+    family_names,
+    get_family,
+    known_family,
+    register_family,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "BASES",
-    "FAMILIES",
-    "INVERTIBLE_FAMILIES",
-    "LAYERED_FAMILIES",
     "LOG_DETS",
-    "NETWORK_FAMILIES",
     "SCALE_CLAMP",
     "SPLINES",
     "TAILS",
     "Architecture",
     "CopulaBase",
+    "DataInitialised",
     "Dropout",
+    "Family",
+    "FittedByEM",
+    "Penalised",
     "base_from_plain",
     "base_to_plain",
     "dependence",
+    "families",
+    "family_names",
+    "get_family",
     "initialise",
     "make_flow",
+    "register_family",
 ]
+
+for _family in OWN_FAMILIES:
+    known_family(_family)

@@ -1,4 +1,4 @@
-"""Activation normalisation: a scale and a shift for each column, started from rows."""
+"""Activation normalisation: a scale and a shift for each column, started from samples."""
 
 import torch
 from torch import Tensor, nn
@@ -7,17 +7,18 @@ from zuko.lazy import LazyTransform
 from zuko.transforms import DependentTransform
 
 from skgbnf.flows.affine import Affine
+from skgbnf.flows.interfaces import DataInitialised
 
 _LOG_SCALE_BOUND = 20.0
 _SMALLEST_DEVIATION = 1e-6
 
 
-class ActNorm(LazyTransform):
-    """Element-wise ``y = exp(log_scale) x + bias``, which rows may start.
+class ActNorm(LazyTransform, DataInitialised):
+    """Element-wise ``y = exp(log_scale) x + bias``, which samples may start.
 
     :meth:`initialise` gives each column mean zero and variance one; from there both parameters
-    are learned like any other. Nothing is computed from the rows of a batch, so that, unlike with
-    batch normalisation, a row's density does not depend on the rows beside it.
+    are learned like any other. Nothing is computed from a batch, so that, unlike with batch
+    normalisation, the density of a sample does not depend on those beside it.
 
     Parameters
     ----------
@@ -46,8 +47,8 @@ class ActNorm(LazyTransform):
         self.bias = nn.Parameter(torch.zeros(n_features))
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, weights: Tensor) -> None:
-        """Map weighted rows to mean zero and variance one; a constant column keeps its scale.
+    def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
+        """Map weighted samples to mean zero and variance one; a constant column keeps its scale.
 
         What was learned before is undone.
         """
@@ -59,6 +60,6 @@ class ActNorm(LazyTransform):
         self.bias.copy_(-mean / deviation)
 
     def forward(self, c: Tensor | None = None) -> Transform:
-        # Not `scale_clamp`: this scale is the same for all rows, and may have to be large to begin.
+        # Not `scale_clamp`: this scale is the same for all samples, and may be large at first.
         log_scale = self.log_scale.clamp(-_LOG_SCALE_BOUND, _LOG_SCALE_BOUND)
         return DependentTransform(Affine(self.bias, log_scale), 1)

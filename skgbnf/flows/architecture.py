@@ -3,41 +3,90 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Self
 
-import torch
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.bases import BASES, base_from_plain, base_to_plain
 from skgbnf.flows.copula import CopulaBase
-from skgbnf.flows.dropout import with_own_dropout
-from skgbnf.flows.families import (
-    ACTIVATIONS,
-    FAMILIES,
-    INVERTIBLE_FAMILIES,
-    LAYERED_FAMILIES,
-    NETWORK_FAMILIES,
-    SCALE_CLAMP,
-    SPLINES,
-    TAILS,
-    make_flow,
-)
 from skgbnf.flows.linear import LOG_DETS
+from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
+from skgbnf.flows.registry import Family, get_family
 
-_SMALL_GRAPH = 1_000_000
-_CELLS_PER_VALUE = 64
+_PLACES = {"columns": ", splines of columns", "whitened": ", splines of whitened columns"}
 
 
 @dataclass(frozen=True)
 class Architecture:
     """What is needed to build a component anew, apart from its parameters.
 
-    ``kind`` is a name that :func:`skgbnf.flows.make_flow` knows or a user's callable; the other
-    fields are arguments of that function.
+    Parameters
+    ----------
+    family : str or callable
+        Name of a registered family, or a user's callable; see :func:`skgbnf.flows.get_family`.
+
+    n_features : int
+        Number of columns.
+
+    base : {"normal", "student_t"} or CopulaBase, default="normal"
+        Base distribution of a flow.
+
+    tail : {"base", "transform"}, default="base"
+        "transform": the first layer of a flow is a :class:`~skgbnf.flows.tails.TailTransform`.
+
+    n_transforms : int, default=3
+        Number of layers that networks govern (of "linear", of splines for each column). Each has a
+        linear layer before it, in "glow" [2]_ an activation normalisation too; "realnvp" [1]_
+        has one linear layer, before the first, and "graphical" [3]_ reverses the columns instead.
+
+    hidden_layer_sizes : tuple of int, default=(64, 64)
+        Widths of the networks.
+
+    activation : {"relu", "tanh", "elu", "silu"}, default="relu"
+        Non-linearity of the networks.
+
+    dropout : float, default=0.0
+        Share of the values of each hidden layer that a training step drops; see
+        :class:`~skgbnf.flows.dropout.Dropout`.
+
+    log_det : {"lu", "exact", "self_normalizing"}, default="lu"
+        What gives the linear layers their log-determinant: triangular factors, a decomposition of
+        any matrix, or, in training, an inverse learned beside it. "affine" has "lu" always.
+
+    scale_clamp : float or None, default=3.0
+        Soft bound of the log-scale of each affine layer that a network governs ("maf",
+        "graphical", "realnvp", "glow"); None for no bound. Splines bound their slopes.
+
+    splines : {"columns", "whitened", None}, default="columns"
+        Where there is a spline for each column: before the first linear layer, which helps where
+        marginals are skewed; behind it, in whitened coordinates, which helps where columns are
+        linear functions of each other; or nowhere.
+
+    n_components : int, default=1
+        Number of Gaussians of a "gaussian_mixture".
+
+    n_context : int, default=0
+        Number of columns of the context that the density is conditional on. With a context mean
+        and scale of each column are first taken off by a
+        :class:`~skgbnf.flows.conditional.ConditionalAffine`, and every network sees the context;
+        splines of columns, linear layers, tails and bases do not depend on it. In "realnvp",
+        "glow" and "nsf_coupling" that layer stands in place of the linear ones but those of "glow"
+        between its couplings; "affine" is then a Gaussian with a diagonal covariance,
+        "gaussian_mixture" a mixture density network [4]_.
+
+    References
+    ----------
+    .. [1] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
+       https://arxiv.org/abs/1605.08803
+    .. [2] Glow: Generative Flow with Invertible 1x1 Convolutions. D. P. Kingma, P. Dhariwal, 2018.
+       https://arxiv.org/abs/1807.03039
+    .. [3] Graphical Normalizing Flows. A. Wehenkel, G. Louppe, 2021.
+       https://arxiv.org/abs/2006.02548
+    .. [4] Mixture Density Networks. C. M. Bishop, 1994.
+       https://publications.aston.ac.uk/id/eprint/373/
     """
 
-    kind: str | Callable[[int], LazyDistribution]
+    family: str | Callable[..., LazyDistribution]
     n_features: int
     base: str | CopulaBase = "normal"
     tail: str = "base"
@@ -51,13 +100,18 @@ class Architecture:
     n_components: int = 1
     n_context: int = 0
 
-    def plain(self) -> dict[str, Any]:
+    @property
+    def record(self) -> Family:
+        """The record of the family; ValueError if none of this name is registered."""
+        return get_family(self.family)
+
+    def to_plain(self) -> dict[str, Any]:
         """The fields as JSON knows them."""
         return {**vars(self), "base": base_to_plain(self.base)}
 
     @classmethod
     def from_plain(cls, fields: dict[str, Any]) -> Self:
-        """Inverse of :meth:`plain`; what was a tuple may be a list."""
+        """Inverse of :meth:`to_plain`; what was a tuple may be a list."""
         sizes = tuple(fields["hidden_layer_sizes"])
         base = base_from_plain(fields["base"])
         return cls(**{**fields, "base": base, "hidden_layer_sizes": sizes})
@@ -68,11 +122,22 @@ class Architecture:
         Raises
         ------
         TypeError, ValueError
-            If a user's callable returns no density, or one over other columns.
+            If the family is not registered or takes no context, or if what is not of this package
+            returns no density, or one over other columns.
         """
-        if callable(self.kind):
-            return _checked(self.kind(self.n_features), self.n_features)
-        return make_flow(**vars(self))
+        record = self.record
+        if self.n_context and not record.takes_context:
+            raise ValueError(f"n_context: {record.name!r} takes no context.")
+        return record.build(self)
+
+    def describe(self) -> str:
+        """What a reader is told of a component that is being fitted."""
+        record = self.record
+        if len(record.n_components) > 1:
+            gaussians = f"{self.n_components} Gaussian{'s' if self.n_components > 1 else ''}"
+            by_em = record.fitted_by == "em" and not self.n_context
+            return f"{'EM' if by_em else record.name} of {gaussians}"
+        return record.name + (_PLACES.get(self.splines or "", "") if record.splines else "")
 
     def check(self, array_sizes: Sequence[int]) -> None:
         """Check what came out of a file before anything is built of it.
@@ -87,71 +152,77 @@ class Architecture:
         ValueError
             If a name is unknown, or a size is none or one that the arrays cannot have come from.
         """
-        if not self._is_known():
+        if not (isinstance(self.family, str) and self._is_known()):
             raise ValueError(f"it names an unknown component: {self}")
         sizes = (self.n_features, *self.hidden_layer_sizes)
         counts = (*sizes, self.n_transforms, self.n_components, self.n_context + 1)
         if not all(type(count) is int and count > 0 for count in counts):
             raise ValueError(f"a size of a component is no positive integer: {self}")
-        n_values, n_arrays = self._fewest()
+        if self.n_context and not self.record.takes_context:
+            raise ValueError(f"a component takes no context: {self}")
+        n_values, n_arrays = self.record.fewest(self)
         if n_values > sum(array_sizes) or n_arrays > len(array_sizes):
             raise ValueError("the sizes of a component do not fit its arrays")
 
-    def _fewest(self) -> tuple[int, int]:
-        """No more than the numbers of values and of arrays that the parameters hold.
-
-        What building takes time and memory for, masks included, grows no faster than these.
-        """
-        d = self.n_features
-        n_all = d * max(self.n_components, self.n_context)
-        if self.kind not in LAYERED_FAMILIES:
-            return n_all, 1
-        # With one column there is nothing to condition on, and no network.
-        network = self.kind in NETWORK_FAMILIES and (d > 1 or self.n_context > 0)
-        hidden = self.hidden_layer_sizes if network else ()
-        n_values = d + sum(a * b for a, b in pairwise(hidden))
-        n_values += d // 2 * (hidden[0] + hidden[-1]) if hidden else 0
-        square = 0 if self.n_context else d * d
-        if self.kind == "graphical":
-            # It has no linear layer, which holds a matrix, but a graph while it is built.
-            square = max(square - _SMALL_GRAPH, 0) // _CELLS_PER_VALUE
-        n_arrays = self.n_transforms * (1 + len(hidden))
-        return max(self.n_transforms * n_values, square, n_all), n_arrays
-
     def _is_known(self) -> bool:
+        """Whether all names are known; ValueError, with advice, if that of the family is not."""
         clamp, dropout = self.scale_clamp, self.dropout
         return (
-            self.kind in FAMILIES
-            and (isinstance(self.base, CopulaBase) or self.base in BASES)
+            (isinstance(self.base, CopulaBase) or self.base in BASES)
             and self.tail in TAILS
             and self.activation in ACTIVATIONS
             and (isinstance(dropout, int | float) and 0 <= dropout < 1)
             and self.log_det in LOG_DETS
             and self.splines in SPLINES
             and (clamp is None or (isinstance(clamp, int | float) and 0 < clamp < math.inf))
-            and (self.n_context == 0 or self.kind in INVERTIBLE_FAMILIES)
+            and self.record is not None
         )
 
 
-def _checked(flow: object, n_features: int) -> LazyDistribution:
-    """Return what a user's callable built, if it is a zuko density over `n_features` columns."""
-    if not isinstance(flow, LazyDistribution):
-        raise TypeError(
-            "flow: a callable must return a zuko.flows.Flow or another "
-            f"zuko.lazy.LazyDistribution, got {type(flow).__name__}."
-        )
-    flow = with_own_dropout(flow).float()
-    try:
-        distribution = flow()
-        distribution.log_prob(torch.zeros(1, *distribution.event_shape))
-    except (RuntimeError, TypeError, AttributeError, ValueError) as e:
-        raise ValueError(
-            f"flow: the callable's density cannot be evaluated without a context ({e})."
-        ) from e
-    event_shape = tuple(distribution.event_shape)
-    if event_shape != (n_features,):
-        raise ValueError(
-            f"flow: the callable returned a density over shape {event_shape}, "
-            f"but X has {n_features} features."
-        )
-    return flow
+def make_flow(
+    family: str | Callable[..., LazyDistribution],
+    n_features: int,
+    *,
+    hidden_layer_sizes: Sequence[int] = (64, 64),
+    **fields: Any,
+) -> LazyDistribution:
+    """Build an untrained component with parameters drawn from torch's generator.
+
+    Parameters
+    ----------
+    family : str or callable
+        Name of a family, one of :func:`skgbnf.flows.family_names`, or a callable.
+
+    n_features : int
+        Number of columns.
+
+    hidden_layer_sizes : sequence of int, default=(64, 64)
+        Widths of the networks.
+
+    **fields
+        The other fields of :class:`Architecture`.
+
+    Returns
+    -------
+    component : zuko.lazy.LazyDistribution
+        ``component()``, or ``component(context)``, is a distribution with ``log_prob``; all but
+        "gaussian_mixture" and "student_t" without a context are a :class:`zuko.flows.Flow`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :meth:`Architecture.build`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgbnf.flows import make_flow
+    >>> make_flow("nsf", 3, hidden_layer_sizes=(16,))().log_prob(torch.zeros(5, 3)).shape
+    torch.Size([5])
+    >>> conditional = make_flow("maf", 3, n_context=2, hidden_layer_sizes=(16,))
+    >>> conditional(torch.zeros(5, 2)).sample().shape
+    torch.Size([5, 3])
+    """
+    return Architecture(
+        family, n_features, hidden_layer_sizes=tuple(hidden_layer_sizes), **fields
+    ).build()

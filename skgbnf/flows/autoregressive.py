@@ -1,5 +1,6 @@
 """Autoregressive layers whose inverse evaluates every unit of the network once."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,7 +10,7 @@ from torch.distributions import Transform
 from zuko.flows import MaskedAutoregressiveTransform
 from zuko.nn import MaskedLinear
 from zuko.transforms import AutoregressiveTransform
-from zuko.utils import unpack
+from zuko.utils import broadcast, unpack
 
 
 class IncrementalAutoregressive(MaskedAutoregressiveTransform):
@@ -19,16 +20,18 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform):
     changes only the units that look at it. Here each unit waits for the last column that it looks
     at, so that the inverse of all columns costs about one evaluation of the network.
 
-    Its arguments are those of :class:`zuko.flows.MaskedAutoregressiveTransform`, except for a
-    context and an order. Between its linear layers, and before them, the network may have functions
+    Its arguments are those of :class:`zuko.flows.MaskedAutoregressiveTransform`, except for an
+    order. Between its linear layers, and before them, the network may have functions
     of single units.
     """
 
-    def forward(self, c: None = None) -> Transform:
-        return _Incremental(partial(self.meta, c), self.passes, self)
+    def forward(self, c: Tensor | None = None) -> Transform:
+        return _Incremental(partial(self.meta, c), self.passes, self, c)
 
-    def invert(self, y: Tensor) -> Tensor:
+    def invert(self, y: Tensor, c: Tensor | None = None) -> Tensor:
         """Columns from the first to the last, each under a map that those before it govern."""
+        if c is not None:
+            y, c = broadcast(y, c, ignore=1)
         x = torch.empty_like(y)
         linears = [module for module in self.hyper if isinstance(module, MaskedLinear)]
         functions = [module for module in self.hyper if not isinstance(module, MaskedLinear)]
@@ -37,6 +40,8 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform):
         inputs = [y.new_zeros(*y.shape[:-1], linear.in_features) for linear in linears]
         weights = [linear.mask * linear.weight for linear in linears]
         ready = _ready_after(linears, y.shape[-1])
+        if c is not None:
+            inputs[0][..., y.shape[-1] :] = functions[0](c)
         for i, column in enumerate(y.unbind(-1)):
             for depth, linear in enumerate(linears):
                 units = ready[depth][i]
@@ -49,21 +54,30 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform):
 
 
 class _Incremental(AutoregressiveTransform):
-    def __init__(self, meta, passes: int, layer: IncrementalAutoregressive) -> None:
+    def __init__(
+        self,
+        meta: Callable[[Tensor], Transform],
+        passes: int,
+        layer: IncrementalAutoregressive,
+        c: Tensor | None,
+    ) -> None:
         super().__init__(meta, passes)
-        self._layer = layer
+        self._layer, self._c = layer, c
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return self._layer.invert(y)
+        return self._layer.invert(y, self._c)
 
 
 def _ready_after(linears: list[MaskedLinear], n_features: int) -> list[list[Tensor]]:
     """For each linear layer and number of known columns, the units that then can be computed.
 
-    Those of the last layer are the parameters of one column after the other.
+    Those that look at a context alone can be from the start. Those of the last layer are the
+    parameters of one column after the other.
     """
     *hidden, last = linears
     needed = torch.arange(1, n_features + 1, device=last.weight.device)
+    n_context = linears[0].in_features - n_features
+    needed = torch.cat([needed, needed.new_zeros(n_context)])
     ready = []
     for linear in hidden:
         needed = (linear.mask * needed).amax(dim=1)

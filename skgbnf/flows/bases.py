@@ -1,4 +1,4 @@
-"""Base distributions by name: what a flow maps the rows onto."""
+"""Base distributions by name: what a flow maps the samples onto."""
 
 from typing import Any
 

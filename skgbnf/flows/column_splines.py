@@ -1,14 +1,16 @@
-"""A first layer that gives each column a standard normal margin."""
+"""A first layer that gives each column a standard normal marginal."""
 
 import torch
 from torch import Tensor
+from torch.distributions import Transform
 from zuko.flows import ElementWiseTransform
 
+from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.spline import BOUND, RationalQuadraticSpline, raw_parameters
 from skgbnf.flows.weighted import weighted_quantiles
 
 
-class MarginalSpline(ElementWiseTransform):
+class MarginalSpline(ElementWiseTransform, DataInitialised):
     """One spline per column, started from the column's weighted quantiles.
 
     Parameters
@@ -34,7 +36,7 @@ class MarginalSpline(ElementWiseTransform):
         torch.nn.init.zeros_(self.phi[0])
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, weights: Tensor) -> None:
+    def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
         """Map the weighted quantiles of each column onto those of the standard normal."""
         n_bins = (self.phi[0].shape[-1] + 1) // 3
         normal = torch.linspace(-2.5, 2.5, n_bins - 1, dtype=x.dtype, device=x.device)
@@ -43,6 +45,9 @@ class MarginalSpline(ElementWiseTransform):
         y_knots = torch.nn.functional.pad(normal, (1, 1))
         y_knots[0], y_knots[-1] = -BOUND, BOUND
         self.phi[0].copy_(raw_parameters(x_knots, y_knots.expand_as(x_knots)))
+
+    def forward(self, c: Tensor | None = None) -> Transform:
+        return super().forward(None)
 
 
 def _spread(quantiles: Tensor, smallest: float = 2e-2) -> Tensor:

@@ -1,4 +1,4 @@
-"""Base distributions with margins of chosen tails, independent or joined by a Gaussian copula."""
+"""Base distributions with chosen marginals, independent or joined by a Gaussian copula."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows.margins import MARGINS, Margin, log_normal, make_margin
+from skgbnf.flows.marginals import MARGINALS, Marginal, log_normal, make_marginal
 from skgbnf.flows.tails import SMALLEST_DF, fit_tails
 from skgbnf.flows.weighted import weighted_quantiles
 
@@ -18,6 +18,7 @@ COPULAS = ("independence", "gaussian")
 """Names of copulas."""
 
 _START_DF = 10.0
+_NO_BATCH = torch.Size()
 _LEAST_ABOVE = 0.01
 # Above, the difference of the logarithms of two gamma functions is lost in float32.
 _LARGEST_GIVEN_DF = 1000.0
@@ -25,21 +26,22 @@ _LARGEST_GIVEN_DF = 1000.0
 
 @dataclass(frozen=True)
 class CopulaBase:
-    """Base distribution of flows: a margin for each column, and a copula that joins them.
+    """Base distribution of flows: one marginal per feature, and a copula.
 
     Parameters
     ----------
     copula : {"independence", "gaussian"}, default="independence"
-        "gaussian": the normal scores of the columns have a correlation matrix, which is learned.
+        Dependence between features. "gaussian": their normal scores have a correlation matrix,
+        which is learned.
 
     marginals : {"student_t", "laplace", "normal"} or tuple of these, default="student_t"
-        Margin of all columns, or of each. Scales and places are left to the flow.
+        Marginal of all features, or of each. Location and scale are left to the flow.
 
     df : "auto", "learn", float or tuple of float, default="auto"
-        Degrees of freedom of Student t margins, of all columns or of each. "auto": the tail index
-        of the column in the training rows, that of its heavier side; then fixed. "learn": starts
-        there and is learned, above 1. Numbers lie between 0.6 and 1000; those of columns with
-        another margin count for nothing.
+        Degrees of freedom of Student t marginals, for all features or for each. "auto": the tail
+        index of the heavier side of the feature in the training samples, then fixed. "learn":
+        starts there and is learned, above 1. Numbers must lie between 0.6 and 1000; those of
+        features with another marginal are not used.
 
     Raises
     ------
@@ -48,8 +50,8 @@ class CopulaBase:
 
     Notes
     -----
-    Linear layers mix columns, and a mixture of columns has the tail of the heaviest. Margins of
-    different tails need ``tail="transform"`` of :class:`GradientBoostedFlowDensity` instead.
+    Linear layers mix features, and a mixture of features has the heaviest of their tails. For
+    features with different tails use ``tail="transform"`` of :class:`GradientBoostedFlowDensity`.
 
     References
     ----------
@@ -68,34 +70,45 @@ class CopulaBase:
     True
     """
 
+    __module__ = "skgbnf"  # the path in pickles, which stays wherever the class moves
+
     copula: str = "independence"
     marginals: str | tuple[str, ...] = "student_t"
     df: str | float | tuple[float, ...] = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.marginals, str):
-            object.__setattr__(self, "marginals", _margin_names(_unpacked(self.marginals)))
+            object.__setattr__(self, "marginals", _marginal_names(_unpacked(self.marginals)))
         if not isinstance(self.df, str):
             object.__setattr__(self, "df", _numbers(_unpacked(self.df)))
         _check_name("copula", self.copula, COPULAS)
         for name in self._names():
-            _check_name("marginals", name, MARGINS)
+            _check_name("marginals", name, MARGINALS)
         if isinstance(self.df, str):
             _check_name("df", self.df, ("auto", "learn"))
 
     def build(self, n_features: int) -> "CopulaDensity":
-        """An untrained base over so many columns.
+        """Build the untrained base.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of features.
+
+        Returns
+        -------
+        base : CopulaDensity
 
         Raises
         ------
         ValueError
-            If there are more or fewer margins or degrees of freedom than columns.
+            If the number of marginals or of degrees of freedom is not `n_features`.
         """
         self.check_columns(n_features)
         return CopulaDensity(n_features, self)
 
     def check_columns(self, n_features: int) -> None:
-        """Raise ValueError if there are more or fewer margins or numbers than columns."""
+        """Raise ValueError unless marginals and degrees of freedom are for `n_features`."""
         for name in ("marginals", "df"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != n_features:
@@ -107,18 +120,18 @@ class CopulaBase:
     def _names(self) -> tuple[str, ...]:
         return (self.marginals,) if isinstance(self.marginals, str) else self.marginals
 
-    def margins(self, n_features: int) -> dict[str, list[int]]:
-        """Columns of each margin."""
+    def columns_by_marginal(self, n_features: int) -> dict[str, list[int]]:
+        """Features of each marginal."""
         names = self._names() * (n_features if isinstance(self.marginals, str) else 1)
         return {name: [i for i, n in enumerate(names) if n == name] for name in sorted({*names})}
 
 
 def _unpacked(values: Any) -> object:
-    """What an array holds, as plain values, so that a base is one too."""
+    """Values of an array as plain ones, so that a base compares and hashes."""
     return values.tolist() if hasattr(values, "tolist") else values
 
 
-def _margin_names(values: object) -> tuple[Any, ...]:
+def _marginal_names(values: object) -> tuple[Any, ...]:
     if not isinstance(values, Iterable):
         raise TypeError(f"base: marginals must be a name or a sequence of names, got {values!r}.")
     return tuple(values)
@@ -146,25 +159,26 @@ def _numbers(df: object) -> float | tuple[float, ...]:
 
 
 class CopulaDensity(LazyDistribution):
-    """The module of a :class:`CopulaBase`.
+    """Module of a :class:`CopulaBase`.
 
     Parameters
     ----------
     n_features : int
-        Number of columns.
+        Number of features.
 
     spec : CopulaBase
+        Copula, marginals and degrees of freedom.
     """
 
     def __init__(self, n_features: int, spec: CopulaBase) -> None:
         super().__init__()
-        self._margins = spec.margins(n_features)
+        self._marginals = spec.columns_by_marginal(n_features)
         self.register_buffer("scale", torch.ones(n_features))
         self._estimated = isinstance(spec.df, str)
         start = torch.full((n_features,), _START_DF)
         if not self._estimated:
             start = torch.tensor(spec.df).expand(n_features).clone()
-        if spec.df == "learn" and "student_t" in self._margins:
+        if spec.df == "learn" and "student_t" in self._marginals:
             self.raw_df = nn.Parameter(_raw(start))
         else:
             self.register_buffer("fixed_df", start)
@@ -173,26 +187,27 @@ class CopulaDensity(LazyDistribution):
 
     @property
     def df(self) -> Tensor:
-        """Degrees of freedom of each column."""
+        """Degrees of freedom of each feature, of shape (n_features,)."""
         if hasattr(self, "raw_df"):
             return 1.0 + nn.functional.softplus(self.raw_df)
         return self.fixed_df
 
     @torch.no_grad()
     def initialise(self, x: Tensor, z: Tensor, weights: Tensor) -> None:
-        """Start from weighted rows: tail indices, unless numbers were given, and scales.
+        """Data-dependent initialisation of degrees of freedom, unless given, and of scales.
 
         Parameters
         ----------
         x : Tensor of shape (n_samples, n_features)
-            Rows whose columns have the tail indices that are looked for.
+            Samples, to estimate tail indices from.
 
         z : Tensor of shape (n_samples, n_features)
-            Rows as the first linear layer maps them, whose quartiles give the scales.
+            Their images behind the first linear layer; the quartiles give the scales.
 
         weights : Tensor of shape (n_samples,)
+            Sample weights.
         """
-        if self._estimated and "student_t" in self._margins:
+        if self._estimated and "student_t" in self._marginals:
             df = fit_tails(x, weights).df.amin(dim=0)
             if hasattr(self, "raw_df"):
                 self.raw_df.copy_(_raw(df))
@@ -206,58 +221,67 @@ class CopulaDensity(LazyDistribution):
 
     def forward(self, c: Tensor | None = None) -> Distribution:
         df = self.df
-        margins = [(make_margin(name, df[at]), at) for name, at in self._margins.items()]
-        return _Copula(margins, self._factor() if hasattr(self, "lower") else None, self.scale)
+        marginals = [(make_marginal(name, df[at]), at) for name, at in self._marginals.items()]
+        return _Copula(marginals, self._factor() if hasattr(self, "lower") else None, self.scale)
 
     def _factor(self) -> Tensor:
-        """Cholesky factor of a correlation matrix: its rows have length 1."""
+        """Cholesky factor of the correlation matrix; its rows have length 1."""
         identity = torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)
         rows = torch.tril(self.lower, -1) + identity
         return rows / rows.norm(dim=1, keepdim=True)
 
 
 def _raw(df: Tensor) -> Tensor:
-    """Inverse of what makes degrees of freedom above 1 of a parameter."""
+    """Unconstrained parameter of degrees of freedom above 1."""
     above = (df - 1.0).clamp(min=_LEAST_ABOVE)
     return above + (-torch.expm1(-above)).log()
 
 
 class _Copula(Distribution):
-    """Columns with margins given by groups, joined by the Cholesky factor of a correlation."""
+    """Features in groups of one marginal each; a Cholesky factor gives their correlation."""
 
     support = constraints.real_vector
     has_rsample = False
 
     def __init__(
-        self, margins: list[tuple[Margin, list[int]]], factor: Tensor | None, scale: Tensor
+        self,
+        marginals: list[tuple[Marginal, list[int]]],
+        factor: Tensor | None,
+        scale: Tensor,
+        batch_shape: torch.Size = _NO_BATCH,
     ) -> None:
-        super().__init__(event_shape=scale.shape, validate_args=False)
-        self._margins, self._factor, self._scale = margins, factor, scale
+        super().__init__(batch_shape, scale.shape, validate_args=False)
+        self._marginals, self._factor, self._scale = marginals, factor, scale
+
+    def expand(
+        self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: None = None
+    ) -> "_Copula":
+        return _Copula(self._marginals, self._factor, self._scale, torch.Size(batch_shape))
 
     def log_prob(self, x: Tensor) -> Tensor:
         x = x / self._scale
-        log_prob = self._by_margin("log_density", x).sum(-1) - self._scale.log().sum()
+        log_prob = self._by_marginal("log_density", x).sum(-1) - self._scale.log().sum()
         if self._factor is None:
             return log_prob
-        scores = self._by_margin("scores", x)
+        scores = self._by_marginal("scores", x)
         white = torch.linalg.solve_triangular(self._factor, scores.unsqueeze(-1), upper=False)
         joint = log_normal(white.squeeze(-1)) - log_normal(scores)
         return log_prob + joint.sum(-1) - self._factor.diagonal().log().sum()
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():
-            like = self._scale.expand(*sample_shape, len(self._scale))
+            like = self._scale.expand(self._extended_shape(torch.Size(sample_shape)))
             if self._factor is None:
-                return self._scale * self._by_margin("draw", like)
+                return self._scale * self._by_marginal("draw", like)
             scores = torch.randn_like(like) @ self._factor.T
-            return self._scale * self._by_margin("from_scores", scores)
+            return self._scale * self._by_marginal("from_scores", scores)
 
     def quantile(self, levels: Tensor) -> Tensor:
-        """Values of each column with given mass below them, shape (n_levels, n_features)."""
-        return self._scale * self._by_margin("from_scores", torch.special.ndtri(levels))
+        """Quantiles of each feature, of shape (n_levels, n_features)."""
+        return self._scale * self._by_marginal("from_scores", torch.special.ndtri(levels))
 
-    def _by_margin(self, method: str, values: Tensor) -> Tensor:
-        """Result of a method of each margin for its own columns, in their order."""
-        parts = [getattr(margin, method)(values[..., at]) for margin, at in self._margins]
-        order = [column for _, columns in self._margins for column in columns]
+    def _by_marginal(self, method: str, values: Tensor) -> Tensor:
+        """Apply a method of each marginal to its features; results in the order of features."""
+        parts = [getattr(marginal, method)(values[..., at]) for marginal, at in self._marginals]
+        order = [column for _, columns in self._marginals for column in columns]
         return torch.cat(parts, dim=-1)[..., torch.tensor(order, device=values.device).argsort()]

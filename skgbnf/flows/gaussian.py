@@ -12,6 +12,7 @@ from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
+from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.projections import flattest, most_skewed, whitened
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
@@ -22,7 +23,7 @@ _CLUSTERING_STEPS = 10
 _MOST_DIRECTIONS = 3
 
 
-class AffineFlow(Flow):
+class AffineFlow(FittedByEM, Flow):
     """A full-covariance Gaussian as a flow of one linear layer.
 
     Parameters
@@ -41,24 +42,24 @@ class AffineFlow(Flow):
         super().__init__([LULinear(n_features, permute=False)], base)
 
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
-        """Settle on the neighbourhood of one row drawn in proportion to its weight."""
+        """Settle on the neighbourhood of one sample drawn in proportion to its weight."""
         distance = torch.cdist(x, x[_draw_row(weights)]).flatten()
         near = distance.topk(n_neighbours, largest=False).indices
         self.em_step(x[near], weights[near])
 
     def em_step(self, x: Tensor, weights: Tensor) -> None:
-        """Set mean and covariance to those of the weighted rows."""
-        self.transform.transforms[0].initialise(x, weights, RIDGE)
+        """Set mean and covariance to those of the weighted samples."""
+        self.transform.transforms[0].whiten(x, weights, RIDGE)
 
 
 class _Gaussians(Mixture):
-    """A mixture of Gaussians that whitens rows for all of them by one matrix product."""
+    """A mixture of Gaussians that whitens samples for all of them by one matrix product."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self.joint_log_prob(x).logsumexp(-1)
 
     def joint_log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of each row with each Gaussian, shape (n_samples, n_components)."""
+        """Log-density of each sample with each Gaussian, shape (n_samples, n_components)."""
         n_components, n_features = self.base.loc.shape
         factors = self.base.scale_tril
         identity = torch.eye(n_features, dtype=x.dtype, device=x.device)
@@ -75,7 +76,7 @@ class _Gaussians(Mixture):
         return constant - torch.cat(squares) / 2
 
 
-class GaussianMixture(GMM):
+class GaussianMixture(FittedByEM, GMM):
     """A mixture of full-covariance Gaussians that is one component of the boosted mixture.
 
     Parameters
@@ -118,7 +119,7 @@ class GaussianMixture(GMM):
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         """Place the Gaussians on the clusters that k-means finds from one start.
 
-        The last start looks for clusters in whitened rows too, where long ones lie apart.
+        The last start looks for clusters in whitened samples too, where long ones lie apart.
         """
         if start < self.n_plain_starts:
             self._place(x, weights, x)
@@ -133,7 +134,7 @@ class GaussianMixture(GMM):
         self.load_state_dict(max(found, key=itemgetter(0))[1])
 
     def _place(self, x: Tensor, weights: Tensor, places: Tensor) -> None:
-        """Fit the Gaussians to the clusters of rows whose coordinates `places` are."""
+        """Fit the Gaussians to the clusters of samples whose coordinates `places` are."""
         centres = places[_spread_rows(places, weights, self.components)]
         for _ in range(_CLUSTERING_STEPS):
             nearest = torch.cdist(places, centres).argmin(dim=1)
@@ -145,7 +146,7 @@ class GaussianMixture(GMM):
 
     @torch.no_grad()
     def em_step(self, x: Tensor, weights: Tensor) -> None:
-        """One iteration of EM on the weighted rows."""
+        """One iteration of EM on the weighted samples."""
         self._maximise(x, weights, self().joint_log_prob(x).softmax(-1))
 
     def _maximise(self, x: Tensor, weights: Tensor, responsibilities: Tensor) -> None:
@@ -154,7 +155,7 @@ class GaussianMixture(GMM):
         shares = weights.unsqueeze(-1) * responsibilities
         total = shares.sum(0)
         logits.copy_(total.clamp(min=1e-300 if x.dtype == torch.float64 else 1e-30).log())
-        # A Gaussian of a few rows stays as it is: it would become a spike on them.
+        # A Gaussian of a few samples stays as it is: it would become a spike on them.
         enough = total.square() >= _FEWEST_ROWS * shares.square().sum(0)
         enough |= total == total.sum()
         for k in torch.nonzero(enough & (total > 0)).flatten().tolist():
@@ -165,14 +166,14 @@ class GaussianMixture(GMM):
 
 
 def _draw_row(odds: Tensor, n_draws: int = 1) -> Tensor:
-    """Indices, shape (n_draws,), of rows drawn in proportion to `odds`."""
+    """Indices, shape (n_draws,), of samples drawn in proportion to `odds`."""
     mass = odds.cumsum(0)
     target = mass[-1] * torch.rand(n_draws, dtype=odds.dtype, device=odds.device)
     return torch.searchsorted(mass, target).clamp(max=len(odds) - 1)
 
 
 def _spread_rows(x: Tensor, weights: Tensor, n_rows: int) -> Tensor:
-    """Indices of rows far from each other, by greedy k-means++.
+    """Indices of samples far from each other, by greedy k-means++.
 
     Each is drawn by its squared distance from those before, as the best of a few.
 

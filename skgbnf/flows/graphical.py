@@ -6,17 +6,19 @@ from zuko.nn import MaskedLinear, MaskedMLP
 
 from skgbnf._random import own_generator
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
+from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.weighted import weighted_ranks
 
 _CLEAR = 4.0
 _MOST_CELLS = 1_000_000
 
 
-class GraphicalAutoregressive(IncrementalAutoregressive):
+class GraphicalAutoregressive(IncrementalAutoregressive, DataInitialised):
     """An autoregressive layer whose conditionals follow a graph of the columns.
 
     It is built with the graph of all columns before each. :meth:`initialise` takes away those that
-    rows show no dependence on: what a network could learn of them is noise.
+    samples show no dependence on: what a network could learn of them is noise. Each column sees
+    the whole context.
 
     References
     ----------
@@ -24,10 +26,12 @@ class GraphicalAutoregressive(IncrementalAutoregressive):
     """
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, weights: Tensor) -> None:
+    def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
         """Let each column look at those before it that :func:`dependence` names."""
         graph = dependence(x, weights).tril(-1).cpu()
         own = _linear_layers(self.hyper)
+        n_context = own[0].in_features - len(graph)
+        graph = torch.nn.functional.pad(graph, (0, n_context), value=True)
         if not graph.any():
             own[0].mask.zero_()
             return
@@ -49,7 +53,7 @@ def dependence(x: Tensor, weights: Tensor) -> Tensor:
     """Which pairs of columns depend on each other, as far as simple correlations tell.
 
     A pair does if values, squares or magnitudes of its normal scores have a correlation that is
-    more than four standard errors from zero. Of a large table a part of the rows, a
+    more than four standard errors from zero. Of a large table a part of the samples, a
     million cells, is looked at.
 
     Parameters

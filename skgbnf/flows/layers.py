@@ -1,7 +1,8 @@
-"""The layers that each family alternates, linear ones and those between them."""
+"""Layers that networks govern, and what stands before each of them."""
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,9 +13,7 @@ from zuko.transforms import PermutationTransform
 from skgbnf.flows.actnorm import ActNorm
 from skgbnf.flows.affine import Affine
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
-from skgbnf.flows.conditional import ConditionalAffine
 from skgbnf.flows.graphical import GraphicalAutoregressive
-from skgbnf.flows.linear import LOG_DETS, LULinear
 from skgbnf.flows.spline import RationalQuadraticSpline
 
 _N_BINS = 8
@@ -22,104 +21,93 @@ _INPUT_BOUND = 10.0
 _SMALL_START = 0.1
 
 Layer = Callable[..., LazyTransform]
+"""Makes layer `i` of so many columns: ``(n_features, i, **network)``."""
+
+MakeLinear = Callable[[int], LazyTransform]
+"""Makes a linear layer of so many columns."""
+
+Before = Callable[[int, MakeLinear], list[LazyTransform]]
+"""Makes what stands before a layer of so many columns."""
 
 
-def _autoregressive(n_features: int, i: int, **kwargs) -> LazyTransform:
-    return IncrementalAutoregressive(n_features, **kwargs)
+def autoregressive(n_features: int, i: int, **network: Any) -> LazyTransform:
+    """Each column is mapped by functions of those before it."""
+    return IncrementalAutoregressive(n_features, **network)
 
 
-def _graphical(n_features: int, i: int, **kwargs) -> LazyTransform:
-    return GraphicalAutoregressive(n_features, **kwargs)
+def graphical(n_features: int, i: int, **network: Any) -> LazyTransform:
+    """Each column is mapped by functions of those before it that it depends on."""
+    return GraphicalAutoregressive(n_features, **network)
 
 
-def _coupling(n_features: int, i: int, **kwargs) -> LazyTransform:
+def coupling(n_features: int, i: int, **network: Any) -> LazyTransform:
+    """Every second column is mapped by functions of the others, in turns."""
     mask = torch.arange(n_features) % 2 == i % 2
-    return GeneralCouplingTransform(n_features, mask=mask, **kwargs)
+    return GeneralCouplingTransform(n_features, mask=mask, **network)
 
 
-def _element_wise(
-    n_features: int, i: int, *, hidden_features: tuple[int, ...], activation: type, **kwargs
+def element_wise(
+    n_features: int,
+    i: int,
+    *,
+    context: int = 0,
+    univariate: type,
+    shapes: list[tuple[int, ...]],
+    **network: Any,
 ) -> LazyTransform:
-    return ElementWiseTransform(n_features, **kwargs)
+    """A function of each column by itself, which a network gives if there is a context."""
+    network = network if context else {}
+    return ElementWiseTransform(n_features, context, univariate, shapes, **network)
 
 
-def _spline(
-    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **kwargs
+def spline(
+    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **network: Any
 ) -> LazyTransform:
+    """A layer of rational-quadratic splines."""
     shapes = [(3 * _N_BINS - 1,)]
-    return make(n_features, i, univariate=RationalQuadraticSpline, shapes=shapes, **kwargs)
+    return make(n_features, i, univariate=RationalQuadraticSpline, shapes=shapes, **network)
 
 
-def _affine(
-    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **kwargs
+def affine(
+    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **network: Any
 ) -> LazyTransform:
+    """A layer of affine functions."""
     univariate = partial(Affine, scale_clamp=scale_clamp)
-    return make(n_features, i, univariate=univariate, shapes=[(), ()], **kwargs)
+    return make(n_features, i, univariate=univariate, shapes=[(), ()], **network)
 
 
-LAYERS: dict[str, Layer] = {
-    "nsf": partial(_spline, _autoregressive),
-    "nsf_coupling": partial(_spline, _coupling),
-    "maf": partial(_affine, _autoregressive),
-    "graphical": partial(_affine, _graphical),
-    "realnvp": partial(_affine, _coupling),
-    "glow": partial(_affine, _coupling),
-    "linear": partial(_spline, _element_wise),
-}
-"""Constructors ``(n_features, i, **network)`` of what stands behind linear layers, by family."""
+def nothing(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:
+    """No layer."""
+    return []
 
 
-def family_layers(
-    kind: str, n_features: int, n_transforms: int, log_det: str, network: dict
-) -> list[LazyTransform]:
-    """The layers of a family, of which the first is linear and can whiten rows."""
-    if kind == "affine":
-        return [LULinear(n_features, permute=False)]
-    # "realnvp" has no other linear layer, and "glow" begins with a scale for each column, the
-    # steps of which would be stretched where columns are nearly dependent.
-    make_linear = LOG_DETS[log_det]
-    layers = [make_linear(n_features)] if kind in ("realnvp", "glow") else []
-    for i in range(n_transforms):
-        layers += _linear_layers(kind, n_features, make_linear)
-        layers.append(_bounded(LAYERS[kind](n_features, i, **network)))
-    return layers
+def linear(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:
+    """A linear layer."""
+    return [make_linear(n_features)]
 
 
-def conditional_layers(
-    kind: str, n_features: int, n_transforms: int, network: dict
-) -> list[LazyTransform]:
-    """The layers of a family, all of them governed by a context."""
-    layers = [ConditionalAffine(n_features, network["context"])]
-    for i in range(n_transforms if kind != "affine" else 0):
-        layers += _linear_layers(kind, n_features, LULinear) if kind == "glow" else []
-        layers.append(_bounded(LAYERS[kind](n_features, i, **network)))
-    return layers
+def normalised_linear(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:
+    """An activation normalisation and a linear layer."""
+    return [ActNorm(n_features), make_linear(n_features)]
 
 
-def _linear_layers(kind: str, n_features: int, make_linear: Layer) -> list[LazyTransform]:
-    """What stands before each layer of `LAYERS`."""
-    if kind == "realnvp":
-        return []
-    if kind == "graphical":
-        # Anything else would mix columns that do not depend on each other.
-        reverse = torch.arange(n_features).flip(0)
-        return [UnconditionalTransform(PermutationTransform, reverse, buffer=True)]
-    linear = make_linear(n_features)
-    return [ActNorm(n_features), linear] if kind == "glow" else [linear]
+def reversal(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:
+    """The columns in reverse: any other linear layer would mix columns that are independent."""
+    reverse = torch.arange(n_features).flip(0)
+    return [UnconditionalTransform(PermutationTransform, reverse, buffer=True)]
 
 
-def _bounded(layer: LazyTransform) -> LazyTransform:
-    """Start a conditional layer near the identity and bound what its network sees.
+def bounded(layer: nn.Module) -> Any:
+    """Start a module of a network near the identity and bound what its network sees.
 
     The bound leaves the density normalised, since any function of the conditioning columns is
-    allowed, and keeps rows far from the data from driving the network to infinity.
+    allowed, and keeps samples far from the data from driving the network to infinity.
     """
     with torch.no_grad():
-        if hasattr(layer, "hyper"):
-            layer.hyper[-1].weight.mul_(_SMALL_START)
-            layer.hyper[-1].bias.mul_(_SMALL_START)
-            layer.hyper.insert(0, nn.Hardtanh(-_INPUT_BOUND, _INPUT_BOUND))
-        else:  # without a network: of one column zuko makes such a layer too
-            for parameter in layer.phi:
-                parameter.mul_(_SMALL_START)
+        hyper = getattr(layer, "hyper", None)
+        # Of one column zuko makes a layer without a network.
+        for parameter in layer.parameters() if hyper is None else hyper[-1].parameters():
+            parameter.mul_(_SMALL_START)
+        if hyper is not None:
+            hyper.insert(0, nn.Hardtanh(-_INPUT_BOUND, _INPUT_BOUND))
     return layer

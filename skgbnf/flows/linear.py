@@ -1,4 +1,4 @@
-"""Linear layers, started from the covariance of the rows, with three ways to a log-determinant."""
+"""Linear layers, started from a covariance, with three ways to a log-determinant."""
 
 import math
 from abc import abstractmethod
@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
+from skgbnf.flows.interfaces import DataInitialised, Penalised
 from skgbnf.flows.weighted import weighted_gaussian
 
 _LOG_SCALE_BOUND = 20.0
@@ -19,11 +20,11 @@ _RIDGE = 1e-10
 _STEPS_PER_COLUMN = 1 / 16
 
 
-class LinearLayer(LazyTransform):
+class LinearLayer(LazyTransform, DataInitialised):
     r"""Invertible linear layer ``y = M A (P x - c) + b``; a subclass says what ``M`` is.
 
     ``P`` is a fixed permutation. ``A`` and ``c`` are the identity and zero until
-    :meth:`initialise` sets them from rows; they are not learned. Learning happens in whitened
+    :meth:`initialise` sets them from samples; they are not learned. Learning happens in whitened
     coordinates, where steps of one size suit all directions, however nearly columns are linear
     functions of each other. With all parameters zero, ``M`` is the identity and ``b`` zero.
 
@@ -55,12 +56,16 @@ class LinearLayer(LazyTransform):
         self.register_buffer("centre", torch.zeros(n_features))
         self.register_buffer("whitening", torch.eye(n_features))
 
-    @torch.no_grad()
-    def initialise(self, x: Tensor, weights: Tensor, ridge: float = _RIDGE) -> None:
-        """Whiten rows: weighted mean zero and, up to a small ridge, identity covariance.
+    def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
+        """Whiten samples: weighted mean zero and, up to a small ridge, identity covariance.
 
         What was learned before is undone.
         """
+        self.whiten(x, weights, _RIDGE)
+
+    @torch.no_grad()
+    def whiten(self, x: Tensor, weights: Tensor, ridge: float) -> None:
+        """The same with a variance that is added to each column."""
         mean, factor = weighted_gaussian(x, weights, ridge)
         identity = torch.eye(len(mean), dtype=x.dtype, device=x.device)
         self.centre.copy_(mean)
@@ -75,10 +80,10 @@ class LinearLayer(LazyTransform):
 
     @abstractmethod
     def solve(self, factors: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        """The rows ``M^-1 y``, for `y` of shape (n_samples, n_features)."""
+        """The samples ``M^-1 y``, for `y` of shape (n_samples, n_features)."""
 
     def multiply(self, factors: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        """The rows ``M A x + b``; few rows are multiplied by one factor after the other."""
+        """The samples ``M A x + b``; few samples are multiplied by one factor after the other."""
         if x.shape[:-1].numel() >= x.shape[-1]:
             matrix = torch.linalg.multi_dot((*factors, self.whitening))
             return F.linear(x, matrix, self.bias)
@@ -190,7 +195,7 @@ class ExactLinear(_Dense):
         return (matrix,), torch.linalg.slogdet(matrix).logabsdet
 
 
-class SelfNormalizingLinear(_Dense):
+class SelfNormalizingLinear(_Dense, Penalised):
     r"""Linear layer with any matrix ``M``, the inverse of which is learned beside it.
 
     The gradient of ``log |det M|`` is the transpose of the inverse, which costs ``O(D^3)`` in
@@ -198,7 +203,7 @@ class SelfNormalizingLinear(_Dense):
     :meth:`penalty` draws towards the inverse. Scores do not depend on ``R``: where no gradient is
     asked for, the determinant is exact, and so is the inverse always.
 
-    In training the value too is approximate, for objectives that weigh rows by it: exact every
+    In training the value too is approximate, for objectives that weigh samples by it: exact every
     :attr:`period` steps, it moves in between by ``tr(R dM)``, to first order the change. The
     period grows with the number of columns, so that a step costs ``O(D^2)`` on average.
 
@@ -235,7 +240,7 @@ class SelfNormalizingLinear(_Dense):
         if not self._in_training():
             return (matrix,), torch.linalg.slogdet(matrix).logabsdet
         inverse = self.approximate_inverse().detach()
-        return (matrix,), _LogDet.apply(matrix, inverse, self._track(matrix, inverse))
+        return (matrix,), _LogDet.apply(matrix, inverse, self._track(matrix, inverse))  # type: ignore[no-untyped-call]
 
     def multiply(self, factors: tuple[Tensor, ...], x: Tensor) -> Tensor:
         if not self._in_training():
@@ -250,7 +255,7 @@ class SelfNormalizingLinear(_Dense):
         return self.inverse_offset + self._identity()
 
     def penalty(self) -> Tensor:
-        """Half the mean squared distance of ``R M z`` from ``z``, over the last rows in training.
+        """Half the mean squared distance of ``R M z`` from ``z``, over the last batch in training.
 
         It draws ``R`` to the inverse, and keeps ``M`` from running ahead of it, where the gradient
         would be wrong and the matrix could become singular. At the inverse it is zero.
@@ -262,7 +267,7 @@ class SelfNormalizingLinear(_Dense):
         return error.square().sum(-1).mean() / 2
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy has seen no rows: these hang on a graph, which cannot be copied."""
+        """A copy has seen no samples: these hang on a graph, which cannot be copied."""
         return {**self.__dict__, "_seen": None}
 
     def _in_training(self) -> bool:

@@ -1,4 +1,4 @@
-"""Whitened rows, and the directions in which they look least like one Gaussian."""
+"""Whitened samples, and the directions in which they look least like one Gaussian."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ _INDEPENDENT = 0.5
 
 
 def whitened(x: Tensor, weights: Tensor) -> Tensor:
-    """Weighted rows with mean zero and, up to a small ridge, identity covariance."""
+    """Weighted samples with mean zero and, up to a small ridge, identity covariance."""
     mean, factor = weighted_gaussian(x, weights, RIDGE)
     return torch.linalg.solve_triangular(factor, (x - mean).T, upper=False).T
 
 
 def flattest(z: Tensor, weights: Tensor, n_most: int) -> Tensor:
-    """Whitened rows along the directions of smallest kurtosis, where large clusters separate.
+    """Whitened samples along the directions of smallest kurtosis, where large clusters separate.
 
     Two clusters of equal size give a kurtosis below that of every single Gaussian, however small
     the part of the variance that lies between them.
@@ -47,7 +47,7 @@ def flattest(z: Tensor, weights: Tensor, n_most: int) -> Tensor:
 
 
 def most_skewed(z: Tensor, weights: Tensor) -> Tensor:
-    """Whitened rows along the direction of largest skewness, where a small cluster separates.
+    """Whitened samples along the direction of largest skewness, where a small cluster separates.
 
     Parameters and result are those of :func:`flattest`, for one direction.
     """
@@ -58,7 +58,7 @@ def most_skewed(z: Tensor, weights: Tensor) -> Tensor:
 
 
 def _inner_share(z: Tensor, weights: Tensor) -> Tensor:
-    """Weights that sum to 1, less for rows far out, which would decide every moment."""
+    """Weights that sum to 1, less for samples far out, which would decide every moment."""
     squares = z.square().sum(dim=1)
     weights = weights * (_FAR * z.shape[1] / squares.clamp(min=1e-30)).clamp(max=1.0)
     return weights / weights.sum()
@@ -68,7 +68,7 @@ def _extremes(z: Tensor, share: Tensor, power: int) -> Tensor:
     """Unit vectors, shape (n_features, n_features), at which a moment is extreme.
 
     Each is found by a fixed-point iteration of its own. They start from the eigenvectors of the
-    fourth moments, which point to clusters where rows are many.
+    fourth moments, which point to clusters where samples are many.
     """
     moments = (z * (share * z.square().sum(dim=1)).unsqueeze(1)).T @ z
     directions = torch.linalg.eigh(moments)[1].T

@@ -46,7 +46,7 @@ class RationalQuadraticSpline(Transform):
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Value and log-derivative of the spline at `x`."""
-        return _Spline.apply(x, self._raw_for(x))
+        return _Spline.apply(x, self._raw_for(x))  # type: ignore[no-untyped-call]
 
     def _call(self, x: Tensor) -> Tensor:
         return self.call_and_ladj(x)[0]
@@ -76,7 +76,7 @@ class RationalQuadraticSpline(Transform):
         return x + (y - image) * (-ladj.detach()).exp()
 
     def _raw_for(self, x: Tensor) -> Tensor:
-        """Raw parameters with the dimensions of `x`, of size 1 where rows share the spline."""
+        """Raw parameters with the dimensions of `x`, of size 1 where samples share the spline."""
         return self.raw.reshape(*[1] * (x.dim() + 1 - self.raw.dim()), *self.raw.shape)
 
 

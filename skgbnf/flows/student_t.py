@@ -7,9 +7,15 @@ from torch import Tensor, nn
 from torch.distributions import Chi2, Distribution, constraints
 from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.em import FittedByEM
+from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 
 _DEGREES_OF_FREEDOM = 3.0
+_NO_BATCH = torch.Size()
+
+Shape = torch.Size | list[int] | tuple[int, ...]
+_STEPS_OF_BASE = 10
 
 
 class MultivariateStudentT(Distribution):
@@ -24,19 +30,27 @@ class MultivariateStudentT(Distribution):
 
     factor : Tensor of shape (n_features, n_features)
         Lower triangular; ``factor @ factor.T`` is the scale matrix.
+
+    batch_shape : torch.Size, default=()
+        Shape of a sample without its last axis.
     """
 
     support = constraints.real_vector
     has_rsample = False
 
-    def __init__(self, df: float, loc: Tensor, factor: Tensor) -> None:
-        super().__init__(event_shape=loc.shape, validate_args=False)
+    def __init__(
+        self, df: float, loc: Tensor, factor: Tensor, batch_shape: torch.Size = _NO_BATCH
+    ) -> None:
+        super().__init__(batch_shape, loc.shape, validate_args=False)
         self.df, self.loc, self.factor = df, loc, factor
+
+    def expand(self, batch_shape: Shape, _instance: None = None) -> "MultivariateStudentT":
+        return MultivariateStudentT(self.df, self.loc, self.factor, torch.Size(batch_shape))
 
     def log_prob(self, x: Tensor) -> Tensor:
         d = len(self.loc)
         z = self._whitened(x)
-        # Far rows are scaled first, since their squares would overflow.
+        # Far samples are scaled first, since their squares would overflow.
         size = z.abs().amax(-1).clamp(min=1.0)
         near = (z / size.unsqueeze(-1)).square().sum(-1) / self.df
         log_bracket = 2 * size.log() + (near + size.pow(-2)).log()
@@ -45,24 +59,24 @@ class MultivariateStudentT(Distribution):
         return constant - self.factor.diagonal().log().sum() - (self.df + d) / 2 * log_bracket
 
     def responsiveness(self, x: Tensor) -> Tensor:
-        """Expected precision of each row, by which EM weights it: small for far rows."""
+        """Expected precision of each sample, by which EM weights it: small for far samples."""
         return (self.df + len(self.loc)) / (self.df + self._whitened(x).square().sum(-1))
 
-    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
-        shape = (*sample_shape, len(self.loc))
+    def sample(self, sample_shape: Shape = _NO_BATCH) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
         normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-        precision = Chi2(self.loc.new_tensor(self.df)).sample(sample_shape) / self.df
+        precision = Chi2(self.loc.new_tensor(self.df)).sample(shape[:-1]) / self.df
         return self.loc + (normal / precision.sqrt().unsqueeze(-1)) @ self.factor.T
 
     def _whitened(self, x: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self.factor, (x - self.loc).T, upper=False).T
+        return torch.linalg.solve_triangular(self.factor, (x - self.loc).mT, upper=False).mT
 
 
-class StudentT(LazyDistribution):
+class StudentT(FittedByEM, DataInitialised, LazyDistribution):
     """A multivariate Student t of three degrees of freedom as a component.
 
-    In a mixture it takes the few rows that lie far from all others, which would otherwise decide
-    the mean log-likelihood.
+    In a mixture it takes the few samples that lie far from all others, which would otherwise decide
+    the mean log-likelihood. Behind a conditional affine layer it is the base of a flow.
 
     Parameters
     ----------
@@ -83,19 +97,25 @@ class StudentT(LazyDistribution):
         self.lower = nn.Parameter(torch.zeros(n_features, n_features))
         self.log_diagonal = nn.Parameter(torch.zeros(n_features))
 
-    def forward(self, c: None = None) -> MultivariateStudentT:
+    def forward(self, c: Tensor | None = None) -> MultivariateStudentT:
         factor = torch.tril(self.lower, -1) + self.log_diagonal.exp().diag()
         return MultivariateStudentT(_DEGREES_OF_FREEDOM, self.loc, factor)
 
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
-        """Begin with the Gaussian of all rows."""
+        """Begin with the Gaussian of all samples."""
         self._set(*weighted_gaussian(x, weights, RIDGE))
+
+    def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
+        """Start as the base of a flow: a few steps of EM."""
+        self.em_seed(x, weights, len(x))
+        for _ in range(_STEPS_OF_BASE):
+            self.em_step(x, weights)
 
     @torch.no_grad()
     def em_step(self, x: Tensor, weights: Tensor) -> None:
-        """Mean and scale of the rows, each weighted down by its distance.
+        """Mean and scale of the samples, each weighted down by its distance.
 
-        The scale is divided by the sum of these weights, not by the number of rows, which leads
+        The scale is divided by the sum of these weights, not by the number of samples, which leads
         to the same end in fewer steps.
         """
         self._set(*weighted_gaussian(x, weights * self().responsiveness(x), RIDGE))

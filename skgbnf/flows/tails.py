@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.margins import LARGEST_LOG, log_bracket
+from skgbnf.flows.interfaces import DataInitialised
+from skgbnf.flows.marginals import LARGEST_LOG, log_bracket
 from skgbnf.flows.weighted import weighted_quantiles
 
 SMALLEST_DF, LARGEST_DF = 0.6, 100.0
@@ -48,18 +49,17 @@ class Tails:
 
 
 def fit_tails(x: Tensor, weights: Tensor) -> Tails:
-    """Fit the tails of weighted rows by maximum likelihood.
+    """Fit the tails of weighted samples by maximum likelihood.
 
-    Both parameters of each tail come from the rows beyond its edge alone, so that the centre of a
-    column, of whatever shape, has no say in them. A weak prior prefers light tails where rows are
-    few.
+    Both parameters of each tail come from the samples beyond its edge alone, whatever the shape of
+    the centre of the column. A weak prior prefers light tails where samples are few.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_features)
 
     weights : Tensor of shape (n_samples,)
-        A row of weight 2 counts as two.
+        A sample of weight 2 counts as two.
     """
     sides = torch.stack([-x, x])
     level = x.new_tensor([1 - _SHARE])
@@ -81,16 +81,16 @@ def fit_tails(x: Tensor, weights: Tensor) -> Tails:
 
 
 def _coarse(edges: Tensor) -> Tensor:
-    """Edges rounded outward, since the quantiles are values of rows; equal ones stay."""
+    """Edges rounded outward, since the quantiles are values of samples; equal ones stay."""
     width = edges.sum(dim=0)
     step = torch.where(width > 0, width.log2().floor().exp2() / _EDGE_STEPS, 0.0)
     return torch.where(step > 0, (edges / step).ceil() * step, edges)
 
 
 def _most_likely(excess: Tensor, shares: Tensor, n_rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rates and indices, shape (2, 1, n_features), of rows beyond the edges.
+    """Rates and indices, shape (2, 1, n_features), of samples beyond the edges.
 
-    The prior is an exponential one on the inverse of the index, worth one row.
+    The prior is an exponential one on the inverse of the index, worth one sample.
     """
     log_rate = torch.full_like(n_rows, -0.5).requires_grad_()
     log_df = torch.full_like(n_rows, math.log(_START_DF)).requires_grad_()
@@ -134,12 +134,12 @@ def _distance(z: Tensor, df: Tensor) -> Tensor:
     return (df * (y / df).clamp(max=LARGEST_LOG[y.dtype]).expm1()).sqrt()
 
 
-class TailTransform(LazyTransform):
+class TailTransform(LazyTransform, DataInitialised):
     r"""Element-wise map of columns with heavy tails onto columns with tails of a normal.
 
     Beyond its edges a column is mapped as a Student t of the tail's own index would be onto a
     normal, but for a small error near the edge; between them by one rational-quadratic bin. The
-    map is monotone with a continuous slope. It is estimated by :meth:`initialise` from rows and
+    map is monotone with a continuous slope. It is estimated by :meth:`initialise` from samples and
     then fixed; before, it is nearly the identity.
 
     Parameters
@@ -160,11 +160,11 @@ class TailTransform(LazyTransform):
         self.register_buffer("df", torch.full((2, n_features), LARGEST_DF))
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, weights: Tensor) -> None:
-        """Estimate the tails of weighted rows."""
+    def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
+        """Estimate the tails of weighted samples."""
         tails = fit_tails(x, weights)
         lower, upper = tails.edges
-        # Where so many rows share a value that there is nothing between the edges; a column that
+        # Where so many samples share a value that there is nothing between the edges; a column that
         # is constant keeps its scale, like everywhere.
         least = torch.where(x.amin(dim=0) < x.amax(dim=0), _LEAST_WIDTH, 2 * EDGE)
         missing = (least - (upper - lower)).clamp(min=0.0) / 2
@@ -172,7 +172,7 @@ class TailTransform(LazyTransform):
         self.rates.copy_(tails.rates)
         self.df.copy_(tails.df)
 
-    def forward(self, c: None = None) -> Transform:
+    def forward(self, c: Tensor | None = None) -> Transform:
         return _TailTransform(self.edges, self.rates, self.df)
 
 
@@ -194,9 +194,9 @@ class _TailTransform(Transform):
         side = x < (lower + upper) / 2
         beyond = (x < lower) | (x > upper)
         excess = torch.where(side, lower - x, x - upper).clamp(min=0.0)
-        rates = torch.where(side, *self.rates)
-        t = torch.where(side, *self.starts) + rates * excess
-        outer, outer_ladj = _scores(t, torch.where(side, *self.df))
+        rates = _of_side(side, self.rates)
+        t = _of_side(side, self.starts) + rates * excess
+        outer, outer_ladj = _scores(t, _of_side(side, self.df))
         centre, centre_ladj = self._centre(((x - lower) / self.width).clamp(0.0, 1.0))
         z = torch.where(beyond, torch.where(side, -outer, outer), centre)
         ladj = torch.where(beyond, outer_ladj + rates.log(), centre_ladj)
@@ -219,9 +219,9 @@ class _TailTransform(Transform):
 
     def _inverse(self, y: Tensor) -> Tensor:
         side, beyond = y < 0, y.abs() > EDGE
-        t = _distance(y.abs().clamp(min=EDGE), torch.where(side, *self.df))
-        excess = (t - torch.where(side, *self.starts)).clamp(min=0.0)
-        excess = excess / torch.where(side, *self.rates)
+        t = _distance(y.abs().clamp(min=EDGE), _of_side(side, self.df))
+        excess = (t - _of_side(side, self.starts)).clamp(min=0.0)
+        excess = excess / _of_side(side, self.rates)
         outer = torch.where(side, self.edges[0] - excess, self.edges[1] + excess)
         return torch.where(beyond, outer, self._from_centre(y.clamp(-EDGE, EDGE)))
 
@@ -233,3 +233,8 @@ class _TailTransform(Transform):
         c = -self.slope * rise
         root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
         return self.edges[0] + self.width * (2 * c / (-b - root)).clamp(0.0, 1.0)
+
+
+def _of_side(lower: Tensor, pair: Tensor) -> Tensor:
+    """Values of the lower tails where `lower` is True, of the upper ones elsewhere."""
+    return torch.where(lower, pair[0], pair[1])

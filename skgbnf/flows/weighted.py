@@ -1,4 +1,4 @@
-"""Statistics of weighted rows: quantiles, ranks, and the Gaussian, shrunk where rows are few."""
+"""Statistics of weighted samples: quantiles, ranks, Gaussian and regression."""
 
 import math
 
@@ -11,10 +11,11 @@ RIDGE = 1e-6
 _ROWS_PER_COLUMN = 20
 _SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64, device="cpu").tolist())
 _LEAST_LEFT = 1e-3
+_PENALTIES = (1e-8, *torch.logspace(-6, 1, 15, dtype=torch.float64, device="cpu").tolist())
 
 
 def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles of each column, shape (n_features, n_levels), under weighted rows."""
+    """Quantiles of each column, shape (n_features, n_levels), under weighted samples."""
     order = x.argsort(dim=0)
     ordered = x.gather(0, order).T.contiguous()
     mass = weights[order].T.cumsum(dim=1)
@@ -24,7 +25,7 @@ def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
 
 
 def weighted_ranks(x: Tensor, weights: Tensor) -> Tensor:
-    """Share of the mass below each value of its column, half of its own row's included."""
+    """Share of the mass below each value of its column, half of its own sample's included."""
     order = x.argsort(dim=0)
     mass = weights[order]
     below = mass.cumsum(dim=0) - mass / 2
@@ -32,9 +33,9 @@ def weighted_ranks(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Mean and Cholesky factor of the covariance of weighted rows.
+    """Mean and Cholesky factor of the covariance of weighted samples.
 
-    Where there are fewer than twenty rows for each column, correlations are shrunk towards zero,
+    Where there are fewer than twenty samples for each column, correlations are shrunk towards zero,
     as far as the leave-one-out likelihood asks for.
 
     Parameters
@@ -80,21 +81,21 @@ def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor,
 def leave_one_out_shrinkage(
     centred: Tensor, share: Tensor, covariance: Tensor, ridge: float
 ) -> float:
-    """Share of the correlations to take away, by the likelihood of each row under the others.
+    """Share of the correlations to take away, by the likelihood of each sample under the others.
 
-    Removing a row changes the covariance by a matrix of rank one, so that one eigendecomposition
-    serves all rows and all candidates.
+    Removing a sample changes the covariance by a matrix of rank one, so that one eigendecomposition
+    serves all samples and all candidates.
 
     Parameters
     ----------
     centred : Tensor of shape (n_samples, n_features)
-        Rows less their weighted mean.
+        Samples less their weighted mean.
 
     share : Tensor of shape (n_samples,)
-        Weights of the rows, which sum to 1.
+        Weights of the samples, which sum to 1.
 
     covariance : Tensor of shape (n_features, n_features)
-        The weighted covariance of the rows.
+        The weighted covariance of the samples.
 
     ridge : float
         Variance added to each column, here of unit variance.
@@ -114,7 +115,7 @@ def leave_one_out_shrinkage(
     scale = (covariance.diagonal() + ridge).sqrt()
     values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
     squares = ((centred[kept] / scale) @ vectors).square()
-    # Without row i the weights of the others grow by 1 / (1 - share_i), and so does the row's
+    # Without sample i the weights of the others grow by 1 / (1 - share_i), and so does the sample's
     # distance from their mean.
     growth = 1 / (1 - share)
     common = float(share @ growth)
@@ -128,3 +129,57 @@ def leave_one_out_shrinkage(
         return -float(variances.log().sum() + share @ row / share.sum())
 
     return max(_SHRINKAGES, key=likelihood)
+
+
+def weighted_regression(
+    x: Tensor, context: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear ridge regression of columns on a context.
+
+    The penalty, in units of the variances of the context, is that of least generalised
+    cross-validation error.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+
+    context : Tensor of shape (n_samples, n_context)
+
+    weights : Tensor of shape (n_samples,)
+        Not negative, not all zero; only their ratios matter.
+
+    Returns
+    -------
+    slope : Tensor of shape (n_context, n_features)
+
+    intercept : Tensor of shape (n_features,)
+
+    deviation : Tensor of shape (n_features,)
+        Standard deviation of what is left, corrected for the degrees of freedom.
+
+    References
+    ----------
+    Generalized Cross-Validation as a Method for Choosing a Good Ridge Parameter. G. H. Golub,
+    M. Heath, G. Wahba, 1979. https://doi.org/10.1080/00401706.1979.10489751
+    """
+    share = weights / weights.sum()
+    mean_x, mean_c = share @ x, share @ context
+    y, c = x - mean_x, context - mean_c
+    scale = (share @ c.square()).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    weighted = (c / scale * share.unsqueeze(-1)).T
+    values, vectors = torch.linalg.eigh(weighted @ (c / scale))
+    values, target = values.clamp(min=0), vectors.T @ (weighted @ y)
+    n_rows = 1 / float(share.square().sum())
+
+    def fit(penalty: float) -> tuple[Tensor, Tensor, float]:
+        slope = vectors @ (target / (values + penalty).unsqueeze(-1)) / scale.unsqueeze(-1)
+        n_free = 1 + float((values / (values + penalty)).sum())
+        return slope, share @ (y - c @ slope).square(), max(1 - n_free / n_rows, _LEAST_LEFT)
+
+    def error(penalty: float) -> float:
+        _, variance, left = fit(penalty)
+        return float(variance.clamp(min=RIDGE**2).log().sum()) - 2 * len(mean_x) * math.log(left)
+
+    slope, variance, left = fit(min(_PENALTIES, key=error))
+    return slope, mean_x - mean_c @ slope, (variance / left).sqrt()

@@ -1,11 +1,19 @@
 """Displays of fitted densities, in scikit-learn's convention.
 
-They take any fitted estimator with ``score_samples``. Matplotlib is imported when one is drawn.
+They take any fitted estimator with ``score_samples``, except where a display says otherwise.
+Matplotlib is imported when a display is drawn.
 """
 
 from skgbnf.plotting.boosting_path import BoostingPathDisplay
 from skgbnf.plotting.coverage import CoverageDisplay
 from skgbnf.plotting.density import DensityDisplay
+from skgbnf.plotting.jacobians import JacobianDisplay
 from skgbnf.plotting.outliers import OutlierDisplay
 
-__all__ = ["BoostingPathDisplay", "CoverageDisplay", "DensityDisplay", "OutlierDisplay"]
+__all__ = [
+    "BoostingPathDisplay",
+    "CoverageDisplay",
+    "DensityDisplay",
+    "JacobianDisplay",
+    "OutlierDisplay",
+]

@@ -1,4 +1,4 @@
-"""Matplotlib, imported when a display is drawn, and the colours that all displays share."""
+"""Helpers for matplotlib, imported when a display is drawn, and colours of all displays."""
 
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ _CYCLE = [MODEL, ROWS, OTHER, "#CC79A7", "#E69F00", "#56B4E9"]
 
 
 def import_pyplot(caller: str) -> ModuleType:
-    """The module ``matplotlib.pyplot``; without it, an error that says how to install it."""
+    """The module ``matplotlib.pyplot``; ImportError with a hint if it is not installed."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -32,12 +32,12 @@ def import_pyplot(caller: str) -> ModuleType:
 
 
 def style(defaults: Keywords, given: Keywords | None) -> Keywords:
-    """Keywords for matplotlib: those the caller gave, over ours."""
+    """Keywords for matplotlib: the defaults, replaced by those of the caller."""
     return {**defaults, **(given or {})}
 
 
 def axes_or_new(plt: ModuleType, ax: "Axes | None") -> "Axes":
-    """The axes that were given, or those of a new figure, with a cycle of our colours."""
+    """The given axes, or those of a new figure with the colours of this package."""
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
         ax.set_prop_cycle(color=_CYCLE)
@@ -57,10 +57,10 @@ def split_axes(
     Returns
     -------
     ax : Axes
-        The one given, or that of a new figure of size `figsize`; no longer drawn itself.
+        The given axes, or those of a new figure of size `figsize`, hidden.
 
     places : GridSpecFromSubplotSpec
-        The places of the new axes, to be passed to ``Figure.add_subplot``.
+        Places of the new axes, for ``Figure.add_subplot``.
     """
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
@@ -74,7 +74,7 @@ def split_axes(
 
 
 def bin_edges(values: np.ndarray, bins: Any = None) -> np.ndarray:
-    """Edges of as many bins of equal width as the root of the number of values, or of `bins`."""
+    """Edges of `bins`; by default of equal bins, the square root of the number of values."""
     if bins is None:
         bins = int(np.clip(np.sqrt(len(values)), 10, 100))
     return np.histogram_bin_edges(values, bins)

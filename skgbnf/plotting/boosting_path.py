@@ -1,4 +1,4 @@
-"""What each round of boosting gained, and how it shared the weight."""
+"""Scores and mixture weights after each round of boosting."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,31 +17,31 @@ _SMALLEST_LABELLED = 0.05
 
 
 class BoostingPathDisplay:
-    """Picture of a boosted density round by round.
+    """Plot of a boosted density, round by round.
 
-    Above, the mean log-likelihood of the training rows, of the held-out rows and, if given, of
-    test rows after each round; below, the weights of the components after each round, stacked.
+    Above: mean log-likelihoods of the training samples, the validation set and, if given, test
+    samples after each round. Below: the weights of the components after each round, stacked.
 
-    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+    Create it with :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     train_scores : ndarray of shape (n_rounds,)
-        Mean log-likelihood of the training rows after each round, in nats.
+        Mean log-likelihood of the training samples after each round, in nats.
 
     staged_weights : ndarray of shape (n_rounds, n_rounds)
-        Row c holds the weights of the components after round c, which sum to 1.
+        Weights of the components after each round, one row per round; each row sums to 1.
 
     validation_scores : ndarray of shape (n_rounds,) or None, default=None
-        As `train_scores`, of the held-out rows.
+        Mean log-likelihood of the validation set after each round, in nats.
 
     test_scores : ndarray of shape (n_rounds,) or None, default=None
-        As `train_scores`, of test rows.
+        Mean log-likelihood of test samples after each round, in nats.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The hidden axes that the two of the picture are within.
+        Hidden axes that contain the two of `axes_`.
 
     axes_ : ndarray of shape (2,)
         Axes of the scores and of the weights.
@@ -49,7 +49,7 @@ class BoostingPathDisplay:
     figure_ : matplotlib Figure
 
     lines_ : list of matplotlib Line2D
-        Training, held-out and test scores, as far as there are any.
+        Training, validation and test scores, as far as there are any.
 
     Examples
     --------
@@ -88,10 +88,10 @@ class BoostingPathDisplay:
         ----------
         estimator : GradientBoostedFlowDensity
             Or any fitted estimator with the attributes `train_scores_`, `validation_scores_` and
-            `staged_weights_`, and for test rows the method ``staged_score_samples``.
+            `staged_weights_`, and for test samples the method ``staged_score_samples``.
 
         X : array-like of shape (n_samples, n_features), default=None
-            Test rows. By default only the scores kept from fit are drawn.
+            Test samples. By default only the scores of `fit` are drawn.
 
         ax : matplotlib Axes, default=None
             Axes to draw on; by default those of a new figure.
@@ -147,8 +147,8 @@ class BoostingPathDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to divide into two, part of a grid as those of ``plt.subplots`` are; by default
-            those of a new figure.
+            Axes to divide into two; they must be part of a grid, as those of ``plt.subplots``
+            are. By default those of a new figure.
 
         cmap : str or matplotlib Colormap, default="cividis"
             Colours of the components.
@@ -180,7 +180,7 @@ class BoostingPathDisplay:
     def _plot_scores(self, ax: "Axes", line_kw: Keywords | None) -> None:
         drawn = (
             ("training rows", self.train_scores, MODEL, "o"),
-            ("held-out rows", self.validation_scores, ROWS, "s"),
+            ("validation rows", self.validation_scores, ROWS, "s"),
             ("test rows", self.test_scores, OTHER, "^"),
         )
         self.lines_ = []
@@ -193,7 +193,7 @@ class BoostingPathDisplay:
         ax.legend()
 
     def _plot_weights(self, ax: "Axes", cmap: "Colormap", bar_kw: Keywords | None) -> None:
-        """Stacked weights, the number of its component on each in the last round."""
+        """Stacked weights; in the last round each is labelled with the number of its component."""
         n_rounds = len(self.staged_weights)
         rounds, bottom = np.arange(1, n_rounds + 1), np.zeros(n_rounds)
         colours = cmap(np.linspace(0.15, 0.9, n_rounds))

@@ -1,4 +1,4 @@
-"""Whether regions of highest density hold the share of rows that they should."""
+"""Calibration of a density: coverage of its regions of highest density."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
+from skgbnf._checks import check_integer, check_real
 from skgbnf._random import RandomState
 from skgbnf.plotting.axes import REFERENCE, Keywords, axes_or_new, import_pyplot, style
 from skgbnf.plotting.tables import as_rows, as_table, sample_rows, score_rows
-from skgbnf.validation import check_integer, check_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,32 +18,32 @@ _REFERENCE_LABEL = "calibrated"
 
 
 class CoverageDisplay:
-    r"""Picture of the calibration of a density: do 90 % of new rows fall into its 90 % region?
+    r"""Plot of the calibration of a density: are 90 % of new samples in its 90 % region?
 
-    The region of level a is the smallest that holds a share a of the mass of the model. It is
-    where the log-density is at least a threshold, which is estimated, after [1]_, as the quantile
-    1 - a of the log-density of rows drawn from the model. The coverage of the level is the share
-    of the rows of X in that region. A model that is true has its coverage on the diagonal; one
-    that is too wide, above it; one that is too narrow, overfitted for instance, below it.
+    The region of level a is the smallest one with probability a under the model: all points whose
+    log-density is at least a threshold. The threshold is estimated as the quantile 1 - a of the
+    log-density of samples of the model [1]_. The coverage is the fraction of the samples of X in
+    the region. It is on the diagonal for the true density, above it for a model that is too wide,
+    and below it for one that is too narrow, for example overfitted.
 
-    A coverage on the diagonal does not prove a model true: the test looks at the ranks of
-    densities only. Take rows that the model was not fitted to.
+    Coverage on the diagonal does not prove a model true: only the ranks of densities are compared.
+    Use samples that the model was not fitted to.
 
-    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+    Create it with :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     levels : ndarray of shape (n_levels,)
-        Share of the mass of the model in each region.
+        Probability of each region under the model.
 
     coverage : ndarray of shape (n_levels,)
-        Share of the rows of X in each region.
+        Fraction of the samples of X in each region.
 
     n_rows : int
-        Number of rows of X.
+        Number of samples of X.
 
     n_samples : int
-        Number of rows drawn from the model.
+        Number of samples drawn from the model.
 
     estimator_name : str, default=None
         Name of the estimator, for the legend.
@@ -58,16 +58,16 @@ class CoverageDisplay:
         The coverage.
 
     band_ : matplotlib PolyCollection or None
-        Where the coverage of a true model would be.
+        Where the coverage of the true density would be.
 
     Notes
     -----
-    With M rows drawn, the threshold of level a is their j-th largest log-density, where j is
-    a (M + 1) rounded. Under the true model and without ties the number of n rows in the region is
-    then beta-binomial, and its share has mean j / (M + 1) and, near enough, the variance
-    a (1 - a) (1 / n + 1 / M). The band is that of a binomial share with this variance. It holds
-    for each level by itself, not for all at once; the coverages of neighbouring levels go
-    together.
+    With M samples drawn, the threshold of level a is their j-th largest log-density, where j is
+    a (M + 1) rounded. For the true density and without ties, the number of the n samples of X in
+    the region is beta-binomial; its fraction has mean j / (M + 1) and approximately the variance
+    a (1 - a) (1 / n + 1 / M). The band is that of a binomial fraction with this variance. It holds
+    for each level by itself, not for all at once, and coverages of neighbouring levels are
+    correlated.
 
     References
     ----------
@@ -124,23 +124,23 @@ class CoverageDisplay:
         estimator : estimator instance
             Fitted, with ``score_samples`` and ``sample``, or a
             :class:`~sklearn.pipeline.Pipeline` whose last step has them and whose other steps
-            have ``inverse_transform``. Of a :class:`~skgbnf.FlowBayesClassifier` it is the
-            coverage of all classes together.
+            have ``inverse_transform``. For a :class:`~skgbnf.FlowBayesClassifier`, the density
+            summed over classes is drawn.
 
         X : {array-like, dataframe} of shape (n_rows, n_features)
-            Rows that the estimator was not fitted to.
+            Samples that the estimator was not fitted to.
 
         levels : array-like of shape (n_levels,), default=None
-            Shares of the mass of the model. By default 0.01, 0.02, ..., 0.99.
+            Probabilities of the regions. By default 0.01, 0.02, ..., 0.99.
 
         n_samples : int, default=10_000
-            Number of rows drawn from the model.
+            Number of samples drawn from the model.
 
         random_state : int, RandomState instance or None, default=None
-            Governs the rows drawn from the model.
+            Seed of the samples drawn from the model.
 
         name : str, default=None
-            Name for the legend; by default that of the class of the estimator.
+            Name for the legend; by default the name of the estimator's class.
 
         ax : matplotlib Axes, default=None
             Axes to draw on; by default those of a new figure.
@@ -158,7 +158,7 @@ class CoverageDisplay:
             If the estimator lacks ``score_samples`` or cannot be sampled.
 
         ValueError
-            If X is not as above, or a level is not above 0 and below 1.
+            If X is not a finite numeric table, or a level is not in (0, 1).
 
         ImportError
             If matplotlib is not installed.
@@ -201,11 +201,11 @@ class CoverageDisplay:
             Name for the legend; by default `estimator_name`.
 
         ref_line : bool, default=True
-            Whether to draw the diagonal and the band around it. Turn it off for further models
-            on the same axes.
+            Whether to draw the diagonal and the band around it. Set it to False for further
+            models on the same axes.
 
         confidence : float, default=0.95
-            Probability that the coverage of a true model lies in the band, at any one level.
+            Probability that the coverage of the true density lies in the band, at any one level.
 
         line_kw : dict, default=None
             Passed to ``Axes.plot`` for the coverage.
@@ -243,7 +243,7 @@ class CoverageDisplay:
 
 
 def _coverage(levels: np.ndarray, row_scores: np.ndarray, sample_scores: np.ndarray) -> np.ndarray:
-    """Share of the rows that are at least as dense as the given shares of the samples."""
+    """Fraction of the rows in each region, whose thresholds are quantiles over the samples."""
     n = len(sample_scores)
     ranks = np.clip(np.round(levels * (n + 1)).astype(int), 1, n)
     thresholds = np.sort(sample_scores)[n - ranks]

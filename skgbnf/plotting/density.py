@@ -1,8 +1,7 @@
-"""A density beside the rows it describes."""
+"""A density and the samples that it was fitted to."""
 
 import textwrap
 from collections.abc import Sequence
-from numbers import Integral
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from skgbnf._checks import check_integer
 from skgbnf._random import RandomState
 from skgbnf.plotting.axes import (
     MODEL,
@@ -21,8 +21,8 @@ from skgbnf.plotting.axes import (
     split_axes,
     style,
 )
-from skgbnf.plotting.tables import as_rows, as_table, column_names, sample_rows, score_rows
-from skgbnf.validation import check_integer
+from skgbnf.plotting.grids import on_grid, plot_limits, positions, regions
+from skgbnf.plotting.tables import as_rows, column_names, sample_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,63 +30,62 @@ if TYPE_CHECKING:
     from matplotlib.contour import QuadContourSet
     from matplotlib.lines import Line2D
 
-_MARGIN = 0.05
-
 
 class DensityDisplay:
-    """Picture of a density: a curve, regions, or a grid of samples against rows.
+    """Plot of a density: a curve, regions of highest density, or a grid of scatter plots.
 
-    One column: the density as a curve over a histogram of the rows. Two columns: nested regions
-    of highest density, each of which holds a given share of the rows, with the rows as points.
-    More: for each pair of columns, rows and samples as points, and their histograms on the
+    One feature: the density as a curve over a histogram of X. Two features: nested regions of
+    highest density, each with a given fraction of the samples of X, and these as points. More
+    features: for each pair of them, samples of X and of the model as points, with histograms on the
     diagonal.
 
-    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+    Create it with :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Rows to draw.
+        Samples to draw.
 
     feature_names : list of str
-        Names of the columns.
+        Names of the features.
 
     limits : ndarray of shape (n_features, 2)
-        Smallest and largest value of each column that is drawn.
+        Smallest and largest value of each feature that is drawn.
 
     log_density : ndarray of shape (grid_resolution,) or (grid_resolution, grid_resolution), \
             default=None
-        Log-density in nats at evenly spaced values between the limits; ``log_density[i, j]`` at
-        the i-th value of the first column and the j-th of the second. None for a grid of samples.
+        Log-density, in nats, at evenly spaced values between the limits; ``log_density[i, j]`` is
+        at the i-th value of the first feature and the j-th of the second. None for a grid of
+        scatter plots.
 
     levels : ndarray of shape (n_levels,), default=None
-        Shares of the rows in the regions, ascending. None unless there are two columns.
+        Fractions of the samples in the regions, ascending. None unless there are two features.
 
     thresholds : ndarray of shape (n_levels,), default=None
-        Smallest log-density in each region.
+        Smallest log-density in each region, in nats.
 
     samples : ndarray of shape (n_samples, n_features), default=None
-        Rows drawn from the density, for a grid of samples.
+        Samples of the model, for a grid of scatter plots.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes; for a grid of samples, the hidden axes that the grid is within.
+        The axes; for a grid of scatter plots, the hidden axes that contain it.
 
     axes_ : ndarray of shape (n_features, n_features)
-        Axes of a grid of samples, None above the diagonal. Otherwise holds `ax_` alone.
+        Axes of the grid of scatter plots, None above the diagonal; otherwise `ax_` alone.
 
     figure_ : matplotlib Figure
 
     line_ : matplotlib Line2D or None
-        The curve of one column.
+        Curve of one feature.
 
     surface_ : matplotlib QuadContourSet or None
-        The regions of two columns.
+        Regions of two features.
 
     See Also
     --------
-    CoverageDisplay : Whether regions of highest density hold the share of rows that they should.
+    CoverageDisplay : Calibration of the regions of highest density.
 
     Examples
     --------
@@ -143,37 +142,37 @@ class DensityDisplay:
         Parameters
         ----------
         estimator : estimator instance
-            Fitted, with ``score_samples``; for a grid of samples with ``sample``, or a
+            Fitted, with ``score_samples``. For a grid of scatter plots with ``sample`` too, or a
             :class:`~sklearn.pipeline.Pipeline` whose last step has it and whose other steps have
             ``inverse_transform``.
 
         X : {array-like, dataframe} of shape (n_samples, n_features)
-            Rows to draw.
+            Samples to draw.
 
         features : list of {int, str}, default=None
-            Columns of a grid of samples, in this order. By default all, and a grid only for
-            more than two.
+            Features of a grid of scatter plots, in this order. By default there is a grid only for
+            more than two features, with all of them.
 
         feature_names : array-like of shape (n_features,), default=None
-            Names of the columns. By default those of a data frame, those seen in fit, or "x0",
-            "x1", and so on.
+            Names of the features. By default those of a data frame, those seen in fit, or "x0",
+            "x1" and so on.
 
         levels : array-like of float, default=(0.5, 0.8, 0.95)
-            Shares of the rows in the regions of two columns.
+            Fractions of the samples in the regions of two features.
 
         percentiles : tuple of float, default=(0, 1)
-            Smallest and largest quantile of each column that is drawn, before a margin of a
-            twentieth of the range. Narrow them where a few rows lie far away.
+            Lowest and highest quantile of each feature that is drawn; 5 % of the range is added on
+            each side. Narrow them if a few samples lie far away.
 
         grid_resolution : int, default=200
-            Number of values for each column at which the density is computed.
+            Number of values of each feature at which the density is computed.
 
         subsample : int or None, default=5_000
-            If X has more rows, so many are chosen at random for all that is drawn, the regions
-            included. None takes all.
+            Largest number of samples of X to use, drawn at random, for the regions too. None uses
+            all.
 
         random_state : int, RandomState instance or None, default=None
-            Governs the choice of rows and the samples.
+            Seed of the subsample and of the samples of the model.
 
         ax : matplotlib Axes, default=None
             Axes to draw on; by default those of a new figure.
@@ -203,18 +202,16 @@ class DensityDisplay:
             check_integer("subsample", subsample, 2)
             if len(rows) > subsample:
                 rows = rows[rng.permutation(len(rows))[:subsample]]
-        limits = _limits(rows, percentiles)
+        limits = plot_limits(rows, percentiles)
         if features is None and rows.shape[1] <= 2:
             check_integer("grid_resolution", grid_resolution, 2)
+            log_density = on_grid(estimator, X, limits, grid_resolution)
+            shown = regions(estimator, X, rows, levels) if rows.shape[1] == 2 else {}
             display = cls(
-                X=rows,
-                feature_names=names,
-                limits=limits,
-                log_density=_on_grid(estimator, X, limits, grid_resolution),
-                **(_regions(estimator, X, rows, levels) if rows.shape[1] == 2 else {}),
+                X=rows, feature_names=names, limits=limits, log_density=log_density, **shown
             )
         else:
-            chosen = _positions(features, names)
+            chosen = positions(features, names)
             display = cls(
                 X=rows[:, chosen],
                 feature_names=[names[i] for i in chosen],
@@ -238,20 +235,20 @@ class DensityDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; by default those of a new figure. A grid of samples divides them, for
-            which they must be part of a grid, as those of ``plt.subplots`` are.
+            Axes to draw on; by default those of a new figure. A grid of scatter plots divides
+            them; they must then be part of a grid, as those of ``plt.subplots`` are.
 
         cmap : str or matplotlib Colormap, default="Blues"
-            Colours of the regions of two columns.
+            Colours of the regions of two features.
 
         line_kw : dict, default=None
-            Passed to ``Axes.plot`` for the curve of one column.
+            Passed to ``Axes.plot`` for the curve of one feature.
 
         hist_kw : dict, default=None
             Passed to ``Axes.hist`` for all histograms.
 
         contour_kw : dict, default=None
-            Passed to ``Axes.contourf`` for the regions of two columns.
+            Passed to ``Axes.contourf`` for the regions of two features.
 
         scatter_kw : dict, default=None
             Passed to ``Axes.scatter`` for all points.
@@ -374,52 +371,3 @@ def _point_style(n_points: int) -> Keywords:
 def _wrapped(name: str) -> str:
     """A name in lines that fit beside a small panel, unless its words are longer."""
     return textwrap.fill(name, 14, break_long_words=False, break_on_hyphens=False)
-
-
-def _limits(rows: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
-    """Smallest and largest value of each column to draw, with a margin."""
-    try:
-        low, high = percentiles
-    except (TypeError, ValueError):
-        raise ValueError(f"percentiles must be a pair of numbers, got {percentiles!r}.") from None
-    if not 0 <= low < high <= 1:
-        raise ValueError(f"percentiles must ascend within [0, 1], got {percentiles!r}.")
-    low, high = np.quantile(rows, [low, high], axis=0)
-    margin = np.where(high > low, _MARGIN * (high - low), 0.5)
-    return np.column_stack([low - margin, high + margin])
-
-
-def _on_grid(estimator: Any, X: ArrayLike, limits: np.ndarray, grid_resolution: int) -> np.ndarray:
-    """Log-density at all combinations of evenly spaced values."""
-    values = [np.linspace(low, high, grid_resolution) for low, high in limits]
-    points = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
-    rows = points.reshape(-1, len(values))
-    return score_rows(estimator, as_table(rows, X)).reshape(points.shape[:-1])
-
-
-def _regions(
-    estimator: Any, X: ArrayLike, rows: np.ndarray, levels: ArrayLike
-) -> dict[str, np.ndarray]:
-    """Levels in ascending order, and the largest threshold that so many rows reach."""
-    shares = np.sort(np.ravel(levels))
-    if not len(shares) or not (shares[0] > 0 and shares[-1] < 1):
-        raise ValueError(f"levels must be numbers above 0 and below 1, got {levels!r}.")
-    scores = np.sort(score_rows(estimator, as_table(rows, X)))
-    # Less a little, lest 0.95 of 100 rows be 96 by rounding.
-    n_within = np.ceil(shares * len(scores) - 1e-6).astype(int)
-    return {"levels": shares, "thresholds": scores[len(scores) - n_within]}
-
-
-def _positions(features: Sequence[int | str] | None, names: list[str]) -> list[int]:
-    """Positions of the columns that are named by number or by name."""
-    if isinstance(features, str) or (features is not None and not len(features)):
-        raise ValueError(f"features must be a list of at least one column, got {features!r}.")
-    if features is None:
-        return list(range(len(names)))
-    positions = []
-    for feature in features:
-        known = range(len(names)) if isinstance(feature, Integral) else names
-        if feature not in known:
-            raise ValueError(f"features: there is no column {feature!r} among {names}.")
-        positions.append(int(feature) if isinstance(feature, Integral) else names.index(feature))
-    return positions

@@ -1,4 +1,4 @@
-"""Log-densities of rows beside those of other rows."""
+"""Histograms of log-densities, and a threshold for outliers."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
+from skgbnf._checks import check_real
 from skgbnf.plotting.axes import (
     MODEL,
     REFERENCE,
@@ -17,31 +18,29 @@ from skgbnf.plotting.axes import (
     style,
 )
 from skgbnf.plotting.tables import score_rows
-from skgbnf.validation import check_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 class OutlierDisplay:
-    """Picture of the log-densities of rows, of other rows, and of a threshold between them.
+    """Histograms of the log-densities of one or two sets of samples, with a threshold.
 
-    Low log-densities may reach very far down, to -inf for rows that have no density. What lies
-    below the range that is drawn is counted in the first bin, so that each histogram adds up to
-    all of its rows.
+    Log-densities below the range that is drawn, -inf included, are counted in the first bin, so
+    that each histogram contains all of its samples.
 
-    It is recommended to use :meth:`from_estimator`. All parameters are stored as attributes.
+    Create it with :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     scores : ndarray of shape (n_samples,)
-        Log-densities of rows, in nats.
+        Log-densities of samples, in nats.
 
     other_scores : ndarray of shape (n_other_samples,) or None, default=None
-        Log-densities of other rows, suspected outliers for instance.
+        Log-densities of other samples, such as suspected outliers, in nats.
 
     threshold : float or None, default=None
-        Log-density below which a row counts as an outlier.
+        Log-density below which a sample counts as an outlier, in nats.
 
     Attributes
     ----------
@@ -50,7 +49,7 @@ class OutlierDisplay:
     figure_ : matplotlib Figure
 
     line_ : matplotlib Line2D or None
-        The threshold, if there is one that is finite.
+        The threshold, if it is finite.
 
     Examples
     --------
@@ -90,7 +89,7 @@ class OutlierDisplay:
         ax: "Axes | None" = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw the log-densities of rows under a fitted estimator.
+        """Draw the log-densities of samples under a fitted estimator.
 
         Parameters
         ----------
@@ -98,15 +97,15 @@ class OutlierDisplay:
             Fitted, with ``score_samples``: a density or an outlier detector of scikit-learn.
 
         X : {array-like, dataframe} of shape (n_samples, n_features)
-            Rows, those of training for instance.
+            Samples, such as those of training.
 
         X_other : {array-like, dataframe} of shape (n_other_samples, n_features), default=None
-            Other rows.
+            Other samples.
 
         contamination : float, default=None
-            Share of X below the threshold. By default the threshold is `offset_` of an outlier
-            detector, also of one at the end of a :class:`~sklearn.pipeline.Pipeline`; there is
-            none for other estimators.
+            Fraction of X below the threshold. By default the threshold is `offset_` of an outlier
+            detector, also of one at the end of a :class:`~sklearn.pipeline.Pipeline`; other
+            estimators have none.
 
         ax : matplotlib Axes, default=None
             Axes to draw on; by default those of a new figure.
@@ -124,7 +123,7 @@ class OutlierDisplay:
             If the estimator lacks ``score_samples``.
 
         ValueError
-            If `contamination` is not above 0 and below 1.
+            If `contamination` is not in (0, 1).
 
         ImportError
             If matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""What every display asks of an estimator and of a table: names, scores and samples."""
+"""Names, scores and samples that the displays take from an estimator and a table."""
 
 import copy
 import inspect
@@ -19,7 +19,7 @@ def as_rows(X: Any, name: str = "X") -> np.ndarray:
 
 
 def as_table(rows: np.ndarray, X: Any) -> Any:
-    """Rows as a table like X: a data frame with its column names if it is one, else an array."""
+    """Rows as an array, or as a data frame with the column names of X if X is a frame."""
     if container_of(X) == "numpy":
         return rows
     # Estimators fitted to named columns warn of nameless ones.
@@ -27,7 +27,7 @@ def as_table(rows: np.ndarray, X: Any) -> Any:
 
 
 def column_names(estimator: Any, X: Any, n_features: int, feature_names: Any = None) -> list[str]:
-    """Names given by the caller, those of a data frame, those seen in fit, or "x0", "x1", ..."""
+    """Names of the caller, of a data frame or of the fit, otherwise "x0", "x1" and so on."""
     if feature_names is None:
         feature_names = column_labels(X)
     if feature_names is None:
@@ -51,9 +51,9 @@ def score_rows(estimator: Any, X: Any) -> np.ndarray:
 
 
 def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np.ndarray:
-    """Rows drawn from a density, in the space of its input.
+    """Samples of a density, in the units of its input.
 
-    A pipeline is sampled at its last step, and the steps before are inverted.
+    A pipeline is sampled at its last step, and the steps before it are inverted.
     """
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         transformers = estimator[:-1]
@@ -78,7 +78,7 @@ def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np
 
 
 def _seeded(estimator: Any, rng: np.random.RandomState) -> Any:
-    """The estimator, or a shallow copy that draws from `rng` if its constructor governs that."""
+    """The estimator; if it has a parameter `random_state`, a shallow copy that uses `rng`."""
     if "random_state" not in getattr(estimator, "get_params", dict)():
         return estimator
     return copy.copy(estimator).set_params(random_state=rng)

@@ -1,1 +1,1 @@
-"""What a table is: units, intervals, repeated values, names and types. NumPy and frames only."""
+"""Tables: units, bounds, repeated values, names and types of columns. NumPy and frames only."""

@@ -1,9 +1,9 @@
-r"""Atoms of a column given a place of their own beside its continuous part.
+"""Atoms: values with a probability of their own, represented by intervals on the real line.
 
-At an atom the line is cut open and an interval put in, into which its rows are spread. The
-probability of the atom is the mass of the interval; nothing of it lies among other values, and a
-drawn row in the interval is the atom. The density at an atom is its probability over a width in
-units of X that is the same for all densities to be compared.
+The line is cut open at an atom, an interval is inserted, and the samples at the atom are spread
+over it. The mass of a density in the interval is the probability of the atom, and a sample drawn
+there is the atom exactly. The density at an atom is its probability divided by a width, in units of
+X, that is the same for all densities that are compared.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from skgbnf.table.standardisation import standard_deviation
 
 _HEIGHT = 0.4
-"""Density of the rows in an interval, over that of one row for each unit: a normal's peak."""
+"""Density that the samples of an interval get: about the peak of a standard normal."""
 
 _NARROWEST, _WIDEST = 0.2, 2.0
 _GAP = 2.0
@@ -22,24 +22,24 @@ _GAP = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """The intervals of the atoms of each column.
+    """Atoms of each feature and their intervals.
 
     Attributes
     ----------
     values : tuple of ndarrays of shape (n_atoms,)
-        For each column its atoms in units of X, ascending.
+        Atoms of each feature, in units of X, ascending.
 
     places : tuple of ndarrays of shape (n_atoms,)
-        Where the line is cut, ascending, in mapped units.
+        Where the line is cut, in mapped units, ascending.
 
     lengths : tuple of ndarrays of shape (n_atoms,)
-        Widths of the intervals, in mapped units.
+        Lengths of the intervals, in mapped units.
 
     widths : ndarray of shape (n_features,)
-        Width by which the probability of an atom is divided, in units of X.
+        Width that the probability of an atom is divided by, in units of X.
 
     single : bool
-        Whether the rows of fit were in single precision, in which values are then compared.
+        Whether values are compared in single precision, that of the samples of `fit`.
     """
 
     values: tuple[np.ndarray, ...]
@@ -59,28 +59,30 @@ class Atoms:
         spreads: np.ndarray,
         single: bool,
     ) -> "Atoms":
-        """Choose places and lengths.
+        """Choose places and lengths of the intervals.
 
         Parameters
         ----------
         values : sequence of ndarrays of shape (n_atoms,)
-            For each column its atoms in units of X, ascending.
+            Atoms of each feature, in units of X, ascending.
 
         images : sequence of ndarrays of shape (n_atoms,)
-            Where the maps of the columns lead them.
+            Atoms of each feature, in mapped units.
 
         free : sequence of ndarrays
-            For each column the mapped values that are no atoms.
+            Mapped values of each feature that are not atoms.
 
         shares : sequence of ndarrays of shape (n_atoms,)
-            Share of the rows at each atom.
+            Fraction of the samples at each atom.
 
         widths : ndarray of shape (n_features,)
+            As the attribute.
 
         spreads : ndarray of shape (n_features,)
-            Stands in for the standard deviation of values where there are none.
+            Replaces the standard deviation of a feature whose values are all atoms.
 
         single : bool
+            As the attribute.
         """
         places, lengths = [], []
         for image, rest, share, spread in zip(images, free, shares, spreads, strict=True):
@@ -95,7 +97,7 @@ class Atoms:
         return cls(tuple(values), tuple(places), tuple(lengths), widths, single)
 
     def find(self, x: np.ndarray, j: int) -> np.ndarray:
-        """Number of the atom that each value of column `j` is, -1 for none, shape (n_samples,)."""
+        """Index of the atom at each value of feature `j`, -1 for none; shape (n_samples,)."""
         x = x.astype(np.float32, copy=False) if self.single else x
         atoms = self.values[j].astype(x.dtype)
         if not len(atoms):
@@ -104,12 +106,12 @@ class Atoms:
         return np.where(atoms[k] == x, k, -1)
 
     def open(self, y: np.ndarray, j: int) -> np.ndarray:
-        """Mapped values that are no atoms, moved aside by the intervals below them."""
+        """Mapped values that are not atoms, shifted by the lengths of the intervals below."""
         shifts = np.concatenate([[0.0], np.cumsum(self.lengths[j])])
         return y + shifts[np.searchsorted(self.places[j], y, side="right")]
 
     def close(self, y: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inverse of :meth:`open`, and the number of the atom that each value is, -1 for none."""
+        """Inverse of :meth:`open`, and the index of the atom at each value, -1 for none."""
         starts, ends = self._intervals(j)
         shifts = np.concatenate([[0.0], np.cumsum(self.lengths[j])])
         k = np.searchsorted(ends, y, side="right")
@@ -118,7 +120,7 @@ class Atoms:
         return y - shifts[k], np.where(inside, k, -1)
 
     def centres(self, j: int) -> np.ndarray:
-        """Middles of the intervals of column `j`."""
+        """Centres of the intervals of feature `j`."""
         starts, ends = self._intervals(j)
         return (starts + ends) / 2
 

@@ -1,6 +1,6 @@
-r"""Columns that cannot leave an interval, mapped onto the whole line before they are standardised.
+r"""Bounded features, mapped onto the real line before they are standardised.
 
-With :math:`a` and :math:`b` the bounds, moved outwards by a small margin:
+With the bounds :math:`a` and :math:`b`, moved outwards by a small margin:
 
 ====================  ====================================  =================================
 bounds                map                                   log-derivative
@@ -11,15 +11,16 @@ bounds                map                                   log-derivative
                                                             - \log(b - x)`
 ====================  ====================================  =================================
 
-The margin keeps rows that lie on a bound from being mapped to infinity. It is half the width of
-the noise where noise was added to a whole column, so that a value on the bound keeps the whole of
-its step, and otherwise a tenth of the smallest distance of a row from the bound, rounded down to
-a power of two, so that it does not tell the value of a row.
+The margin keeps samples on a bound from being mapped to infinity. For a feature with noise it is
+half the width of the noise, so that a value on the bound keeps its whole step. Otherwise it is a
+tenth of the smallest distance of a sample from the bound, rounded down to a power of two, so that a
+file does not reveal the value of a sample.
 
-What a model puts into a margin is folded inwards, samples and density alike: a value in the reach
-of the margin also has the density at its mirror image, and one on the bound twice its own. Inside
-the density then integrates to 1. In a margin of half a step only samples are folded: the density
-on the bound would no longer be the probability of a value over its step.
+The mass of a model in a margin is folded inwards, in samples and in the density: a value closer to
+the bound than the margin also gets the density at its mirror image, and a value on the bound twice
+its own. The density inside then integrates to 1. In a margin of half a step only samples are
+folded: otherwise the density on the bound would not be the probability of its value divided by the
+step.
 """
 
 import math
@@ -35,6 +36,9 @@ from scipy.special import expit
 from skgbnf.table.dequantisation import Dequantisation
 from skgbnf.table.labels import Label, find_label, label_from_plain, label_to_plain
 
+BoundsLike = Mapping[Any, Any] | Sequence[Any] | np.ndarray | optimize.Bounds | None
+"""What the parameter `bounds` may be."""
+
 _MARGIN_SHARE = 0.1
 _NEAREST_SHARE = 1e-9
 _LARGEST_EXPONENT = 700.0
@@ -43,7 +47,7 @@ _FARTHEST_BOUND = 1e9
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Bounds of each column, and the maps that they give rise to, in float64.
+    """Bounds of each feature, and their maps, in float64.
 
     Attributes
     ----------
@@ -51,7 +55,7 @@ class Bounds:
         Lower and upper bounds in units of X, -inf and inf for none.
 
     margins : ndarray of shape (2, n_features)
-        How far outside of them the maps go to infinity.
+        Distance beyond each bound at which its map becomes infinite, in units of X.
     """
 
     limits: np.ndarray
@@ -59,16 +63,18 @@ class Bounds:
 
     @classmethod
     def from_rows(cls, limits: np.ndarray, X: np.ndarray, noise: Dequantisation) -> "Bounds":
-        """Choose margins by rows that lie within the bounds.
+        """Choose the margins from samples that lie within the bounds.
 
         Parameters
         ----------
         limits : ndarray of shape (2, n_features)
+            Lower and upper bounds.
 
         X : ndarray of shape (n_samples, n_features)
-            Rows before noise is added.
+            Samples without noise.
 
         noise : Dequantisation
+            Noise that will be added to them.
         """
         margins = np.zeros_like(limits)
         for side, j in np.argwhere(np.isfinite(limits)):
@@ -80,24 +86,24 @@ class Bounds:
 
     @property
     def bounded(self) -> np.ndarray:
-        """Whether columns have a bound, of shape (n_features,)."""
+        """Whether each feature has a bound, of shape (n_features,)."""
         return np.isfinite(self.limits).any(axis=0)
 
     def excludes(self, X: np.ndarray) -> np.ndarray:
-        """Whether rows lie outside the bounds, of shape (n_samples,)."""
+        """Whether each sample lies outside the bounds, of shape (n_samples,)."""
         return np.any(_outside(self.limits, X), axis=1)
 
     def holds(self, x: np.ndarray, j: int) -> np.ndarray:
-        """How many bounds of column `j` each value lies on."""
+        """Number of bounds of feature `j` that each value lies on."""
         return (x == self.limits[:, [j]].astype(x.dtype)).sum(axis=0)
 
     def mirrors(self, x: np.ndarray, side: int, j: int) -> np.ndarray:
-        """Whether values have an image in the margin of a bound, on which they do not lie."""
+        """Whether values off the bound have a mirror image in its margin."""
         inwards = np.abs(x - self.limits[side, j].astype(x.dtype))
         return (inwards > 0) & (inwards < self.margins[side, j])
 
     def transform(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """Values of column `j` mapped, and the log-derivative, in the margins too."""
+        """Mapped values of feature `j` and log-derivatives, also for values in the margins."""
         (lower, upper), (below, above) = self.limits[:, j], self.margins[:, j]
         if np.isinf(lower) and np.isinf(upper):
             return x, np.zeros(len(x))
@@ -113,7 +119,7 @@ class Bounds:
         return mapped, log_derivative
 
     def inverse_transform(self, y: np.ndarray, j: int) -> np.ndarray:
-        """Values of column `j` in units of X, in the margins too."""
+        """Values of feature `j` in units of X, also in the margins."""
         (lower, upper), (below, above) = self.limits[:, j], self.margins[:, j]
         if np.isfinite(lower) and np.isfinite(upper):
             return lower - below + (upper - lower + below + above) * expit(y)
@@ -124,7 +130,7 @@ class Bounds:
         return y
 
     def fold(self, X: np.ndarray) -> np.ndarray:
-        """Rows of which what lies in a margin is folded inwards."""
+        """Samples with values in the margins mirrored at the bounds."""
         lower, upper = self.limits
         X = np.where(lower > X, 2 * lower - X, X)
         X = np.where(upper < X, 2 * upper - X, X)
@@ -132,19 +138,19 @@ class Bounds:
 
 
 def _log_distance(inwards: np.ndarray, margin: float) -> np.ndarray:
-    """Logarithm of the distance from the end of a map, finite also where rounding gave 0."""
+    """Log-distance from the end of a map, finite also if the distance was rounded to 0."""
     smallest, largest = _NEAREST_SHARE * margin, np.finfo(np.float64).max
     return np.log(np.clip(inwards + margin, max(smallest, np.finfo(np.float64).tiny), largest))
 
 
 def _smallest(x: np.ndarray, limit: float) -> float:
-    """Smallest positive distance from a bound, 1 if there is none."""
+    """Smallest positive distance from a bound, 1 if all values lie on it."""
     distances = np.abs(x.astype(np.float64) - limit)
     return float(distances[distances > 0].min(initial=np.inf)) if distances.any() else 1.0
 
 
 def _coarse(size: float) -> float:
-    """A size rounded down to a power of two, lest it tell the value of a row."""
+    """A size rounded down to a power of two, so that it does not reveal a value."""
     return math.ldexp(0.5, math.frexp(max(size, np.finfo(np.float64).tiny))[1])
 
 
@@ -158,7 +164,7 @@ def _outside(limits: np.ndarray, X: np.ndarray) -> np.ndarray:
 def check_within(
     limits: np.ndarray, X: np.ndarray, input_name: str, names: Sequence[Label]
 ) -> None:
-    """Raise ValueError, naming column and value, if a row lies outside the bounds."""
+    """Raise ValueError, naming column and value, if a sample lies outside the bounds."""
     outside = np.argwhere(_outside(limits, X))
     if len(outside):
         i, j = outside[0]
@@ -169,7 +175,7 @@ def check_within(
 
 
 def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence[Label]) -> None:
-    """Raise ValueError if bounds are so far from rows that their distances differ by rounding."""
+    """Raise ValueError if bounds are too far from the samples for float64."""
     X = X.astype(np.float64)
     low, high = X.min(axis=0), X.max(axis=0)
     with np.errstate(over="ignore"):
@@ -185,7 +191,7 @@ def check_near(limits: np.ndarray, X: np.ndarray, names: Sequence[Label]) -> Non
 
 
 def check_bounds(bounds: Any) -> None:
-    """Raise unless `bounds` has one of its forms; what it holds is checked in fit."""
+    """Raise unless `bounds` has one of its forms; its values are checked in `fit`."""
     if bounds is None or isinstance(bounds, Mapping | optimize.Bounds):
         return
     if not isinstance(bounds, list | tuple | np.ndarray):
@@ -203,20 +209,22 @@ def limits_from(bounds: Any, labels: Sequence[Label]) -> np.ndarray:
     Parameters
     ----------
     bounds : dict, sequence of pairs, pair, scipy.optimize.Bounds or None
-        A pair ``(lower, upper)`` by label or position of a column, or for each column, or for all
-        of them; None for no bound.
+        A pair ``(lower, upper)`` by name or position of a column, for each column, or for all; None
+        for no bound.
 
     labels : sequence of length n_features
-        Names of the columns, or their positions if they have none.
+        Names of the columns, or positions if they have none.
 
     Returns
     -------
     limits : ndarray of shape (2, n_features)
+        Lower and upper bounds, -inf and inf for none.
 
     Raises
     ------
     ValueError, TypeError
-        If a column is unknown or named twice, or a bound is no number or not below the other.
+        If a column is unknown or named twice, a bound is not a number, or the lower bound is not
+        below the upper one.
     """
     pairs: dict[int, Any] = {}
     if isinstance(bounds, Mapping):
@@ -241,7 +249,7 @@ def limits_from(bounds: Any, labels: Sequence[Label]) -> np.ndarray:
 
 
 def _pairs_of_all(bounds: Any, n_features: int) -> list[Any]:
-    """A pair for each column, from one for each or from one for all."""
+    """A pair for each column, from pairs for each or one for all."""
     if isinstance(bounds, optimize.Bounds):
         bounds = _plain_bounds(bounds)
     if not any(map(_is_sequence, bounds)):
@@ -259,7 +267,7 @@ def _pairs_of_all(bounds: Any, n_features: int) -> list[Any]:
 
 
 def _check_not_ambiguous(bounds: Any) -> None:
-    """Raise ValueError if pairs of two columns may as well be lower bounds and upper bounds."""
+    """Raise ValueError if two pairs could be of two columns, or lower and upper bounds."""
     if isinstance(bounds, list) or [len(part) for part in bounds if _is_sequence(part)] != [2, 2]:
         return
     try:
@@ -281,7 +289,7 @@ def _is_sequence(value: object) -> bool:
 
 
 def _position(key: object, labels: Sequence[Label]) -> int:
-    """The column of that label, otherwise the one at that position."""
+    """Position of the column with that label, otherwise that position."""
     named = find_label(key, labels)
     if len(named) > 1:
         raise ValueError(f"bounds: {key!r} is the name of {len(named)} columns, {named}.")
@@ -321,7 +329,7 @@ def _checked_bound(bound: Any, none: float) -> float:
 
 
 def bounds_to_plain(bounds: Any) -> Any:
-    """The parameter `bounds` as JSON knows it: infinity becomes None, keys keep their type."""
+    """The parameter `bounds` as JSON values: infinity becomes None, keys keep their type."""
     if isinstance(bounds, Mapping):
         items = bounds.items()
         pairs = [[label_to_plain(key), [_plain(bound) for bound in pair]] for key, pair in items]
@@ -343,7 +351,7 @@ def bounds_from_plain(plain: Any) -> Any:
 
 
 def _plain_bounds(bounds: optimize.Bounds) -> Any:
-    """Bounds of scipy as a pair for each column, or as one pair."""
+    """Bounds of scipy as pairs for each column, or as one pair."""
     pairs = np.stack(np.broadcast_arrays(bounds.lb, bounds.ub), axis=-1)
     return (pairs[0] if len(pairs) == 1 else pairs).tolist()
 

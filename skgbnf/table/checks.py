@@ -1,7 +1,7 @@
-"""What a table must hold, checked before it is read; each fault is one sentence.
+"""Checks of input tables, with one-sentence errors that name the column and the remedy.
 
-scikit-learn converts and checks. What it would read as numbers though it is none is looked for
-before, at the cost of a look at types; what it refused is explained after.
+scikit-learn converts and checks tables. Types that it would read as numbers although they are not,
+such as dates, are refused before; what it refuses is explained afterwards.
 """
 
 import datetime
@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
 from skgbnf.table.frames import (
+    Description,
     check_labels,
     column_labels,
     column_types,
@@ -24,7 +25,7 @@ from skgbnf.table.frames import (
 )
 
 DTYPES = [np.float64, np.float32]
-"""Precisions in which rows are kept; others become the first."""
+"""Precisions that tables keep; others are converted to the first."""
 
 _TIMES = "dates or durations"
 _MISSING = "missing values (NaN)"
@@ -54,45 +55,59 @@ _MOST_NAMED = 10
 
 
 def checked_rows(
-    estimator: Any, X: Any, *, reset: bool, input_name: str = "X", **checks: Any
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    table: Description | None = None,
+    input_name: str = "X",
+    **checks: Any,
 ) -> np.ndarray:
-    """Rows of a table as an array, if it has the columns of fit and numbers in them.
+    """Table as an array of finite numbers, with the columns of `fit`.
 
     Parameters
     ----------
     estimator : estimator
-        scikit-learn notes the number and the names of the columns in it, if `reset`. Other names
-        than strings are held against its description of the table seen in fit, if it has one.
+        Number and names of the columns are stored in it, or compared with those it has.
 
     X : array-like of shape (n_samples, n_features)
+        Table.
 
     reset : bool
+        Whether to store number and names instead of comparing them.
+
+    table : Description or None, default=None
+        Table seen in fit, with whose names other than strings those of X are compared.
 
     input_name : str, default="X"
-        What errors call the table.
+        Name of the table in errors.
 
     **checks : dict
         Parameters of :func:`sklearn.utils.check_array`.
 
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_features)
+
     Raises
     ------
     ValueError, TypeError
-        In one sentence: the table, the column, what it holds and what to do.
+        If the table is not as above, in one sentence: table, column, its content and the remedy.
     """
     rows = checked_values(X, input_name, estimator, **checks)
     try:
         note_columns(estimator, X, reset=reset)
     except ValueError as error:
         raise _blaming(error, input_name) from None
-    if not reset and hasattr(estimator, "column_labels_"):
-        check_labels(X, estimator._description, input_name)
+    if table is not None:
+        check_labels(X, table, input_name)
     return rows
 
 
 def checked_values(
     X: Any, input_name: str = "X", estimator: Any = None, **checks: Any
 ) -> np.ndarray:
-    """Rows of a table as an array, if there are numbers in it, whatever its columns are called."""
+    """Table as an array of finite numbers, whatever the names of its columns."""
     check_table(X, input_name)
     checks = {"dtype": DTYPES, **checks}
     try:
@@ -109,12 +124,12 @@ def checked_values(
 
 
 def note_columns(estimator: Any, X: Any, y: Any = None, *, reset: bool) -> None:
-    """Let scikit-learn note in an estimator, or compare, the number and the names of columns."""
+    """Store number and names of columns in an estimator, or compare them, by scikit-learn."""
     validate_data(estimator, for_sklearn(X), y, reset=reset, skip_check_array=True)
 
 
 def _blaming(error: Exception, input_name: str) -> Exception:
-    """An error of scikit-learn as one that names the table at fault."""
+    """An error of scikit-learn with the name of the table."""
     text = str(error)
     if input_name == "X" or input_name in text:
         return error
@@ -123,7 +138,7 @@ def _blaming(error: Exception, input_name: str) -> Exception:
 
 
 def check_table(X: Any, input_name: str) -> None:
-    """Raise unless a table is in memory, none of it is masked, and its columns may be numbers."""
+    """Raise unless a table is in memory, unmasked, and of types that can be numbers."""
     check_in_memory(X, input_name)
     check_unmasked(X, input_name)
     if getattr(getattr(X, "dtype", None), "names", None):
@@ -139,7 +154,7 @@ def check_table(X: Any, input_name: str) -> None:
 
 
 def check_in_memory(X: Any, input_name: str) -> None:
-    """Raise TypeError if a table has not been read or computed yet."""
+    """Raise TypeError for a lazy table, which has not been read or computed."""
     library, kind = type(X).__module__.partition(".")[0], type(X).__name__
     if library == "polars" and kind == "LazyFrame":
         advice = "collect() it first"
@@ -155,7 +170,7 @@ def check_in_memory(X: Any, input_name: str) -> None:
 
 
 def check_unmasked(values: Any, input_name: str) -> None:
-    """Raise ValueError if anything is masked: what stands under a mask is no value."""
+    """Raise ValueError if anything is masked."""
     if np.ma.is_masked(values):
         mask = np.ma.getmaskarray(values)
         where = ""
@@ -168,7 +183,7 @@ def check_unmasked(values: Any, input_name: str) -> None:
 
 
 def _fault_of_type(X: Any, j: int, dtype: str) -> str | None:
-    """What is wrong with a column of a frame, its cells looked at only where they are objects."""
+    """Fault of a column of a frame; cells are inspected only if they are objects."""
     if dtype.lower().startswith(_TIME_TYPES):
         return _TIMES
     if dtype.lower().startswith("sparse"):
@@ -177,7 +192,7 @@ def _fault_of_type(X: Any, j: int, dtype: str) -> str | None:
 
 
 def _faults_of_objects(X: Any) -> Iterator[str | None]:
-    """What is wrong with the columns of an array or of lists that are not of numbers."""
+    """Faults of the columns of an array or list whose type is not numeric."""
     if not isinstance(getattr(X, "dtype", None), np.dtype):
         X = _as_array(X)
     if X is not None and X.ndim == 2 and X.dtype.kind not in "biuf":
@@ -185,7 +200,7 @@ def _faults_of_objects(X: Any) -> Iterator[str | None]:
 
 
 def _explain(X: Any, input_name: str) -> None:
-    """Raise what is wrong with the columns of a table, if it is known."""
+    """Raise an error that names the faulty columns of a table, if there are any."""
     if container_of(X) != "numpy":
         faults = [_fault(column_values(X, j)) for j in range(X.shape[1])]
     else:
@@ -202,7 +217,7 @@ def _is_ragged(rows: Any) -> bool:
 
 
 def _as_array(X: Any) -> np.ndarray | None:
-    """Rows that are no array yet as one; None for what is none, which scikit-learn tells of."""
+    """Table as an array; None if it cannot be one, for which scikit-learn has an error."""
     if issparse(X):
         return None
     try:
@@ -218,7 +233,7 @@ def _as_array(X: Any) -> np.ndarray | None:
 
 
 def _fault(values: np.ndarray) -> str | None:
-    """What values hold that are no finite numbers, None if all are."""
+    """Kind of the values that are not finite numbers, None if all are."""
     kind = values.dtype.kind
     if kind in "mM":
         return _TIMES
@@ -259,7 +274,7 @@ def _fault_of_cell(cell: Any) -> str | None:
 
 
 def _raise_for(faults: list[str | None], X: Any, input_name: str) -> None:
-    """Raise one error for the first fault, which names all columns that have it."""
+    """Raise an error for the first fault, naming all columns that have it."""
     fault = next((fault for fault in faults if fault), None)
     if fault is None:
         return
@@ -278,6 +293,6 @@ def _shortened(labels: list[Any]) -> str:
 
 
 def _stacked(X: Any) -> np.ndarray:
-    """The columns of a table of pyarrow side by side."""
+    """Columns of a table of pyarrow as one array."""
     columns = [column_values(X, j) for j in range(X.shape[1])]
     return np.column_stack(columns) if columns else np.empty(X.shape)

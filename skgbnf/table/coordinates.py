@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from skgbnf.table.atoms import Atoms
 from skgbnf.table.bounds import Bounds
@@ -21,24 +22,24 @@ _MANY_MERGED = 10
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """The map of a table, column by column: bounds, scales, atoms, standardisation.
+    """Feature by feature: noise, then the maps of bounds, scales, atoms and standardisation.
 
     Attributes
     ----------
     noise : Dequantisation
-        What is done about repeated values.
+        Treatment of repeated values.
 
     bounds : Bounds
-        The map of bounded columns onto the whole line, which comes first.
+        Map of bounded features onto the real line, the first one.
 
     scales : Scales
-        The map of columns whose rows lie at several scales.
+        Map of features whose samples lie at several scales.
 
     atoms : Atoms
-        Intervals for the values that are kept apart.
+        Intervals for atoms.
 
     standardisation : Standardisation
-        The affine map of all columns, which comes last.
+        Affine map of all features, the last one.
     """
 
     noise: Dequantisation
@@ -57,20 +58,24 @@ class Coordinates:
         *,
         single: bool,
     ) -> "Coordinates":
-        """Choose what is left to choose by training rows, to which noise has been added.
+        """Fit the maps behind noise and bounds to training samples with noise.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+            Training samples, with noise.
 
         weights : ndarray of shape (n_samples,)
+            Sample weights.
 
         noise : Dequantisation
+            The noise that was added.
 
         bounds : Bounds
+            The bounds, with margins.
 
         single : bool
-            Whether the rows were in single precision.
+            Whether the samples were in single precision.
         """
         spreads = np.where(bounds.bounded, 1.0, noise.spreads)
         shares, free, images = [], [], []
@@ -90,38 +95,43 @@ class Coordinates:
         standardisation = Standardisation.from_rows(Y, weights, spreads)
         return cls(noise, bounds, scales, atoms, standardisation)
 
-    def transform(self, X: np.ndarray, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
-        """Rows for flows, atoms in the middle of their intervals; log-determinant at each row.
+    def transform(
+        self, X: np.ndarray, dtype: DTypeLike = np.float64
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Samples in the units of flows, atoms at the centre of their intervals.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+            Samples in units of X.
 
         dtype : dtype, default=float64
-            Of the rows for flows, which are computed in float64, then cast.
+            Of Z, which is computed in float64 and then cast.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features)
+            Samples in the units of flows.
 
         log_det : ndarray of shape (n_samples,)
-            What is added to the log-density in units of flows.
+            Log-determinant of the map: to be added to log-densities of Z.
         """
         return self._standardised(X, np.zeros((1, X.shape[1])), 1.0, dtype)
 
     def spread(self, X: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train flows on, as :meth:`transform`, those at atoms spread over a half.
+        """Training samples for flows: :meth:`transform` with samples at atoms spread out.
 
-        A smooth density then leaves little of them outside of the intervals.
+        They are spread over the middle half of each interval, so that a smooth density puts little
+        of their mass outside it.
         """
         return self._standardised(X, rng.random(X.shape) - 0.5, 0.5, np.float64)
 
-    def points(self, X: np.ndarray, dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows to score, as :meth:`transform`; the density is the sum of those at all points.
+    def points(self, X: np.ndarray, dtype: DTypeLike) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Points to score, in the form of :meth:`transform`; their densities are summed.
 
-        Where a row has a value of a grid or an atom, its probability is the mass over a step or
-        over an interval, the mean at points that are spread evenly. A row in the reach of a
-        margin has an image there too. Mostly there is one point, the row.
+        A value on a grid, or an atom, has the mass of its step or interval as probability: the mean
+        density at evenly spread points. A sample near a bound has a mirror image in the margin too.
+        Most samples have one point, the sample itself.
         """
         on_grid = np.isfinite(self.noise.origins)
         discrete = on_grid | np.array([len(values) > 0 for values in self.noise.atoms])
@@ -140,7 +150,7 @@ class Coordinates:
                 yield Z, log_det + log_weight - np.log(len(shifts))
 
     def _images(self, X: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | float]]:
-        """Rows, and those in the reach of margins mirrored at the bounds, with log-weights."""
+        """The samples, and mirror images of those near bounds, with log-weights."""
         yield X, 0.0
         near = {
             (side, j): self.bounds.mirrors(X[:, j], side, j)
@@ -157,7 +167,7 @@ class Coordinates:
                 yield image, np.where(everywhere, 0.0, -np.inf)
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
-        """Rows in the units of X, within the bounds: what lies in a margin is folded inwards."""
+        """Samples in units of X, within the bounds: values in a margin are folded inwards."""
         X = self.standardisation.inverse_transform(Z)
         for j in self._special:
             y, at = self.atoms.close(X[:, j], j)
@@ -166,7 +176,7 @@ class Coordinates:
         return self.bounds.fold(X) if self.bounds.bounded.any() else X
 
     def blurred(self, X: np.ndarray) -> list[int]:
-        """Columns in which ten distinct values or more become one in single precision."""
+        """Features in which ten or more distinct values coincide in single precision."""
         X = X[:: -(-len(X) // _MOST_VALUES)]
         Z, _ = self.transform(X, np.float32)
         z = np.sort(np.ascontiguousarray(Z.T), axis=1)
@@ -175,16 +185,16 @@ class Coordinates:
 
     @property
     def _special(self) -> list[int]:
-        """Columns that have another map than the last one."""
+        """Features with a map before standardisation."""
         atoms = {j for j, values in enumerate(self.atoms.values) if len(values)}
         return sorted({*np.flatnonzero(self.bounds.bounded).tolist(), *self.scales.knots, *atoms})
 
     def _movable(self, X: np.ndarray) -> np.ndarray:
-        """Whether values are no atoms, of the shape of X."""
+        """Whether values are not atoms, of the shape of X."""
         return np.stack([self.atoms.find(X[:, j], j) < 0 for j in range(X.shape[1])], axis=1)
 
     def _standardised(
-        self, X: np.ndarray, shifts: np.ndarray, share: float, dtype
+        self, X: np.ndarray, shifts: np.ndarray, share: float, dtype: DTypeLike
     ) -> tuple[np.ndarray, np.ndarray]:
         Y, log_det = self._mapped(X, shifts, share)
         return self.standardisation.transform(Y, dtype), log_det + self.standardisation.log_det
@@ -192,10 +202,10 @@ class Coordinates:
     def _mapped(
         self, X: np.ndarray, shifts: np.ndarray, share: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows before they are standardised, and the log-determinants so far.
+        """Samples before standardisation, and the log-determinants so far.
 
-        Rows at atoms lie in a share of the intervals, from the middle of it as far as the shifts
-        say, of shape (n_samples, n_features) or (1, n_features) and from -1/2 to 1/2.
+        Samples at atoms are placed in a central share of their interval, at shifts from -1/2 to
+        1/2 of that share from its centre; shifts have shape (n_samples or 1, n_features).
         """
         log_det = np.zeros(len(X))
         special = self._special
@@ -219,7 +229,7 @@ class Coordinates:
         return Y, log_det
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """All of it as named arrays, from which :meth:`from_arrays` makes it again."""
+        """The coordinates as named arrays, for :meth:`from_arrays`."""
         noise, atoms, scales = self.noise, self.atoms, self.scales
         parts = zip(atoms.values, atoms.places, atoms.lengths, strict=True)
         each = [noise.origins, noise.everywhere, noise.repeats, noise.floors, noise.spreads]
@@ -287,10 +297,10 @@ class Coordinates:
 
 
 def _even_points(n_points: int, n_dimensions: int) -> np.ndarray:
-    """Points spread evenly over a cube around zero of side 1.
+    """Points spread evenly over the unit cube around zero (quasi-random numbers).
 
-    Along the first axis they lie at equal distances, along the others at multiples of powers of
-    a number that generalises the golden ratio, which seldom come close to each other.
+    They are equidistant along the first axis, and multiples of powers of a generalised golden
+    ratio, modulo 1, along the others.
 
     References
     ----------
@@ -306,25 +316,25 @@ def _even_points(n_points: int, n_dimensions: int) -> np.ndarray:
 
 
 def _merges(x: np.ndarray, z: np.ndarray) -> bool:
-    """Whether many distinct values have one image."""
+    """Whether many distinct values have the same image."""
     x, first = np.unique(x, return_index=True)
     _, counts = np.unique(z[first], return_counts=True)
     return bool(counts.max() >= _MANY_MERGED)
 
 
 def _stacked(parts: Iterable[tuple[int, np.ndarray]], n_rows: int) -> np.ndarray:
-    """Arrays of columns side by side, the number of the column above each."""
+    """Arrays of several features side by side, the index of the feature in the first row."""
     stacked = [np.vstack([np.full(part.shape[1], float(j)), part]) for j, part in parts]
     return np.hstack([np.empty((n_rows + 1, 0)), *stacked])
 
 
 def _unstacked(stacked: np.ndarray, n_features: int) -> list[np.ndarray]:
-    """Inverse of :func:`_stacked`, an array for each of the columns."""
+    """Inverse of :func:`_stacked`: an array for each feature."""
     return [stacked[1:, stacked[0] == j] for j in range(n_features)]
 
 
 def _check(arrays: dict[str, np.ndarray], d: int) -> None:
-    """Raise ValueError unless the arrays have their shapes, and numbers where these must be."""
+    """Raise ValueError unless the arrays have the right shapes and finite values."""
     shapes = {
         "location_": (d,), "scale_": (d,), "bounds_": (2, d), "bound_margins_": (2, d),
         "dequantize_widths_": (d,), "columns": (5, d), "single": (1,),

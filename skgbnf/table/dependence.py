@@ -1,9 +1,10 @@
-"""Columns that others determine exactly: shares that sum to 1, one-hot columns, multiples.
+"""Linearly dependent features: fractions that sum to 1, one-hot columns, multiples.
 
-Rows then lie in a plane, where a density has no bound.
+Samples then lie in a plane, near which a density has no upper bound.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
@@ -15,22 +16,22 @@ _MOST_ROWS, _MOST_COLUMNS = 10_000, 2_000
 _MOST_PRODUCTS = 2e9
 _SMALLEST_EIGENVALUE = 1e-11
 _EXACT = 1e-6
-"""Residual of a column of unit variance below which others determine it, in float32 too."""
+"""Residual below which others determine a feature of unit variance, in float32 too."""
 _ROUNDING = 16
 _SMALLEST_COEFFICIENT = 1e-5
 _MOST_NAMED = 5
 
 
-def warn_of_dependence(X: np.ndarray, names: Sequence) -> None:
-    """Warn of columns that are linear functions of others, and say of which.
+def warn_of_dependence(X: np.ndarray, names: Sequence[Any]) -> None:
+    """Warn of features that are linear functions of others, and name these.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Rows as they are given.
+        Samples, without noise.
 
     names : sequence of length n_features
-        What the warning calls the columns.
+        Names for the warning.
     """
     relations = dependent_columns(X)
     if not relations:
@@ -47,10 +48,10 @@ def warn_of_dependence(X: np.ndarray, names: Sequence) -> None:
 
 
 def dependent_columns(X: np.ndarray) -> list[list[int]]:
-    """Sets of columns of which one is a linear function of the others, for every row.
+    """Sets of features of which one is a linear function of the others, in every sample.
 
-    Constant columns are left out, and so are tables of no more rows than columns, where any
-    column is a function of the others, and very wide ones.
+    Constant features are left out. Tables with at most as many samples as features, where any
+    feature is a function of the others, and very wide tables are not examined.
     """
     if not 2 <= X.shape[1] <= _MOST_COLUMNS or len(X) <= X.shape[1]:
         return []
@@ -72,13 +73,13 @@ def dependent_columns(X: np.ndarray) -> list[list[int]]:
 
 
 def _part(X: np.ndarray) -> np.ndarray:
-    """Rows at even steps, so few that their products cost little, more than twice the columns."""
+    """Evenly spaced samples: few enough to be fast, more than twice as many as features."""
     n = min(_MOST_ROWS, max(int(_MOST_PRODUCTS / X.shape[1] ** 2), 2 * X.shape[1] + 2))
     return X[:: max(1, len(X) // n)].astype(np.float64)
 
 
 def _units(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of columns, safe from overflow."""
+    """Mean and standard deviation of each feature, without overflow."""
     largest = np.abs(X).max(axis=0)
     location = (X / largest).mean(axis=0) * largest
     return location, ((X / largest) - location / largest).std(axis=0) * largest
@@ -89,7 +90,7 @@ def _standardised(X: np.ndarray, location: np.ndarray, scale: np.ndarray) -> np.
 
 
 def _candidates(Z: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Columns, those that determine each, and the coefficients of these."""
+    """Features, the others that determine each, and the coefficients of these."""
     R, order = qr(Z, mode="r", pivoting=True)
     diagonal = np.abs(np.diag(R))
     rank = int((diagonal > _EXACT * np.sqrt(len(Z))).sum())
@@ -104,7 +105,7 @@ def _candidates(Z: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
 def _holds_everywhere(
     X: np.ndarray, units: tuple[np.ndarray, np.ndarray], coefficients: np.ndarray
 ) -> bool:
-    """Whether the first column is that sum of the others in every row, but for rounding."""
+    """Whether the first feature is that sum of the others in every sample, up to rounding."""
     rounding, (_, scale) = _ROUNDING * np.finfo(X.dtype).eps, units
     X = X.astype(np.float64) / scale
     # From a row in the middle and relative to each row: in units of the standard deviation, all

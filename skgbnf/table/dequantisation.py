@@ -1,14 +1,15 @@
-"""Columns whose values repeat, found before a fit, and what is done about them.
+"""Dequantisation: repeated values are found before a fit, and get noise or are kept apart.
 
-A density has no bound where many rows share one value: a narrower and narrower peak there gains
-for ever. A column on a grid, counts or ratings, is spread by uniform noise as wide as the step of
-the grid; its density at a value is the probability of the value over the step. Values that many
-rows share amid others that lie on no grid are atoms, zeros beside amounts, say; so is a code far
-away from all else, such as -9999. They are kept apart from the rest of the column (`atoms.py`).
+Where many samples share a value, the likelihood has no upper bound: an ever narrower peak there
+always gains. A feature on a grid (counts, ratings) gets uniform noise as wide as the step of the
+grid; its density at a value is the probability of the value divided by the step. In other features,
+values shared by many samples (zeros beside amounts) and codes far from all other values (-9999) are
+atoms, which are kept apart from the rest of the feature (`atoms.py`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from skgbnf._warnings import warn
 
 _LARGE_SHARE = 0.05
 _SMALL_SHARE = 0.01
-"""Share of an atom where a user says that repeated values are to be treated."""
+"""Fraction of the samples at an atom, if the user asks for a treatment."""
 
 _FEWEST_REPEATS = 5
 _ATOM_WIDTH = 0.05
@@ -31,37 +32,39 @@ _NORMAL_QUARTILES = 1.349
 
 
 class DegenerateDataWarning(UserWarning):
-    """Columns of a table have no density: they are constant, or some value repeats too often."""
+    """A table has features without a density, such as constant or repeated values."""
+
+    __module__ = "skgbnf"  # the path in pickles, which stays wherever the class moves
 
 
 @dataclass(frozen=True, eq=False)
 class Dequantisation:
-    """What is done about the repeated values of each column.
+    """Treatment of the repeated values of each feature.
 
     Attributes
     ----------
     widths : ndarray of shape (n_features,)
-        Width by which the probability of a value is divided, in units of X; 0 where no value
-        has one.
+        Width that the probability of a value is divided by, in units of X; 0 for features
+        without repeated values.
 
     origins : ndarray of shape (n_features,)
-        A value of the grid whose step is the width; NaN where values lie on none.
+        A value on the grid whose step is the width; NaN for features without a grid.
 
     everywhere, repeats : ndarrays of bool of shape (n_features,)
-        Whether noise is added to all values that are no atoms, or to those that repeat.
+        Whether noise is added to all values but atoms, or only to those that repeat.
 
     atoms : tuple of ndarrays
-        For each column the values that are kept apart, ascending.
+        Atoms of each feature, ascending.
 
     levels : tuple of ndarrays
-        For each column that has no more than twenty distinct values and repeats some, all of
-        them, ascending; otherwise none.
+        All distinct values of each feature that has at most twenty and repeats some, ascending;
+        empty for other features.
 
     floors : ndarray of shape (n_features,)
-        0 for columns that are never below, otherwise -inf.
+        0 for features without negative values, otherwise -inf.
 
     spreads : ndarray of shape (n_features,)
-        What stands in for the standard deviation of a column where that is zero, in units of X.
+        Replaces the standard deviation of a feature if that is zero, in units of X.
     """
 
     widths: np.ndarray
@@ -75,23 +78,24 @@ class Dequantisation:
 
     @classmethod
     def from_rows(
-        cls, X: np.ndarray, dequantize, names: Sequence, weights: np.ndarray | None = None
+        cls, X: np.ndarray, dequantize: Any, names: Sequence[Any], weights: np.ndarray | None = None
     ) -> "Dequantisation":
-        """Choose what to do, and warn of columns that are constant or hold an atom.
+        """Choose the treatment, and warn of features that are constant or have an atom.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+            Samples.
 
         dequantize : {"auto", True, False}, float or array-like of shape (n_features,)
-            "auto" treats columns where one value holds a twentieth of the rows or more, or some
-            value is a code far away, True also those where any value repeats; numbers are widths.
+            "auto" treats features in which a value holds at least 5 % of the samples or is a code
+            far from all others; True also those in which any value repeats; numbers are widths.
 
         names : sequence of str or int
-            What warnings call the columns.
+            Names of the features for warnings.
 
         weights : ndarray of shape (n_samples,) or None, default=None
-            Of the rows, by which shares are meant; None for equal ones.
+            Sample weights; None for equal ones.
         """
         thorough = not isinstance(dequantize, str) and dequantize is not False
         weights = np.ones(len(X)) if weights is None else weights
@@ -125,7 +129,7 @@ class Dequantisation:
         )
 
     def apply(self, X: np.ndarray, seed: int) -> np.ndarray:
-        """Rows with noise centred on the values that they had; X itself if there is none."""
+        """Samples with centred noise added; X itself if there is no noise."""
         if not self.widths.any():
             return X
         X = X.astype(np.float64)
@@ -138,20 +142,21 @@ class Dequantisation:
         return X
 
     def snap(self, rows: np.ndarray, limits: np.ndarray, integers: np.ndarray) -> np.ndarray:
-        """Rows with the values of discrete columns moved to the nearest that can occur.
+        """Samples with the values of discrete features moved to the nearest possible value.
 
         Parameters
         ----------
         rows : ndarray of shape (n_samples, n_features)
+            Samples of a model.
 
         limits : ndarray of shape (2, n_features)
             Lower and upper bounds.
 
         integers : ndarray of bool of shape (n_features,)
-            Columns whose type knows integers only.
+            Whether the type of each feature is an integer.
         """
         rows = rows.copy()
-        for j in np.flatnonzero(np.isfinite(self.origins) | integers):
+        for j in np.flatnonzero(np.isfinite(self.origins) | integers).tolist():
             lowest = max(limits[0, j], self.floors[j])
             apart = np.isin(rows[:, j], self.atoms[j])
             rows[:, j] = np.where(apart, rows[:, j], self._snapped(rows[:, j], j, lowest, limits))
@@ -173,7 +178,7 @@ class Dequantisation:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """What is known of one column, and what is to be done about it."""
+    """Distinct values of one feature, and their treatment."""
 
     distinct: np.ndarray
     counts: np.ndarray
@@ -187,10 +192,10 @@ class _Column:
 
     @classmethod
     def from_values(cls, values: np.ndarray, weights: np.ndarray, *, thorough: bool) -> "_Column":
-        """A column of which nothing is treated.
+        """The feature without a treatment.
 
-        Where no value repeats among many drawn at random, no value has a large share, and only a
-        thorough look finds those that repeat.
+        Unless `thorough`, repeated values are looked for in a random subset first: if none repeats
+        there, none holds a large fraction of the samples.
         """
         values = values.astype(np.float64)
         distinct, counts = np.unique(_some(values), return_counts=True)
@@ -209,7 +214,7 @@ class _Column:
 
     @property
     def coarse(self) -> bool:
-        """Whether one value holds a large share of the rows, or lies far away from all others."""
+        """Whether a value holds a large fraction of the samples, or is a code far from others."""
         return len(self.distinct) > 1 and bool(self._large.any() or len(self.codes))
 
     @property
@@ -222,12 +227,12 @@ class _Column:
         return self._held_by(_LARGE_SHARE)
 
     def _held_by(self, share: float) -> np.ndarray:
-        """Whether each value holds a share of the rows, by weight, and is in some of them."""
+        """Whether each value holds a fraction of the weight, and at least five samples."""
         # A share of all but rounding is one.
         return (self.shares >= share * (1 - 1e-9)) & (self.counts >= _FEWEST_REPEATS)
 
     def treated(self, *, only_large: bool) -> "_Column":
-        """The column on its grid, or with its atoms apart; smaller repeats are spread in place."""
+        """The feature with noise on its grid, or with atoms; rarer repeats get noise in place."""
         if not self.repeats:
             return self
         if self.step:
@@ -240,7 +245,7 @@ class _Column:
         return self._with(width or self._own_width(), spreads=spreads, atoms=atoms)
 
     def spread_by(self, width: float) -> "_Column":
-        """The column with noise of a width that a user has named."""
+        """The feature with noise of a width chosen by the user."""
         on_grid = self.step > 0 and abs(self.step - width) < _GRID_TOLERANCE * width
         origin = float(self.distinct[0]) if on_grid else np.nan
         return self._with(width, spreads="all", atoms=self.atoms, origin=origin)
@@ -251,12 +256,12 @@ class _Column:
         return replace(self, width=width, spreads=spreads, atoms=atoms, origin=origin)
 
     def _own_width(self) -> float:
-        """Width where the atoms are all there is."""
+        """Width for a feature whose values are all atoms."""
         return _ATOM_WIDTH * _robust_spread(self.distinct)
 
 
 def _some(values: np.ndarray) -> np.ndarray:
-    """All values or, of many, some drawn at random, with the smallest."""
+    """All values or, if there are many, a random subset and the smallest."""
     if len(values) <= _MOST_VALUES:
         return values
     drawn = np.random.default_rng(0).choice(len(values), _MOST_VALUES, replace=False)
@@ -270,7 +275,7 @@ def _repeated(values: np.ndarray) -> np.ndarray:
 
 
 def _codes(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Values that repeat, lowest or highest, ten times as far away as the others lie apart."""
+    """Lowest or highest values that repeat, at least ten times the range of the others away."""
     codes = np.empty(0)
     if counts.max() < _FEWEST_REPEATS:
         return codes
@@ -290,9 +295,9 @@ def _codes(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _step(distinct: np.ndarray, counts: np.ndarray) -> float:
-    """Step of the grid on which sorted values lie, 0 if they lie on none.
+    """Step of the grid that sorted values lie on, 0 if they lie on none.
 
-    The bulk of the rows gives the step, so that a value far out cannot set it.
+    It is computed from the central 90 % of the samples, so that one value far out cannot set it.
     """
     if counts.max() == 1:
         return 0.0
@@ -313,7 +318,7 @@ def _step(distinct: np.ndarray, counts: np.ndarray) -> float:
 
 
 def _robust_spread(distinct: np.ndarray) -> float:
-    """Standard deviation as the quartiles of distinct values tell it, so that no far one counts."""
+    """Standard deviation estimated from the quartiles of distinct values."""
     if len(distinct) < 2:
         return 0.0
     low, high = np.quantile(distinct, (0.25, 0.75))
@@ -321,9 +326,9 @@ def _robust_spread(distinct: np.ndarray) -> float:
 
 
 def _spreads(columns: Sequence[_Column]) -> np.ndarray:
-    """A scale for each column: of the values that vary, or the size of the only one there is.
+    """Scale of each feature: its robust spread, or its absolute value if it is constant.
 
-    A column of zeros has that of the other columns.
+    A feature of zeros gets the median scale of the other features.
     """
     spreads = np.array([_robust_spread(column.distinct) for column in columns])
     sizes = np.array([np.abs(column.distinct).max() for column in columns])
@@ -332,7 +337,7 @@ def _spreads(columns: Sequence[_Column]) -> np.ndarray:
     return np.where(varies, spreads, np.where(sizes > 0, sizes, others))
 
 
-def _warn_of_constants(names: list) -> None:
+def _warn_of_constants(names: list[Any]) -> None:
     if names:
         _warn(
             f"Columns {names} are constant; their density is that of a narrow peak, a thousandth "
@@ -364,8 +369,8 @@ def _warn_of_atoms(columns: "list[tuple[object, _Column]]", spread: bool) -> Non
     )
 
 
-def warn_of_blurred(names: list) -> None:
-    """Warn of columns in which distinct values become one, if there are any."""
+def warn_of_blurred(names: list[Any]) -> None:
+    """Warn of features in which distinct values coincide, if there are any."""
     if names:
         _warn(
             f"Columns {names} hold many distinct values that are one in the units of training, "

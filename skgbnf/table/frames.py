@@ -1,6 +1,6 @@
-"""Tables as they came: the library, the labels and the types of their columns, given back.
+"""Data frames: library, labels and types of a table's columns, and frames like it.
 
-pandas, polars and pyarrow are imported only where a frame of theirs is made.
+pandas, polars and pyarrow are imported only when a frame of theirs is made.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from skgbnf.table.labels import Label, label_from_plain, label_to_plain, same_label
 
 CONTAINERS = ("numpy", "pandas", "polars", "pyarrow")
-"""Libraries that tables come from; all but frames count as arrays."""
+"""Libraries of tables; anything but a frame counts as an array."""
 
 _KNOWN = {
     "numpy": re.compile(r"u?int\d+|float\d+|bool"),
@@ -33,21 +33,22 @@ _LARGEST_BITS = 64
 
 @dataclass(frozen=True)
 class Description:
-    """What is to be known of a table to make another one like it.
+    """Description of a table, sufficient to make another one like it.
 
     Attributes
     ----------
     container : {"numpy", "pandas", "polars", "pyarrow"}
+        Library of the table.
 
     dtypes : list of str of length n_features
-        "float64" or its like where the type is none that can be given back.
+        Types of the columns; float64 in place of a type that cannot be restored.
 
     labels : list of length n_features
-        Names of the columns as they are, or positions where there are none.
+        Names of the columns, of any type, or positions if there are none.
 
     level_names : list
         Names of the levels of a column index of pandas, one unless it is a MultiIndex; [None] for
-        others.
+        other libraries.
     """
 
     container: str
@@ -57,7 +58,7 @@ class Description:
 
     @classmethod
     def of(cls, X: Any, names: Sequence[Label]) -> "Description":
-        """Describe a table; `names` are used where it is of no library that is known."""
+        """Describe a table; `names` are the labels if it is an array."""
         container = container_of(X)
         known, default = _KNOWN[container], _DEFAULT_TYPE[container]
         labels, level_names = column_labels(X), [None]
@@ -73,17 +74,17 @@ class Description:
 
     @classmethod
     def of_numbers_like(cls, X: Any) -> "Description":
-        """Describe a frame with the labels of another one, in double precision."""
+        """Describe a frame of float64 columns with the labels of X."""
         like = cls.of(X, ())
         return replace(like, dtypes=[_DEFAULT_TYPE[like.container]] * len(like.labels))
 
     def to_plain(self) -> dict[str, Any]:
-        """The description as JSON knows it.
+        """The description as JSON values.
 
         Raises
         ------
         ValueError
-            If a label is of a type that no file can hold.
+            If a label is of a type that a file cannot hold.
         """
         return {
             "container": self.container,
@@ -93,13 +94,13 @@ class Description:
         }
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any], n_features: int) -> "Description":
+    def from_plain(cls, plain: dict[str, Any]) -> "Description":
         """Inverse of :meth:`to_plain`.
 
         Raises
         ------
         ValueError
-            If it is no description of a table of so many columns that can be given back.
+            If it does not describe a table that can be restored.
         """
         container, dtypes = plain["container"], plain["dtypes"]
         if container not in CONTAINERS:
@@ -107,20 +108,20 @@ class Description:
         known = isinstance(dtypes, list) and all(
             isinstance(dtype, str) and _KNOWN[container].fullmatch(dtype) for dtype in dtypes
         )
-        if not known or len(dtypes) != n_features:
+        if not known:
             raise ValueError(f"its types of columns are not known: {dtypes!r}")
         labels = [label_from_plain(label) for label in plain["labels"]]
         level_names = [label_from_plain(name) for name in plain["level_names"]]
         n_levels = {len(label) for label in labels if isinstance(label, tuple)}
-        if len(labels) != n_features or not (
+        if len(labels) != len(dtypes) or not (
             len(level_names) == 1 or n_levels == {len(level_names)}
         ):
-            raise ValueError("it has more or fewer column labels than columns or levels")
+            raise ValueError("it has more or fewer column labels than types or levels")
         return cls(container, dtypes, labels, level_names)
 
 
 def container_of(X: Any) -> str:
-    """Library that a table is of, one of :data:`CONTAINERS`."""
+    """Library of a table, one of :data:`CONTAINERS`."""
     origins = {base.__module__.partition(".")[0] for base in type(X).__mro__}
     name = next((name for name in CONTAINERS[1:] if name in origins), CONTAINERS[0])
     is_frame = hasattr(X, "schema" if name == "pyarrow" else "columns") and hasattr(X, "shape")
@@ -128,7 +129,7 @@ def container_of(X: Any) -> str:
 
 
 def column_labels(X: Any) -> list[Label] | None:
-    """Names of the columns of a frame as they are; None for what is no frame."""
+    """Names of the columns of a frame, of any type; None for an array."""
     container = container_of(X)
     if container == "pyarrow":
         return list(X.schema.names)
@@ -143,7 +144,7 @@ def column_types(X: Any) -> list[Any]:
 
 
 def column_values(X: Any, j: int) -> np.ndarray:
-    """One column of a frame as an array, of objects where its library has no type of NumPy."""
+    """One column of a frame as an array, of objects if NumPy lacks its type."""
     container = container_of(X)
     if container == "pandas":
         return np.asarray(X.iloc[:, j])
@@ -160,12 +161,12 @@ def _objects(cells: list[Any]) -> np.ndarray:
 
 
 def named_for_sklearn(labels: Sequence[Label]) -> bool:
-    """Whether labels are distinct strings, which are what scikit-learn keeps and checks."""
+    """Whether labels are distinct strings, the only ones that scikit-learn keeps and checks."""
     return all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)
 
 
 def for_sklearn(X: Any) -> Any:
-    """A table to take names from, without them where scikit-learn does not take all."""
+    """The table, or one without names if scikit-learn does not accept them."""
     container, labels = container_of(X), column_labels(X)
     if labels is None or named_for_sklearn(labels):
         return X
@@ -177,8 +178,7 @@ def for_sklearn(X: Any) -> Any:
 def check_labels(X: Any, table: Description, input_name: str) -> None:
     """Raise ValueError if a frame has other labels than the one seen in fit.
 
-    Strings, if all are, and the number of columns are left to scikit-learn, which warns of names
-    where there were none.
+    scikit-learn compares the number of columns, and names if all are strings.
     """
     given, known = column_labels(X), table.labels
     if table.container == "numpy" or given is None or len(given) != len(known):
@@ -195,19 +195,20 @@ def check_labels(X: Any, table: Description, input_name: str) -> None:
 
 
 def integer_columns(dtypes: Sequence[str]) -> np.ndarray:
-    """Whether types of columns know integers only, of shape (n_features,)."""
+    """Whether the type of each column is an integer, of shape (n_features,)."""
     return np.array([bool(_INTEGER.match(dtype.lower())) for dtype in dtypes])
 
 
 def make_frame(rows: np.ndarray, table: Description) -> Any:
-    """A frame of rows, each column in its type; integers and booleans are rounded to.
+    """A frame of samples like the table described; integers and booleans are rounded.
 
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
+        Samples.
 
     table : Description
-        For arrays the frame is one of pandas, with names "x0", "x1" and so on for positions.
+        For an array the frame is one of pandas, with columns "x0", "x1" and so on.
 
     Returns
     -------
@@ -235,7 +236,7 @@ def make_frame(rows: np.ndarray, table: Description) -> Any:
 
 
 def _column_index(pd: ModuleType, table: Description) -> Any:
-    """The index of the columns of a frame of pandas."""
+    """Column index of a frame of pandas."""
     labels, names = table.labels, table.level_names
     if len(names) > 1:
         return pd.MultiIndex.from_tuples(labels, names=names)
@@ -245,7 +246,7 @@ def _column_index(pd: ModuleType, table: Description) -> Any:
 
 
 def _column(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Values rounded to integers or booleans where the type is one, within its range."""
+    """Values rounded to integers within the range of the type, or to booleans."""
     if "bool" in dtype.lower():
         return values > 0.5
     integer = _INTEGER.match(dtype.lower())

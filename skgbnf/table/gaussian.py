@@ -1,4 +1,4 @@
-"""What the best Gaussian makes of a table, in closed form."""
+"""Score of the best Gaussian, in closed form."""
 
 import math
 
@@ -8,17 +8,18 @@ from skgbnf.table.standardisation import Standardisation
 
 
 def gaussian_score(X: np.ndarray, weights: np.ndarray, n_components: int | None = None) -> float:
-    """Weighted mean log-likelihood of rows under the Gaussian that makes them most likely.
+    """Weighted mean log-likelihood of samples under the Gaussian that maximises it.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
+        Samples.
 
     weights : ndarray of shape (n_samples,)
-        Not negative, not all zero; only their ratios matter.
+        Sample weights, not negative and not all zero; only their ratios matter.
 
     n_components : int or None, default=None
-        With a number, the Gaussian is that of probabilistic principal component analysis.
+        Components of probabilistic principal component analysis; None for any Gaussian.
 
     Returns
     -------

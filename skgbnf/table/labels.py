@@ -1,6 +1,6 @@
-"""Labels of columns, compared and as JSON knows them: strings, numbers, dates, tuples of these.
+"""Labels of columns: comparison, and conversion to JSON of strings, numbers, dates and tuples.
 
-A label may be anything that a frame takes as one; scikit-learn knows strings only.
+A label may be anything that a frame accepts; scikit-learn accepts strings only.
 """
 
 import datetime
@@ -19,7 +19,7 @@ _FROM_TEXT: dict[str, Callable[[str], Label]] = {
 
 
 def same_label(a: Label, b: Label) -> bool:
-    """Whether two labels are one. True is not 1, and what is not a number equals its like."""
+    """Whether two labels are equal. True does not equal 1, and NaN equals NaN."""
     if isinstance(a, bool) != isinstance(b, bool):
         return False
     if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
@@ -28,17 +28,17 @@ def same_label(a: Label, b: Label) -> bool:
 
 
 def find_label(key: Label, labels: Sequence[Label]) -> list[int]:
-    """Positions of the columns of that label."""
+    """Positions of the columns with that label."""
     return [j for j, label in enumerate(labels) if same_label(key, label)]
 
 
 def label_to_plain(label: Label) -> Any:
-    """A label as JSON knows it.
+    """A label as a JSON value.
 
     Raises
     ------
     ValueError
-        If it is of a type that no file can hold.
+        If it is of a type that a file cannot hold.
     """
     if isinstance(label, tuple):
         return {"tuple": [label_to_plain(part) for part in label]}
@@ -65,7 +65,7 @@ def label_from_plain(plain: Any) -> Label:
     Raises
     ------
     ValueError
-        If it is none that :func:`label_to_plain` writes.
+        If it is not a result of :func:`label_to_plain`.
     """
     if plain is None or type(plain) in (str, int, float, bool):
         return plain

@@ -1,12 +1,12 @@
-r"""Columns whose rows lie at several scales, mapped so that each scale has its own resolution.
+r"""Features with samples at several scales, mapped so that each scale is resolved.
 
-One value of a billion beside values near zero sets the standard deviation of a column, and what
-lies near zero becomes one point. The map
+One value of a billion beside values near zero sets the standard deviation of a feature, and the
+others become one point. The map
 
 .. math:: T(x) = \int \frac{dx}{\sigma(x)}
 
-has a slope by the scale :math:`\sigma` of the rows nearby: linear where many rows lie, logarithmic
-between such places and far out, linear again beyond all rows. Where one scale is enough, there is
+has the local scale :math:`\sigma` of the samples: it is linear where many samples lie, logarithmic
+between such places and far out, and linear again beyond all samples. Features with one scale have
 no map.
 """
 
@@ -21,7 +21,7 @@ _SHARE = 0.02
 _FEWEST = 10
 _MOST_VALUES = 20_000
 _NORMAL_WIDTH = 2.5
-"""Width that holds a small share of a normal's mass, over that share, in standard deviations."""
+"""Width of a central interval of a normal over its small mass, in standard deviations."""
 
 _LINEAR = 4.0
 _RATIO = 60.0
@@ -31,23 +31,23 @@ _LARGEST = 1e303
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """The maps of the columns that have one.
+    """Maps of the features with several scales.
 
     Attributes
     ----------
     knots : dict of int to ndarray of shape (2, n_knots)
-        For each column that is mapped, places in ascending order, and the scales there. Between
-        them the scale is linear, beyond them constant.
+        Places, ascending, and the scales there, for each feature with a map. The scale is linear
+        between the places and constant beyond them.
     """
 
     knots: dict[int, np.ndarray]
 
     @classmethod
     def from_columns(cls, columns: Sequence[np.ndarray]) -> "Scales":
-        """Choose a map for each column of values that needs one.
+        """Fit a map to each feature that needs one.
 
-        A column needs a map if its standard deviation is more than sixty times the smallest
-        scale at which a fiftieth of its distinct values lie.
+        A feature needs a map if its standard deviation is more than sixty times the smallest local
+        scale, that of a window with 2 % of its distinct values.
         """
         knots = {}
         for j, values in enumerate(columns):
@@ -57,7 +57,7 @@ class Scales:
         return cls(knots)
 
     def transform(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """Values of column `j` mapped, and the log-derivative of the map at each."""
+        """Mapped values of feature `j`, and the log-derivative of the map at each."""
         if j not in self.knots:
             return x, np.zeros(len(x))
         places, scales = self.knots[j]
@@ -72,7 +72,7 @@ class Scales:
             return mapped + (x - inside) / scale, -np.log(scale)
 
     def inverse_transform(self, y: np.ndarray, j: int) -> np.ndarray:
-        """Values of column `j` from mapped ones."""
+        """Values of feature `j` from mapped ones."""
         if j not in self.knots:
             return y
         places, scales = self.knots[j]
@@ -86,9 +86,9 @@ class Scales:
 
 
 def _pieces(places: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Between neighbouring knots the one of smaller scale: place, scale, slope, image.
+    """Pieces between knots, each from its end of smaller scale: place, scale, slope, image.
 
-    From the other end, far away, differences would lose their digits.
+    Differences from the other end would lose digits.
     """
     n = np.arange(len(places) - 1)
     base = np.where(scales[:-1] <= scales[1:], n, n + 1)
@@ -97,7 +97,7 @@ def _pieces(places: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def _images(places: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Where the map leads the knots; the first one to zero."""
+    """Images of the knots; that of the first is zero."""
     small, large = np.minimum(scales[:-1], scales[1:]), np.maximum(scales[:-1], scales[1:])
     steps = np.diff(places) / small * _log1p_ratio((large - small) / small)
     return np.concatenate([[0.0], np.cumsum(steps)])
@@ -116,7 +116,7 @@ def _expm1_ratio(u: np.ndarray) -> np.ndarray:
 
 
 def _knots(values: np.ndarray) -> np.ndarray | None:
-    """Places and scales of the map of one column; None if one scale is enough."""
+    """Places and scales of the map of one feature; None if one scale is enough."""
     spread = standard_deviation(values)
     distinct = np.unique(values[:: -(-len(values) // _MOST_VALUES)] if len(values) else values)
     n_window = max(round(_SHARE * len(distinct)), min(_FEWEST, len(distinct) // 2))
@@ -135,7 +135,7 @@ def _knots(values: np.ndarray) -> np.ndarray | None:
 
 
 def _smallest_scales(centres: np.ndarray, scales: np.ndarray) -> list[int]:
-    """Windows whose scale is less than half of what those already chosen say of their place."""
+    """Windows with less than half the scale that the windows chosen before give their place."""
     chosen: list[int] = []
     known = np.full(len(centres), np.inf)
     while len(chosen) < _MOST_SCALES:
@@ -149,12 +149,12 @@ def _smallest_scales(centres: np.ndarray, scales: np.ndarray) -> list[int]:
 
 
 def _scale_from(x: np.ndarray, centre: float, scale: float) -> np.ndarray:
-    """Scale that a place has by its distance from a window: the window's nearby, then growing."""
+    """Scale that a window gives to places: its own nearby, then growing with the distance."""
     return scale + np.maximum(np.abs(x - centre) - _LINEAR * scale, 0.0)
 
 
 def _envelope(centres: np.ndarray, scales: np.ndarray, cap: float) -> np.ndarray:
-    """Knots of the lower envelope of the scales that windows give to places, up to a cap."""
+    """Knots of the lower envelope of the scales given by the windows, up to a cap."""
     reach = _LINEAR * scales
     # Legs rise with slope one from the ends of each window: left and right zero, so to speak.
     left, right = centres - reach + scales, centres + reach - scales

@@ -1,8 +1,9 @@
-"""The affine map between the units of X and the units in which flows are trained."""
+"""Standardisation: the affine map to mean 0 and standard deviation 1."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 # Squares and products of a few such numbers stay finite, and no row of a real table is near.
 _LARGEST = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e100}
@@ -10,12 +11,12 @@ _LARGEST = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e100}
 
 @dataclass(frozen=True)
 class Standardisation:
-    """Shift and scale of each column, in float64.
+    """Shift and scale of each feature, in float64.
 
     Attributes
     ----------
     location, scale : ndarrays of shape (n_features,)
-        In units of X.
+        Mean and standard deviation, in units of the input.
     """
 
     location: np.ndarray
@@ -25,16 +26,18 @@ class Standardisation:
     def from_rows(
         cls, X: np.ndarray, weights: np.ndarray, spreads: np.ndarray | float = 1.0
     ) -> "Standardisation":
-        """Weighted mean and standard deviation of each column, safe from overflow.
+        """Weighted mean and standard deviation of each feature, without overflow.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+            Samples.
 
         weights : ndarray of shape (n_samples,)
+            Sample weights.
 
         spreads : float or ndarray of shape (n_features,), default=1.0
-            Scale of columns that are constant.
+            Scale of constant features.
         """
         X = X.astype(np.float64, copy=False)
         share = weights / weights.sum()
@@ -49,22 +52,22 @@ class Standardisation:
 
     @property
     def log_det(self) -> float:
-        """Log-determinant of the map from X to standardised rows."""
+        """Log-determinant of the map from X to standardised samples."""
         return -float(np.log(self.scale).sum())
 
-    def transform(self, X: np.ndarray, dtype=np.float64) -> np.ndarray:
-        """Standardised rows, computed in float64, then cast; huge values are cut off."""
+    def transform(self, X: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
+        """Standardised samples, computed in float64 and then cast; huge values are clipped."""
         largest = _LARGEST[np.dtype(dtype)]
         with np.errstate(over="ignore"):
             Z = (X.astype(np.float64, copy=False) - self.location) / self.scale
         return np.clip(Z, -largest, largest).astype(dtype)
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
-        """Rows in the units of X."""
+        """Samples in units of the input."""
         return Z * self.scale + self.location
 
 
 def standard_deviation(values: np.ndarray) -> float:
-    """Of values of one column, safe from overflow; 0 of none."""
+    """Standard deviation of values, without overflow; 0 for none."""
     largest = np.abs(values).max(initial=0.0)
     return float((values / largest).std() * largest) if largest else 0.0

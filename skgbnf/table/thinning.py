@@ -1,4 +1,4 @@
-"""A part of the rows, where a limit of time is too short to look at all of them."""
+"""Subsampling of a table that is too large for a time limit."""
 
 import numpy as np
 
@@ -10,21 +10,30 @@ _ROWS_PER_COLUMN = 2
 def thinned(
     X: np.ndarray, weights: np.ndarray, max_time: float | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As many rows, drawn at random, as can be prepared in a part of the time; and their weights.
+    """A random subsample that can be prepared within a part of the time, and its weights.
 
-    How many depends on the limit alone, not on the machine. A column that varies keeps a row
-    that shows it.
+    Its size depends on the limit alone, not on the machine. A feature that varies in X varies in
+    the subsample.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
+        Samples.
 
     weights : ndarray of shape (n_samples,)
+        Sample weights.
 
     max_time : float or None
-        In seconds; None for all rows.
+        Time limit of the fit, in seconds; None keeps all samples.
 
     seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    X : ndarray of shape (n_kept_samples, n_features)
+
+    weights : ndarray of shape (n_kept_samples,)
     """
     n_samples, n_features = X.shape
     fewest = max(_FEWEST_ROWS, _ROWS_PER_COLUMN * n_features)

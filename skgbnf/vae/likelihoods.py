@@ -204,10 +204,8 @@ LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
 """Names that :func:`make_likelihood` knows."""
 
 
-def make_likelihood(
-    name: str, n_levels: int, standardisation: Standardisation | None
-) -> Likelihood:
-    """The distribution of pixels by name; without units it can only check."""
+def make_likelihood(name: str, n_levels: int, standardisation: Standardisation) -> Likelihood:
+    """The distribution of pixels by name."""
     if name == "bernoulli":
         return Bernoulli()
     if name == "gaussian":

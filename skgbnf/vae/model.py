@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
-from skgbnf.mixture import mixture_log_prob
+from skgbnf.training.mixture import mixture_log_prob
 from skgbnf.vae.likelihoods import Likelihood
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
     """Images as the encoder sees them and as the likelihood does.
 
@@ -26,7 +26,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index) -> "Images":
+    def __getitem__(self, index: Tensor) -> "Images":
         return Images(self.inputs[index], self.targets[index])
 
 
@@ -71,7 +71,7 @@ class LatentModel(nn.Module):
         return mixture_log_prob(self.component_log_prob(z, context), weights.log())
 
     def strata(self, images: Images, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """What :func:`skgbnf.elbo.mixture_bound` needs, from draws of every component.
+        """What :func:`skgbnf.variational.elbo.mixture_bound` needs, from draws of every component.
 
         Parameters
         ----------

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,17 @@ class NetworkArchitecture:
     hidden_layer_sizes: tuple[int, ...]
     activation: str
 
-    def build(self) -> nn.Module:
+    def to_plain(self) -> dict[str, Any]:
+        """The fields as JSON knows them."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_plain(cls, fields: dict[str, Any]) -> Self:
+        """Inverse of :meth:`to_plain`; what was a tuple may be a list."""
+        sequences = {name: tuple(fields[name]) for name in ("image_shape", "hidden_layer_sizes")}
+        return cls(**{**fields, **sequences})
+
+    def build(self) -> "Encoder | Decoder":
         """Build an untrained network, its parameters drawn by torch."""
         return Encoder(self) if self.role == "encoder" else Decoder(self)
 
@@ -72,7 +83,8 @@ class Encoder(nn.Module):
     def __init__(self, architecture: NetworkArchitecture) -> None:
         super().__init__()
         activation = ACTIVATIONS[architecture.activation]
-        layers, n_inputs = [], prod(architecture.image_shape)
+        layers: list[nn.Module] = []
+        n_inputs = prod(architecture.image_shape)
         if architecture.kind == "conv":
             height, width, n_channels = _image(architecture)
             layers.append(_ToImage(height, width, n_channels))
@@ -98,7 +110,7 @@ class Decoder(nn.Module):
         sizes = architecture.hidden_layer_sizes[::-1]
         shape = (architecture.n_parameters, prod(architecture.image_shape))
         if architecture.kind == "conv":
-            head = _Deconvolution(architecture, sizes[-1], activation)
+            head: nn.Module = _Deconvolution(architecture, sizes[-1], activation)
         else:
             head = nn.Linear(sizes[-1], prod(shape), bias=False)
         self.layers = nn.Sequential(*_dense((architecture.n_latent, *sizes), activation), head)
@@ -113,7 +125,9 @@ class Decoder(nn.Module):
 class _Deconvolution(nn.Module):
     """Convolutions between steps that double the image, from a quarter of its size."""
 
-    def __init__(self, architecture: NetworkArchitecture, n_inputs: int, activation) -> None:
+    def __init__(
+        self, architecture: NetworkArchitecture, n_inputs: int, activation: type[nn.Module]
+    ) -> None:
         super().__init__()
         height, width, n_channels = _image(architecture)
         half = ((height + 1) // 2, (width + 1) // 2)
@@ -151,5 +165,5 @@ def _image(architecture: NetworkArchitecture) -> tuple[int, int, int]:
     return height, width, channels[0] if channels else 1
 
 
-def _dense(sizes: Sequence[int], activation) -> list[nn.Module]:
+def _dense(sizes: Sequence[int], activation: type[nn.Module]) -> list[nn.Module]:
     return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), activation())]

@@ -1,64 +1,65 @@
 """The density that comes of matching: scores, samples, a file."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array
 
-from skgbnf._random import RandomState
-from skgbnf.mixture import FlowMixture
-from skgbnf.persistence import (
-    FittedComponent,
-    components_from_state,
-    components_to_state,
-    persistent,
-)
+from skgbnf._checks import check_integer
+from skgbnf._device import check_device, score_device
+from skgbnf._random import RandomState, seed_from
+from skgbnf.boosting.attributes import RoundAttributes
+from skgbnf.persistence import persistent
 from skgbnf.table.checks import DTYPES
-from skgbnf.validation import check_device, check_integer, score_device, seed_from
+from skgbnf.training.fitted import FittedCombination, FittedMixture, History, combination_from_plain
 
 
 @persistent
 @dataclass(frozen=True, eq=False)
-class MatchedDensity:
+class MatchedDensity(RoundAttributes):
     """A normalised mixture of flows close to an unnormalised density; see `fit_to_log_prob`.
 
     Attributes
     ----------
-    estimators_ : list of FittedComponent
-        The components, their parameters as NumPy arrays.
+    mixture : FittedMixture
+        Components and weights, their parameters as NumPy arrays.
 
-    estimator_weights_ : ndarray of shape (`n_estimators_`,)
-        They sum to 1.
+    history : History
+        Its scores are evidence lower bounds.
 
-    lower_bounds_ : ndarray of shape (`n_estimators_`,)
-        Evidence lower bound after each round, in nats: logarithm of the integral of what was
-        matched, less the Kullback-Leibler divergence from it. The last one is after fine-tuning.
+    validation_error_ : float
+        Standard error of the last bound, from the draws it was estimated with, in nats.
 
-    lower_bound_error_ : float
-        Standard error of the last bound, from the draws it was estimated with.
+    parameters : dict
+        The arguments of the fit that its rounds depend on.
+
+    seed : int
+        From which every round derived its own.
 
     device : str or torch.device
         Where to compute.
     """
 
-    estimators_: list[FittedComponent]
-    estimator_weights_: np.ndarray
-    lower_bounds_: np.ndarray
-    lower_bound_error_: float
+    __module__ = "skgbnf"  # the path in pickles, which stays wherever the class moves
+
+    mixture: FittedMixture = field(repr=False)
+    history: History = field(repr=False)
+    validation_error_: float
+    parameters: dict[str, Any] = field(repr=False)
+    seed: int = field(repr=False)
     device: str | torch.device = field(default="cpu", repr=False)
+
+    def _rounds(self) -> tuple[FittedCombination, History]:
+        """The fitted components, and the notes on their rounds."""
+        return self.mixture, self.history
 
     @property
     def n_features_in_(self) -> int:
         """Number of columns."""
-        return self.estimators_[0].architecture.n_features
-
-    @property
-    def n_estimators_(self) -> int:
-        """Number of components."""
-        return len(self.estimators_)
+        return self.mixture.n_features
 
     def score_samples(self, Z: ArrayLike) -> np.ndarray:
         """Log-density of each row.
@@ -78,7 +79,7 @@ class MatchedDensity:
             raise ValueError(f"Z has {n_columns} columns, but the density {n_known}.")
         z = torch.from_numpy(np.array(rows)).to(score_device(self.device))
         with torch.no_grad():
-            return self._mixture(z.dtype).log_prob(z).cpu().numpy()
+            return self.mixture.at(z.dtype, z.device).log_prob(z).cpu().numpy()
 
     def score(self, Z: ArrayLike, y: object = None) -> float:
         """Mean of :meth:`score_samples`, in nats, higher is better; `y` is ignored."""
@@ -99,39 +100,56 @@ class MatchedDensity:
             float64, in random order.
         """
         check_integer("n_samples", n_samples, 1)
-        mixture = self._mixture(torch.float64)
+        mixture = self.mixture.at(torch.float64, score_device(self.device))
         return mixture.sample(int(n_samples), seed_from(random_state)).cpu().numpy()
 
-    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """JSON data and arrays from which :meth:`_from_state` restores the density."""
-        components, arrays = components_to_state(self.estimators_)
-        arrays.update(weights=self.estimator_weights_, bounds=self.lower_bounds_)
-        data = {
-            "components": components,
-            "error": self.lower_bound_error_,
+    def to_plain(self) -> dict[str, Any]:
+        """The density as JSON values and arrays."""
+        return {
+            "mixture": self.mixture.to_plain(),
+            "history": self.history.to_plain(),
+            "error": self.validation_error_,
+            "parameters": self.parameters,
+            "seed": self.seed,
             "device": str(self.device),
         }
-        return data, arrays
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for pickles and copies: plain, so that they name no module of this package."""
+        return self.to_plain()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(vars(self.from_plain(state, check=False)))
 
     @classmethod
-    def _from_state(cls, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> "MatchedDensity":
-        """Restore a density, checking that data and arrays fit together."""
-        check_device(data["device"])
-        weights, bounds = arrays["weights"], arrays["bounds"]
-        n_components = len(data["components"])
-        if not n_components or {weights.shape, bounds.shape} != {(n_components,)}:
-            raise ValueError("it has more or fewer weights or bounds than components")
-        if not ((weights > 0).all() and np.isclose(weights.sum(), 1.0, atol=1e-6)):
-            raise ValueError("its weights are not positive or do not sum to 1")
-        components = components_from_state(data["components"], arrays)
-        if any(fitted.architecture.n_context for fitted in components):
-            raise ValueError("one of its components needs a context")
-        if len({fitted.architecture.n_features for fitted in components}) != 1:
-            raise ValueError("its components have different numbers of columns")
-        return cls(components, weights, bounds, float(data["error"]), data["device"])
+    def from_plain(cls, plain: dict[str, Any], *, check: bool = True) -> Self:
+        """Inverse of :meth:`to_plain`.
 
-    def _mixture(self, dtype: torch.dtype) -> FlowMixture:
-        device = score_device(self.device)
-        components = [fitted.module(dtype, device) for fitted in self.estimators_]
-        weights = torch.tensor(self.estimator_weights_, device=device, dtype=dtype)
-        return FlowMixture(components, weights)
+        Parameters
+        ----------
+        plain : dict
+
+        check : bool, default=True
+            Whether the arrays of components are compared with their architectures, as those of
+            a file must be.
+
+        Raises
+        ------
+        ValueError
+            If the parts do not fit together.
+        """
+        check_device(plain["device"])
+        mixture = combination_from_plain(plain["mixture"], check=check)
+        if not isinstance(mixture, FittedMixture) or mixture.n_context:
+            raise ValueError("it is no mixture, or its components need a context")
+        history = History.from_plain(plain["history"], len(mixture.components))
+        if history.validation_scores is None:
+            raise ValueError("its bounds are missing")
+        return cls(
+            mixture=mixture,
+            history=history,
+            validation_error_=float(plain["error"]),
+            parameters=dict(plain["parameters"]),
+            seed=int(plain["seed"]),
+            device=plain["device"],
+        )

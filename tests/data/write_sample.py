@@ -22,7 +22,7 @@ def main() -> None:
     samples = {}
     for name, parameters in {
         "mixture": {"flow": "nsf", "init": "student_t", "tol": 0.0},
-        "geometric": {"flow": "realnvp", "base": "student_t", "objective": "geometric"},
+        "geometric": {"flow": "realnvp", "base": "student_t", "combine": "product"},
     }.items():
         model = skgbnf.GradientBoostedFlowDensity(
             2, n_transforms=1, hidden_layer_sizes=(4,), max_iter=3, random_state=0, **parameters

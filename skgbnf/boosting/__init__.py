@@ -1,0 +1,1 @@
+"""Rounds of boosting: components searched, added and weighted; what is trained is a target's."""

@@ -1,0 +1,138 @@
+"""Architectures that each round may choose from, by the records of the families."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from zuko.lazy import LazyDistribution
+
+from skgbnf.flows import Architecture, dependence, get_family
+from skgbnf.training.rows import Rows
+
+FamilyName = str | Callable[[int], LazyDistribution]
+"""A registered family, or a user's callable."""
+
+Candidates = Iterable[Architecture]
+"""Architectures of one family, each larger than the one before."""
+
+_SPARSE = 0.2
+_FEWEST_ROWS_OF_A_GRAPH = 200
+_FIRST_SHARE = 0.1
+_MANY_ROWS = 10_000
+_NETWORK_CELLS_PER_SECOND = 250_000
+_FEWEST_ROWS_IN_TIME = 1000
+
+
+@dataclass(frozen=True)
+class CandidatePlan:
+    """Families of each round, and what their architectures have in common.
+
+    Attributes
+    ----------
+    first : tuple of str
+        Families of the first rounds, one each.
+
+    later : tuple of str or callable
+        Families that each round after them chooses from.
+
+    sparse : str or None
+        Family that is among them where few features depend on each other.
+
+    n_estimators : int
+        Largest number of rounds.
+
+    n_samples : int
+        Number of training samples.
+
+    template : Architecture
+        The fields that all architectures share.
+
+    n_transforms : int or None
+        Layers of each flow; None for the number of its family.
+
+    activation : str or None
+        Non-linearity of the networks; None for that of the family.
+    """
+
+    first: tuple[FamilyName, ...]
+    later: tuple[FamilyName, ...]
+    sparse: str | None
+    n_estimators: int
+    n_samples: int
+    template: Architecture
+    n_transforms: int | None
+    activation: str | None
+
+    @property
+    def n_first(self) -> int:
+        """Number of rounds with a family of their own."""
+        return len(self.first)
+
+    def share(self, n_rounds: int) -> float:
+        """Share of the time left that the round after `n_rounds` others may take."""
+        if n_rounds >= self.n_first:
+            return 1.0
+        # With more samples networks leave EM further behind, and need more time.
+        return _FIRST_SHARE * min(1.0, _MANY_ROWS / self.n_samples)
+
+    def depends_on_sparsity(self, n_rounds: int) -> bool:
+        """Whether the next round asks how many pairs of features depend on each other."""
+        return self.sparse is not None and n_rounds >= self.n_first
+
+    def offered(self, n_rounds: int, *, sparse: bool) -> list[Candidates]:
+        """Architectures that the round after `n_rounds` others may choose from.
+
+        Parameters
+        ----------
+        n_rounds : int
+
+        sparse : bool
+            Whether the family for sparse tables is among them: alone in the first round of a
+            network, unless there is one round only, and with the others in each round after it.
+        """
+        families = self.later
+        if n_rounds < self.n_first:
+            families = (self.first[n_rounds],)
+        elif sparse and self.sparse is not None:
+            # A short trial would not tell what it is worth: others learn faster, and then noise.
+            alone = n_rounds == self.n_first and self.n_estimators > 1
+            families = (self.sparse,) if alone else (*families, self.sparse)
+        return [candidates for family in families for candidates in self._of(family)]
+
+    def _of(self, name: FamilyName) -> list[Candidates]:
+        """The architectures of one family: for each place of its splines, several sizes."""
+        family = get_family(name)
+        architecture = replace(
+            self.template,
+            family=name,
+            n_transforms=self.n_transforms or family.n_transforms,
+            activation=self.activation or family.activation,
+        )
+        return [
+            [replace(architecture, splines=place, n_components=k) for k in family.n_components]
+            for place in family.splines or (architecture.splines,)
+        ]
+
+
+def is_sparse(rows: Rows) -> bool:
+    """Whether no more than a fifth of the pairs of features are seen to depend on each other.
+
+    Of one feature there are no pairs, and few samples show nothing.
+    """
+    n_samples, n_features = rows.x.shape
+    if n_features == 1 or n_samples < _FEWEST_ROWS_OF_A_GRAPH:
+        return False
+    n_dependent = int(dependence(rows.x, rows.weights).sum()) - n_features
+    return n_dependent <= _SPARSE * n_features * (n_features - 1)
+
+
+def rows_in_time(offered: Sequence[Candidates], n_features: int, seconds: float) -> float:
+    """Number of training samples that a round can make use of in the time there is.
+
+    What a network is started from, and scored on, in so many seconds, takes a good part of them;
+    it would not see more samples once. EM makes good use of all samples.
+    """
+    names = {architecture.family for candidates in offered for architecture in candidates}
+    if not any(get_family(name).fitted_by == "gradient" for name in names):
+        return math.inf
+    return max(_NETWORK_CELLS_PER_SECOND * seconds / n_features, _FEWEST_ROWS_IN_TIME)

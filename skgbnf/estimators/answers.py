@@ -1,0 +1,184 @@
+"""What a fitted density answers: log-densities, scores, samples."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from skgbnf._checks import check_integer
+from skgbnf._device import score_device
+from skgbnf._random import RandomState, seed_from
+from skgbnf.estimators.fitted import Evaluate, FittedDensity
+from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
+from skgbnf.table.frames import integer_columns, make_frame
+from skgbnf.table.weights import check_weights
+
+
+class DensityAnswers:
+    """Mixin of the methods of a fitted density."""
+
+    fitted_: FittedDensity
+    device: str | torch.device
+
+    def score_samples(self, X: ArrayLike) -> np.ndarray | Any:
+        """Log-density of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples. A memory map may be larger than memory; a dask array is scored lazily.
+
+        Returns
+        -------
+        log_density : ndarray, or dask array if X is one, of shape (n_samples,)
+            In nats, in the units of X; float32 if X is, otherwise float64. Finite inside `bounds`,
+            -inf outside.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ValueError
+            If X is not a finite numeric table with the features seen in fit.
+        """
+        check_is_fitted(self)
+        if is_lazy(X):
+            return score_lazily(self, X)
+        return self._log_densities(X, lambda combination, Z: combination.log_prob(Z)[None])[0]
+
+    def staged_score_samples(self, X: ArrayLike) -> Iterator[np.ndarray]:
+        """Log-density of each sample after each round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Yields
+        ------
+        log_density : ndarray of shape (n_samples,)
+            In nats, after round 1, 2 and so on; the last is that of :meth:`score_samples`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ValueError
+            If X is not a finite numeric table with the features seen in fit.
+        """
+        check_is_fitted(self)
+        yield from self._log_densities(
+            X, lambda combination, Z: torch.stack([*combination.staged_log_prob(Z)])
+        )
+
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Weighted mean log-density of the samples; higher is better.
+
+        :class:`~sklearn.mixture.GaussianMixture` also returns the mean,
+        :class:`~sklearn.neighbors.KernelDensity` the sum.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        y : None
+            Ignored, present for the scikit-learn interface.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights. A sample of weight 0 counts as absent.
+
+        Returns
+        -------
+        score : float
+            In nats per sample; -inf if a sample of positive weight lies outside `bounds`.
+        """
+        scores = np.asarray(self.score_samples(X), dtype=np.float64)
+        weights = check_weights(sample_weight, len(scores))
+        # A row of weight 0 counts as absent, also where it has no density.
+        counted = weights > 0
+        return float(np.average(scores[counted], weights=weights[counted]))
+
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
+        """Draw samples from the fitted density, as an array.
+
+        :meth:`sample_frame` returns them as a data frame.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of samples.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws. The `random_state` of the constructor is for :meth:`fit` only.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            float64, in the units of the training samples, in random order.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        """
+        check_is_fitted(self)
+        check_integer("n_samples", n_samples, 1)
+        device = score_device(self.device)
+        return self.fitted_.sample(int(n_samples), seed_from(random_state), device)
+
+    def sample_frame(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
+        """Draw samples as a data frame like the one seen in fit.
+
+        Integer and boolean columns are rounded, columns with noise are moved to the nearest value
+        of their grid, and floating-point columns keep their precision.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of samples.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        frame : pandas.DataFrame, polars.DataFrame or pyarrow.Table of shape (n_samples, n_features)
+            With the library, column names and types seen in fit, and the column index of pandas.
+            After a fit to an array, a frame of pandas with columns "x0", "x1" and so on in the type
+            of the array.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ImportError
+            If the library is not installed.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.datasets import load_wine
+        >>> from skgbnf import GradientBoostedFlowDensity
+        >>> X = load_wine(as_frame=True).data[["alcohol", "proline"]].astype({"proline": int})
+        >>> model = GradientBoostedFlowDensity(flow="affine", dequantize=True).fit(X)
+        >>> model.sample_frame(2, random_state=0).dtypes.astype(str).tolist()
+        ['float64', 'int64']
+        """
+        rows = self.sample(n_samples, random_state)
+        rows = self.fitted_.coordinates.noise.snap(
+            rows, self.fitted_.coordinates.bounds.limits, integer_columns(self.fitted_.table.dtypes)
+        )
+        return make_frame(rows, self.fitted_.table)
+
+    def _log_densities(self, X: ArrayLike, evaluate: Evaluate) -> np.ndarray:
+        blocks = checked_blocks(self, X, self.fitted_.table)
+        return self.fitted_.log_densities(blocks, score_device(self.device), evaluate)

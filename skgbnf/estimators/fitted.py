@@ -1,0 +1,137 @@
+"""A fitted density of a table: the map of its columns, the components, the scores."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skgbnf.table.coordinates import Coordinates
+from skgbnf.table.frames import Description
+from skgbnf.training.fitted import FittedCombination, History, Plain, combination_from_plain
+from skgbnf.training.mixture import Combination
+
+Evaluate = Callable[[Combination, Tensor], Tensor]
+"""From a combination and samples to log-densities of shape (n_stages, n_samples)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedDensity:
+    """All that `fit` found out about a table.
+
+    Attributes
+    ----------
+    table : Description
+        Library, names and types of the columns.
+
+    coordinates : Coordinates
+        The map between the units of the table and those in which flows are trained.
+
+    combination : FittedCombination
+        A mixture or a product.
+
+    history : History
+
+    reference_score : float
+        Mean log-density of the training samples under the best Gaussian, in nats.
+
+    seed : int
+        From which every round derives its own.
+    """
+
+    table: Description
+    coordinates: Coordinates
+    combination: FittedCombination
+    history: History
+    reference_score: float
+    seed: int
+
+    def log_densities(
+        self, blocks: Iterable[np.ndarray], device: torch.device, evaluate: Evaluate
+    ) -> np.ndarray:
+        """Log-densities in nats, in the units of the table, without gradients.
+
+        Parameters
+        ----------
+        blocks : iterable of ndarrays of shape (n_samples, n_features)
+            Checked samples, all of them float32 or all of them float64.
+
+        device : torch.device
+
+        evaluate : callable
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_stages, n_samples)
+            -inf outside of the bounds.
+        """
+        with torch.no_grad():
+            scored = [self._of_block(rows, device, evaluate) for rows in blocks]
+        return np.concatenate(scored, axis=1)
+
+    def sample(self, n_samples: int, seed: int, device: torch.device) -> np.ndarray:
+        """Samples in the units of the table, of shape (n_samples, n_features)."""
+        combination = self.combination.at(torch.float64, device)
+        return self.coordinates.inverse_transform(combination.sample(n_samples, seed).cpu().numpy())
+
+    def to_plain(self) -> Plain:
+        """All but the description of the table, as plain values and arrays."""
+        return {
+            "coordinates": self.coordinates.to_arrays(),
+            "combination": self.combination.to_plain(),
+            "history": self.history.to_plain(),
+            "reference_score": self.reference_score,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Plain, table: Description, *, check: bool = True) -> Self:
+        """Inverse of :meth:`to_plain`.
+
+        Parameters
+        ----------
+        plain : dict
+
+        table : Description
+
+        check : bool, default=True
+            Whether the arrays of components are compared with their architectures, as those of
+            a file must be.
+
+        Raises
+        ------
+        ValueError
+            If the parts do not fit together.
+        """
+        coordinates = Coordinates.from_arrays(plain["coordinates"])
+        if len(coordinates.standardisation.location) != len(table.labels):
+            raise ValueError("it has names for more or fewer columns than it knows")
+        combination = combination_from_plain(plain["combination"], check=check)
+        if combination.n_features != len(table.labels):
+            raise ValueError("its components have another number of columns than the table")
+        if combination.n_context:
+            raise ValueError("its components need a context, and there is none")
+        history = History.from_plain(plain["history"], len(combination.components))
+        reference = float(plain["reference_score"])
+        if np.isnan(reference):
+            raise ValueError("the score of its reference is not a number")
+        return cls(table, coordinates, combination, history, reference, int(plain["seed"]))
+
+    def _of_block(self, rows: np.ndarray, device: torch.device, evaluate: Evaluate) -> np.ndarray:
+        combination = self.combination.at(torch.from_numpy(np.empty(0, rows.dtype)).dtype, device)
+        scores = [
+            evaluate(combination, torch.from_numpy(Z).to(device)).cpu().numpy()
+            + log_weight.astype(rows.dtype)
+            for Z, log_weight in self.coordinates.points(rows, rows.dtype)
+        ]
+        block = scores[0] if len(scores) == 1 else _log_sum_exp(np.stack(scores))
+        block[:, self.coordinates.bounds.excludes(rows)] = -np.inf
+        return block
+
+
+def _log_sum_exp(scores: np.ndarray) -> np.ndarray:
+    """Logarithm of the sum over the first axis of the exponentials, in the precision given."""
+    largest = scores.max(axis=0)
+    return largest + np.log(np.exp(scores - largest).sum(axis=0))

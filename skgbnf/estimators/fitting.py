@@ -1,0 +1,89 @@
+"""The fit of a density, from what the caller passes to what it leaves behind."""
+
+import os
+import time
+from typing import Any
+
+from skgbnf._device import training_mode
+from skgbnf._random import seed_from
+from skgbnf.boosting.base import check_growing
+from skgbnf.boosting.likelihood import LikelihoodBoosting
+from skgbnf.boosting.rounds import run_rounds
+from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.parameters import check_density_parameters, resolve, table_options
+from skgbnf.estimators.preparation import Given, Prepared, prepare
+from skgbnf.persistence import rounds_to_continue, save
+from skgbnf.training.progress import make_progress
+
+
+def fit_density(
+    estimator: Any, given: Given, resume_from: str | os.PathLike[str] | None
+) -> KeyboardInterrupt | None:
+    """Fit an estimator, and return the interrupt that ended it early, if it left finished rounds.
+
+    Parameters
+    ----------
+    estimator : GradientBoostedFlowDensity
+        Its ``fitted_`` is set.
+
+    given : Given
+
+    resume_from : str, path-like or None
+    """
+    start = time.perf_counter()
+    check_density_parameters(estimator)
+    earlier = rounds_to_continue(estimator, resume_from)
+    if earlier is None and estimator.warm_start:
+        earlier = getattr(estimator, "fitted_", None)
+    seed = seed_from(estimator.random_state) if earlier is None else earlier.seed
+    progress = make_progress(estimator.verbose, estimator.n_estimators, estimator.max_time)
+    progress.read()
+    known = None if earlier is None else (earlier.table, earlier.coordinates)
+    options = table_options(estimator)
+    prepared = prepare(estimator, given, options, seed, known)
+    n_samples, n_features = prepared.train.x.shape
+    plan = resolve(estimator, n_samples, n_features, progress, start)
+    boosting = plan.start(prepared.train, prepared.validation, seed)
+    resumed = resume_from is not None
+    with training_mode(options.device):
+        if earlier is not None:
+            _continue(estimator, boosting, earlier, check=resumed)
+        n_least = 0 if resumed else len(boosting.stages)
+
+        def keep() -> None:
+            if estimator.checkpoint is not None:
+                estimator.fitted_ = _fitted(boosting, prepared, seed)
+                save(estimator, estimator.checkpoint)
+
+        interrupt = run_rounds(boosting, plan.limits, progress, keep, n_least)
+    estimator.fitted_ = _fitted(boosting, prepared, seed)
+    return interrupt
+
+
+def _continue(
+    estimator: Any, boosting: LikelihoodBoosting, earlier: FittedDensity, *, check: bool
+) -> None:
+    """Give a boosting the rounds of an earlier fit; check that they were of these samples."""
+    components, history = earlier.combination.components, earlier.history
+    check_growing(estimator.n_estimators, len(components))
+    rounds = zip(components, history.n_iter, history.gains, strict=True)
+    for fitted, n_iter, gain in rounds:
+        module = fitted.to_module(fitted.dtype, boosting.train.x.device)
+        boosting.append(fitted.architecture, module, int(n_iter), float(gain))
+    # With a limit of time a part of the training samples may have been scored.
+    if check and not boosting.agrees_with(history, validation_alone=estimator.max_time is not None):
+        raise ValueError(
+            "resume_from: the rounds in the file were fitted to other rows or weights, or to "
+            "a part of the rows, for want of time (max_time)."
+        )
+
+
+def _fitted(boosting: LikelihoodBoosting, prepared: Prepared, seed: int) -> FittedDensity:
+    return FittedDensity(
+        table=prepared.table,
+        coordinates=prepared.coordinates,
+        combination=boosting.fitted(),
+        history=boosting.history(),
+        reference_score=prepared.reference_score,
+        seed=seed,
+    )

@@ -1,0 +1,330 @@
+"""Parameters of the density: declared, checked, and "auto" resolved into what is to be done."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+
+from skgbnf._checks import (
+    MOST_TRANSFORMS,
+    Check,
+    check_choice,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_hidden_layer_sizes,
+    check_integer,
+    check_not_negative,
+    check_path,
+    check_positive,
+    check_verbose,
+    or_auto,
+    or_none,
+)
+from skgbnf._device import check_device, fit_device
+from skgbnf.boosting.additive import AdditiveBoosting
+from skgbnf.boosting.base import Limits
+from skgbnf.boosting.candidates import CandidatePlan
+from skgbnf.boosting.geometric import GeometricBoosting
+from skgbnf.boosting.likelihood import LikelihoodBoosting
+from skgbnf.boosting.objectives import OBJECTIVES
+from skgbnf.flows import (
+    ACTIVATIONS,
+    BASES,
+    LOG_DETS,
+    TAILS,
+    Architecture,
+    CopulaBase,
+    family_names,
+)
+from skgbnf.table.bounds import check_bounds
+from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.progress import Progress
+from skgbnf.training.rows import Rows
+
+COMBINATIONS = ("sum", "product")
+"""Ways to combine the components."""
+
+_FEW_ROWS = 2000
+_FAMILIES = ("nsf", "maf")
+_FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture")
+_FIRST_FAMILIES = ("student_t", "gaussian_mixture")
+_FAMILY_OF_SPARSE_TABLES = "graphical"
+_BATCH_SIZE = 256
+_MIN_BATCH_SIZE = 32
+_MIN_BATCHES = 16
+_FEW_ROWS_PER_COLUMN = 50
+_DROPOUT_FOR_FEW_ROWS = 0.1
+_STEPS = 8000
+_MIN_EPOCHS = 30
+_MAX_EPOCHS = 200
+_MOST_ITER = 10**12
+
+
+@dataclass(frozen=True, eq=False)
+class TableOptions:
+    """What the parameters say of the table, whatever is trained on it.
+
+    Attributes
+    ----------
+    bounds, dequantize, base, max_time, validation_fraction
+        As given to the estimator.
+
+    device : torch.device
+        On which flows are trained.
+    """
+
+    bounds: Any
+    dequantize: Any
+    base: str | CopulaBase
+    max_time: float | None
+    validation_fraction: float | None
+    device: torch.device
+
+
+@dataclass(frozen=True, eq=False)
+class DensityPlan:
+    """What a fit is to do, with every "auto" resolved.
+
+    Attributes
+    ----------
+    combine : {"sum", "product"}
+
+    objective : {"tempered", "greedy", "weighted"}
+
+    candidates : CandidatePlan
+
+    settings : TrainingSettings
+
+    limits : Limits
+    """
+
+    combine: str
+    objective: str
+    candidates: CandidatePlan
+    settings: TrainingSettings
+    limits: Limits
+
+    def start(self, train: Rows, validation: Rows, seed: int) -> LikelihoodBoosting:
+        """A boosting without rounds."""
+        what = train, validation, self.candidates, self.settings, seed
+        if self.combine == "product":
+            return GeometricBoosting(*what)
+        return AdditiveBoosting(*what, self.objective)
+
+
+def table_options(estimator: Any) -> TableOptions:
+    """The parameters that concern the table."""
+    return TableOptions(
+        bounds=estimator.bounds,
+        dequantize=estimator.dequantize,
+        base=estimator.base,
+        max_time=estimator.max_time,
+        validation_fraction=estimator.validation_fraction,
+        device=fit_device(estimator.device),
+    )
+
+
+def resolve(
+    estimator: Any, n_samples: int, n_features: int, progress: Progress, start: float
+) -> DensityPlan:
+    """Turn the checked parameters of a density into what is to be done.
+
+    Parameters
+    ----------
+    estimator : GradientBoostedFlowDensity
+
+    n_samples : int
+        Number of training samples.
+
+    n_features : int
+
+    progress : Progress
+        Told of each part and epoch.
+
+    start : float
+        Reading of ``time.perf_counter()`` when the fit began.
+    """
+    return DensityPlan(
+        combine=estimator.combine,
+        objective=estimator.objective,
+        candidates=_candidates(estimator, n_samples, n_features),
+        settings=_settings(estimator, n_samples, progress),
+        limits=Limits.of(estimator.get_params(deep=False), start),
+    )
+
+
+def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSettings:
+    """Training settings, with sizes that suit the number of samples where they are "auto"."""
+    batch_size, max_iter = estimator.batch_size, estimator.max_iter
+    if isinstance(batch_size, str):
+        batch_size = min(_BATCH_SIZE, max(_MIN_BATCH_SIZE, n_samples // _MIN_BATCHES))
+    if isinstance(max_iter, str):
+        n_batches = math.ceil(n_samples / batch_size)
+        max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
+    return TrainingSettings(
+        max_iter=min(int(max_iter), _MOST_ITER),
+        batch_size=min(int(batch_size), n_samples),
+        learning_rate=float(estimator.learning_rate_init),
+        lipschitz_penalty=float(estimator.lipschitz_penalty),
+        on_epoch=progress.epoch,
+        on_part=progress.part,
+    )
+
+
+def _candidates(estimator: Any, n_samples: int, n_features: int) -> CandidatePlan:
+    """Families of each round, and what their architectures have in common."""
+    flow = estimator.flow
+    automatic = isinstance(flow, str) and flow == "auto"
+    later = tuple(flow) if isinstance(flow, list | tuple) else (flow,)
+    if automatic:
+        later = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else _FAMILIES
+    clamp, n_transforms = estimator.scale_clamp, estimator.n_transforms
+    template = Architecture(
+        family=later[0],
+        n_features=n_features,
+        base=estimator.base,
+        tail=estimator.tail,
+        hidden_layer_sizes=check_hidden_layer_sizes(
+            "hidden_layer_sizes", estimator.hidden_layer_sizes
+        ),
+        dropout=_dropout(estimator.dropout, n_samples, n_features),
+        log_det=estimator.log_det,
+        scale_clamp=None if clamp is None else float(clamp),
+    )
+    return CandidatePlan(
+        first=first_families(estimator.init, flow, int(estimator.n_estimators)),
+        later=later,
+        sparse=_FAMILY_OF_SPARSE_TABLES if automatic else None,
+        n_estimators=int(estimator.n_estimators),
+        n_samples=n_samples,
+        template=template,
+        n_transforms=None if isinstance(n_transforms, str) else int(n_transforms),
+        activation=None if estimator.activation == "auto" else estimator.activation,
+    )
+
+
+def first_families(init: Any, flow: Any, n_estimators: int) -> tuple[str, ...]:
+    """Families of the first rounds; at least one round is left for `flow`."""
+    if isinstance(init, str) and init == "auto":
+        automatic = isinstance(flow, str) and flow == "auto"
+        init = _FIRST_FAMILIES if automatic else None
+    if init is None or n_estimators == 1:
+        return ()
+    families = (init,) if isinstance(init, str) else tuple(init)
+    return families[1 - n_estimators :]
+
+
+def _dropout(dropout: float | str, n_samples: int, n_features: int) -> float:
+    if not isinstance(dropout, str):
+        return float(dropout)
+    return _DROPOUT_FOR_FEW_ROWS if n_samples < _FEW_ROWS_PER_COLUMN * n_features else 0.0
+
+
+def check_flow(name: str, flow: object) -> None:
+    """Raise unless `flow` is "auto", a name, a callable or a list of names and callables."""
+    several = isinstance(flow, list | tuple)
+    if several and not flow:
+        raise ValueError(f"{name}: a list must name at least one family, got an empty one.")
+    for choice in flow if isinstance(flow, list | tuple) else [flow]:
+        if not callable(choice):
+            _check_family(name, choice, auto=not several)
+
+
+def check_init(name: str, init: object) -> None:
+    """Raise unless `init` is None, "auto", a name or a list of names."""
+    if isinstance(init, list | tuple):
+        for family in init:
+            _check_family(name, family, auto=False)
+    elif init is not None:
+        _check_family(name, init, auto=True)
+
+
+def _check_family(name: str, value: object, *, auto: bool) -> None:
+    try:
+        check_choice(name, value, (*(["auto"] if auto else []), *family_names()))
+    except ValueError as e:
+        raise ValueError(
+            f"{e} A family of another package has to be registered in every process, with "
+            "skgbnf.flows.register_family."
+        ) from None
+
+
+def check_base(base: object, n_features: int | None = None) -> None:
+    """Raise unless `base` is a name or a :class:`CopulaBase` that suits the columns."""
+    if not isinstance(base, str | CopulaBase):
+        raise TypeError(f"base must be one of {tuple(BASES)} or a CopulaBase, got {base!r}.")
+    if isinstance(base, str):
+        check_choice("base", base, tuple(BASES))
+    elif n_features is not None:
+        base.check_columns(n_features)
+
+
+def check_dequantize(value: object, n_features: int | None = None) -> None:
+    """Raise unless `value` is "auto", a bool, or widths that are finite and not negative."""
+    if isinstance(value, bool | np.bool_):
+        return
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError(f'dequantize must be "auto", a bool or widths, got {value!r}.')
+        return
+    numbers = isinstance(value, Real | list | tuple | np.ndarray)
+    try:
+        widths = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = False
+    if not numbers:
+        raise TypeError(f'dequantize must be "auto", a bool or widths, got {value!r}.')
+    if widths.ndim > 1 or not (np.isfinite(widths).all() and (widths >= 0).all()):
+        raise ValueError(f"dequantize: widths must be finite and not negative, got {value!r}.")
+    if n_features is not None and widths.ndim and len(widths) != n_features:
+        raise ValueError(
+            f"dequantize must hold a width for each of {n_features} features, got {value!r}."
+        )
+
+
+def check_density_parameters(estimator: Any) -> None:
+    """Raise unless every constructor parameter of a density is in its range."""
+    for name, check in CHECKS.items():
+        check(name, getattr(estimator, name))
+    if estimator.fine_tune and estimator.combine == "product":
+        raise ValueError('fine_tune must be 0 with combine="product".')
+
+
+CHECKS: dict[str, Check] = {
+    "n_estimators": check_count,
+    "max_time": or_none(check_positive),
+    "bounds": lambda name, value: check_bounds(value),
+    "verbose": lambda name, value: check_verbose(value),
+    "flow": check_flow,
+    "init": check_init,
+    "combine": partial(check_choice, allowed=COMBINATIONS),
+    "objective": partial(check_choice, allowed=tuple(OBJECTIVES)),
+    "base": lambda name, value: check_base(value),
+    "tail": partial(check_choice, allowed=TAILS),
+    "n_transforms": or_auto(
+        partial(check_integer, smallest=1, largest=MOST_TRANSFORMS), "an integer"
+    ),
+    "hidden_layer_sizes": check_hidden_layer_sizes,
+    "activation": partial(check_choice, allowed=("auto", *ACTIVATIONS)),
+    "dropout": or_auto(check_fraction, "a number"),
+    "log_det": partial(check_choice, allowed=tuple(LOG_DETS)),
+    "scale_clamp": or_none(check_positive),
+    "lipschitz_penalty": check_not_negative,
+    "learning_rate_init": check_positive,
+    "batch_size": or_auto(check_count, "an integer"),
+    "max_iter": or_auto(check_count, "an integer"),
+    "fine_tune": partial(check_integer, smallest=0),
+    "validation_fraction": or_none(check_fraction),
+    "n_iter_no_change": check_count,
+    "tol": check_not_negative,
+    "dequantize": lambda name, value: check_dequantize(value),
+    "warm_start": check_flag,
+    "checkpoint": check_path,
+    "device": lambda name, value: check_device(value),
+}
+"""Checks of the constructor's parameters by name; scikit-learn checks `random_state`."""

@@ -1,0 +1,1 @@
+"""Training of one component, and components combined into one density; torch only."""
