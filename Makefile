@@ -5,41 +5,48 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 DIST := .venv-dist
-comma := ,
+
+# On all cores, a process each; a test that is left over goes to whichever process is free.
+# Arithmetic on one thread, lest the processes wait for each other.
+PARALLEL := --numprocesses auto --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest fuzz lint format docs dist clean
+.PHONY: help demo quick test test-oldest fuzz lint format docs dist clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
-demo: $(VENV)/.stamp ## fit tables that scikit-learn ships, print scores, draw demo.png
+demo: $(VENV)/.demo ## fit tables that scikit-learn ships, print scores, draw demo.png
 	$(VENV)/bin/python examples/demo.py
 
-test: $(VENV)/.stamp ## run all tests and doctests
-	$(VENV)/bin/python -m pytest
+quick: lint ## lint, then one test of each kind, in a minute
+	$(PYTEST) $(PARALLEL) -m quick
 
-test-oldest: $(OLDEST)/.stamp ## run them with the oldest supported dependencies
-	$(OLDEST)/bin/python -m pytest
+test: $(VENV)/.test ## run all tests and doctests on all cores
+	$(PYTEST) $(PARALLEL)
 
-fuzz: $(VENV)/.stamp ## try random tables and parameters for about ten minutes
-	$(VENV)/bin/python -m pytest tests/test_properties.py --hypothesis-profile=fuzz
+test-oldest: $(OLDEST)/.test ## run them with the oldest supported dependencies
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(PARALLEL)
 
-lint: $(VENV)/.stamp ## check style, formatting and types
+fuzz: $(VENV)/.test ## try random tables and parameters for about ten minutes
+	$(PYTEST) tests/test_properties.py --hypothesis-profile=fuzz
+
+lint: $(VENV)/.dev ## check style, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: $(VENV)/.stamp ## repair style and formatting in place
+format: $(VENV)/.dev ## repair style and formatting in place
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/.stamp ## run all examples, check links, build the site
-	$(VENV)/bin/python -m pytest skgbnf
+docs: $(VENV)/.docs ## run all examples, check links, build the site
+	$(PYTEST) skgbnf
 	$(VENV)/bin/python docs/check.py
 	$(VENV)/bin/python -m sphinx -W --keep-going -q docs docs/_build/html
 
-dist: $(VENV)/.stamp ## build sdist and wheel, install each by itself and try it
+dist: $(VENV)/.dev ## build sdist and wheel, install each by itself and try it
 	rm -rf build dist
 	$(VENV)/bin/python -m build --outdir dist
 	for file in dist/*; do \
@@ -53,17 +60,36 @@ clean: ## remove environments, caches and everything generated
 	rm -rf docs/_build docs/gallery docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.stamp: pyproject.toml constraints.txt
-	$(call install,constraints.txt,dev$(comma)docs)
+# One environment, which grows: a file in it stands for each set of packages that it has.
 
-$(OLDEST)/.stamp: pyproject.toml constraints-oldest.txt
-	$(call install,constraints-oldest.txt,dev)
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(call create)
+	$(call install,the package and matplotlib (torch is most of the download),constraints.txt,plot)
 
-# Make the environment around $@, install the package into it in place, with the extras named.
-define install
+$(VENV)/.test: $(VENV)/.demo
+	$(call install,pytest and the optional packages that tests need,constraints.txt,test)
+
+$(VENV)/.dev: $(VENV)/.test
+	$(call install,tools that check style and types and that build packages,constraints.txt,dev)
+
+$(VENV)/.docs: $(VENV)/.test
+	$(call install,sphinx and its extensions,constraints.txt,docs)
+
+$(OLDEST)/.test: pyproject.toml constraints-oldest.txt
+	$(call create)
+	$(call install,the package and what tests need at their oldest,constraints-oldest.txt,test)
+
+# Make the environment around $@.
+define create
 @$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
 	"skgbnf needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0])'
-$(PYTHON) -m venv $(@D)
-$(@D)/bin/python -m pip install --quiet --constraint $(1) --editable '.[$(2)]'
-touch $@
+@echo 'Making an environment in $(@D) with $(PYTHON).'
+@$(PYTHON) -m venv $(@D)
+endef
+
+# Say what is installed, install the package in place with an extra, and note it by touching $@.
+define install
+@echo 'Installing into $(@D): $(1).'
+@$(@D)/bin/python -m pip install --quiet --constraint $(2) --editable '.[$(3)]'
+@touch $@
 endef
