@@ -48,8 +48,8 @@ class Target(Protocol):
     def loss(self, batch: Any, progress: float, generator: torch.Generator) -> Tensor:
         """Loss of a batch; `progress` runs from 0 to 1 over the epochs."""
 
-    def score(self, module: nn.Module) -> float:
-        """Validation score of a state of the module, higher is better."""
+    def score(self, module: nn.Module) -> float | None:
+        """Validation score of a state of the module, higher is better; None to keep the last."""
 
 
 class Clock:
@@ -85,7 +85,8 @@ def descend(target: Target, settings: TrainingSettings, seed: int) -> int:
     """Train the module of a target in place and leave it in its best state.
 
     Steps are those of Adam. What is scored after every epoch, and kept where it is the best, is
-    the running average of the states.
+    the running average of the states. A target without scores ends in its last state, or where
+    losses are not finite in that before them.
 
     Parameters
     ----------
@@ -129,12 +130,12 @@ class _Best:
         self.score = -math.inf
         self._state: dict[str, Tensor] | None = None
 
-    def update(self, module: nn.Module, score: float) -> bool:
-        """Keep a state if it is the first, or better than all before; return whether it is."""
-        better = score > self.score
+    def update(self, module: nn.Module, score: float | None) -> bool:
+        """Keep a state if it is better than all before, or has no score; return whether it is."""
+        better = score is None or score > self.score
         if better or self._state is None:
             self._state = copy.deepcopy(module.state_dict())
-        if better:
+        if better and score is not None:
             self.score = score
         return better
 

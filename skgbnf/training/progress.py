@@ -121,15 +121,13 @@ class Lines(Progress):
     def epoch(self, n_iter: float, max_iter: int, score: float) -> None:
         whole = n_iter == int(n_iter)
         if self._every_epoch and whole:
-            self._print(f"epoch {n_iter}/{max_iter}, {score + self._log_det:.4f} nats")
+            self._print(f"epoch {n_iter}/{max_iter}{self._nats(score)}")
             return
         now = time.perf_counter()
         if self._first_told is None or n_iter <= self._first_told[1]:
             self._first_told = now, n_iter
         if self._is_due(now):
-            text = f"{self._part}, epoch {math.ceil(n_iter)}/{max_iter}"
-            if math.isfinite(score):
-                text += f", {score + self._log_det:.4f} nats"
+            text = f"{self._part}, epoch {math.ceil(n_iter)}/{max_iter}{self._nats(score)}"
             # What comes before the first step, and is not repeated, says nothing of those to come.
             start, n_before = self._first_told
             if n_iter > n_before:
@@ -161,6 +159,9 @@ class Lines(Progress):
     def end_pass(self, train: float | None, validation: float | None) -> None:
         seconds = time.perf_counter() - self._step_start
         self._print(f"{scores(train, validation)} nats, {seconds:.1f} s")
+
+    def _nats(self, score: float) -> str:
+        return f", {score + self._log_det:.4f} nats" if math.isfinite(score) else ""
 
     def _seconds_left(self, now: float) -> float:
         per_round = (now - self._start) / max(self._n_done - self._n_before, 1)

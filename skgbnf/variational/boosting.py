@@ -197,6 +197,12 @@ class VariationalBoosting(Boosting):
         # Rounding differs from machine to machine, and these are single-precision sums.
         return all(math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-4) for a, b in pairs)
 
+    def score(self, module: nn.Module) -> float | None:
+        """Bound of a state, by which the best one of a round is chosen; None to take the last."""
+        log_p, log_probs = self.draws(module, validation=True)
+        weights = fit_weights(log_p, log_probs, self.weights)
+        return float(mixture_bound(log_p, log_probs, weights).mean())
+
     @abstractmethod
     def batches(self, generator: torch.Generator) -> Iterable[Any]:
         """The batches of one epoch."""
@@ -283,10 +289,8 @@ class _Target:
         return self._loss(batch, progress, self._annealing.factor(progress), generator)
 
     @torch.no_grad()
-    def score(self, module: nn.Module) -> float:
-        log_p, log_probs = self._boosting.draws(module, validation=True)
-        weights = fit_weights(log_p, log_probs, self._boosting.weights)
-        return float(mixture_bound(log_p, log_probs, weights).mean())
+    def score(self, module: nn.Module) -> float | None:
+        return self._boosting.score(module)
 
 
 def standard_normal(

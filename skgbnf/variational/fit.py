@@ -43,7 +43,7 @@ def fit_to_log_prob(
     activation: str = "tanh",
     objective: str = "greedy",
     entropy_weight: float = 1.0,
-    max_iter: int = 20,
+    max_iter: int = 200,
     fine_tune: int = 1,
     batch_size: int = 256,
     learning_rate_init: float = 5e-3,
@@ -123,8 +123,8 @@ def fit_to_log_prob(
     batch_size : int, default=256
         Draws per training step.
 
-    max_iter : int, default=20
-        Maximum number of epochs of a round, and of a pass of fine-tuning. An epoch is 100 training
+    max_iter : int, default=200
+        Maximum number of epochs of a round, and of a pass of fine-tuning. An epoch is 10 training
         steps.
 
     fine_tune : int, default=1
@@ -179,7 +179,7 @@ def fit_to_log_prob(
     >>> import skgbnf
     >>> def ring(z):
     ...     return -8 * (z.norm(dim=1) - 2) ** 2
-    >>> density = skgbnf.fit_to_log_prob(ring, 2, flow="affine", max_iter=1, random_state=0)
+    >>> density = skgbnf.fit_to_log_prob(ring, 2, flow="affine", max_iter=5, random_state=0)
     >>> density.sample(3, random_state=0).shape
     (3, 2)
     """

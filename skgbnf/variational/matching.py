@@ -22,7 +22,7 @@ from skgbnf.variational.boosting import (
 )
 from skgbnf.variational.elbo import Draws, mixture_bound
 
-STEPS_PER_EPOCH = 100
+STEPS_PER_EPOCH = 10
 _SMALLEST_INVERSE_TEMPERATURE = 0.05
 _VALIDATION_DRAWS = 4000
 
@@ -84,6 +84,9 @@ class Matching(VariationalBoosting):
         log_p, log_probs = self._strata(module.components, self._validation_noise)
         return log_p.double(), log_probs.double()
 
+    def score(self, module: nn.Module) -> None:
+        """A round ends with its last state: draws are new in every step, so none is learned."""
+
     def _let_learn(self, n_rounds: int) -> None:
         self.module.requires_grad_(False)
 
@@ -136,11 +139,19 @@ class Matching(VariationalBoosting):
     def _stage(self) -> Stage:
         stage = super()._stage()
         if not self.stages and not math.isfinite(stage.validation_score):
-            raise ValueError(
-                "log_prob is not finite at rows that the first component draws; it must be finite "
-                "everywhere: let it fall steeply where the density is to be zero."
-            )
+            raise ValueError(self._why_not_finite())
         return stage
+
+    @torch.no_grad()
+    def _why_not_finite(self) -> str:
+        """What a user is told of a bound that is not finite."""
+        _, log_probs = self._strata(self.components, self._validation_noise)
+        if not torch.isfinite(log_probs).all():
+            return "Training diverged; lower learning_rate_init."
+        return (
+            "log_prob is not finite at rows that the first component draws; it must be finite "
+            "everywhere: let it fall steeply where the density is to be zero."
+        )
 
     def _train_score(self, weights: Tensor, validation_score: float) -> None:
         """There are no training samples."""
