@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -196,12 +196,8 @@ class Boosting(ABC):
         return tuple(FittedComponent.from_module(*pair) for pair in pairs)
 
     def _staged_weights(self) -> np.ndarray:
-        return staged([stage.weights for stage in self.stages])
-
-
-def staged(weights: Sequence[Tensor]) -> np.ndarray:
-    """Weights after each round as rows of a square matrix, zeros behind them."""
-    rows = np.zeros((len(weights), len(weights)))
-    for i, own in enumerate(weights):
-        rows[i, : len(own)] = own.cpu().numpy()
-    return rows
+        """Weights after each round as rows of a square matrix, zeros behind them."""
+        rows = np.zeros((len(self.stages), len(self.stages)))
+        for row, stage in zip(rows, self.stages, strict=True):
+            row[: len(stage.weights)] = stage.weights.cpu().numpy()
+        return rows

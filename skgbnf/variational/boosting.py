@@ -169,14 +169,13 @@ class VariationalBoosting(Boosting):
 
     def restore(self, mixture: FittedMixture, history: History) -> None:
         """Go on from the rounds of an earlier fit, whose other modules are in place already."""
-        scores = history.train_scores, history.validation_scores
+        scores, log_dets = (history.train_scores, history.validation_scores), self.log_dets
         for k, fitted in enumerate(mixture.components):
             self.components.append(fitted.to_module(torch.float32, self._device))
             self.architectures.append(fitted.architecture)
             weights = torch.from_numpy(mixture.staged_weights[k, : k + 1].copy()).to(self._device)
             train, validation = (None if own is None else float(own[k]) for own in scores)
             score = train if validation is None else validation
-            log_dets = self.log_dets
             self.stages.append(
                 Stage(
                     weights,
@@ -199,9 +198,7 @@ class VariationalBoosting(Boosting):
 
     def score(self, module: nn.Module) -> float | None:
         """Bound of a state, by which the best one of a round is chosen; None to take the last."""
-        log_p, log_probs = self.draws(module, validation=True)
-        weights = fit_weights(log_p, log_probs, self.weights)
-        return float(mixture_bound(log_p, log_probs, weights).mean())
+        return float(self._fit_weights(module)[1].mean())
 
     @abstractmethod
     def batches(self, generator: torch.Generator) -> Iterable[Any]:
@@ -243,12 +240,16 @@ class VariationalBoosting(Boosting):
     @torch.no_grad()
     def _stage(self) -> Stage:
         """Fit the weights to validation draws; note their bound and its standard error."""
-        log_p, log_probs = self.draws(self.module, validation=True)
-        weights = fit_weights(log_p, log_probs, self.weights)
-        values = mixture_bound(log_p, log_probs, weights)
+        weights, values = self._fit_weights(self.module)
         self.error = float(values.std() / values.numel() ** 0.5)
         score = float(values.mean())
         return Stage(weights, self._train_score(weights, score), score)
+
+    def _fit_weights(self, module: nn.Module) -> tuple[Tensor, Tensor]:
+        """Weights fitted to validation draws of a state, and the values of the bound with them."""
+        log_p, log_probs = self.draws(module, validation=True)
+        weights = fit_weights(log_p, log_probs, self.weights)
+        return weights, mixture_bound(log_p, log_probs, weights)
 
     def _train_score(self, weights: Tensor, validation_score: float) -> float | None:
         """Bound of the training samples."""
