@@ -154,18 +154,18 @@ class AdditiveBoosting(LikelihoodBoosting):
         train, weights = self.train, self.stages[-1].weights
         clock = Clock(deadline - time.perf_counter())
         log_probs = torch.stack(
-            [component_log_prob(c, train.x, train.context) for c in components], dim=1
+            [component_log_prob(c, train.x, train.context) for c in components], dim=-1
         )
         scoring = clock.lap()
         for _ in range(_SETTLING_STEPS):
             if not clock.has_time(scoring):
                 break
-            shares = train.weights.unsqueeze(1) * (log_probs + weights.log()).softmax(dim=1)
-            weights = shares.sum(dim=0) / shares.sum()
+            shares = train.weights.unsqueeze(-1) * (log_probs + weights.log()).softmax(dim=-1)
+            weights = shares.flatten(0, -2).sum(dim=0) / shares.sum()
             for k in settled:
-                if shares[:, k].sum() > 0:
-                    components[k].em_step(train.x, shares[:, k])
-                    log_probs[:, k] = component_log_prob(components[k], train.x)
+                if shares[..., k].sum() > 0:
+                    components[k].em_step(train.x, shares[..., k])
+                    log_probs[..., k] = component_log_prob(components[k], train.x)
         self._accept({k: components[k] for k in settled})
 
     def _fit_jointly(self, k: int, component: LazyDistribution, settings: TrainingSettings) -> None:
@@ -178,7 +178,7 @@ class AdditiveBoosting(LikelihoodBoosting):
         log_probs = {rows: matrix.clone() for rows, matrix in self._log_probs.items()}
         for rows, matrix in log_probs.items():
             for k, component in changed.items():
-                matrix[:, k] = component_log_prob(component, rows.x, rows.context)
+                matrix[..., k] = component_log_prob(component, rows.x, rows.context)
         stage = self._stage(log_probs, self.stages[-1].weights)
         if stage.validation_score > self.stages[-1].validation_score:
             components = [changed.get(k, old) for k, old in enumerate(self.components)]

@@ -30,7 +30,7 @@ class RoundAttributes:
     @property
     def n_estimators_(self) -> int:
         """Number of rounds kept."""
-        return len(self._rounds()[0].components)
+        return len(self._rounds()[1].n_iter)
 
     @property
     def n_iter_(self) -> int:

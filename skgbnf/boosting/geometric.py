@@ -25,7 +25,7 @@ from skgbnf.boosting.powers import N_DRAWS, ComponentDraws, finite, fit_powers
 from skgbnf.flows import Architecture, FittedByEM
 from skgbnf.training.fitted import FittedProduct
 from skgbnf.training.mixture import component_log_prob
-from skgbnf.training.objective import Objective, TrainingSettings
+from skgbnf.training.objective import Index, Objective, TrainingSettings
 from skgbnf.training.product import Product, check_no_context, log_normalizer
 from skgbnf.training.rows import Rows
 
@@ -88,7 +88,7 @@ class GeometricGreedy:
         self._log_G_train = log_G(self.train_rows.x)
         self._log_G_validation = log_G(self.validation_rows.x)
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Index, progress: float) -> Tensor:
         log_share = self._rho * (log_g - self._log_G_train[index]) - self._log_Z
         share = -log_share.clamp(max=math.log(WEIGHT_CLIP)).exp()
         return self.train_rows.weights[index] * torch.where(self._drawn[index], share, 1.0)

@@ -16,7 +16,8 @@ from skgbnf.boosting.base import Boosting, Limits, Stage
 from skgbnf.boosting.candidates import CandidatePlan, Candidates, is_sparse, rows_in_time
 from skgbnf.boosting.search import Search
 from skgbnf.flows import Architecture, FittedByEM
-from skgbnf.training.fitted import History
+from skgbnf.flows.stacking import unstack
+from skgbnf.training.fitted import FittedComponent, History
 from skgbnf.training.mixture import component_log_prob
 from skgbnf.training.objective import Objective, TrainingSettings
 from skgbnf.training.rows import Rows
@@ -57,7 +58,7 @@ class LikelihoodBoosting(Boosting):
         self.train, self.validation = train, validation
         self._plan, self._settings, self._seed = plan, settings, seed
         self._tuned = False
-        self._log_probs = {rows: rows.x.new_empty(len(rows), 0) for rows in (train, validation)}
+        self._log_probs = {rows: rows.x.new_empty(*rows.weights.shape, 0) for rows in (train, validation)}
 
     @property
     def has_validation(self) -> bool:
@@ -68,18 +69,21 @@ class LikelihoodBoosting(Boosting):
         return self.train.mean_log_det, self.validation.mean_log_det
 
     def describe(self) -> str:
-        n_samples, n_features = self.train.x.shape
+        n_validation, n_features = self.validation.n_counted, self.train.x.shape[-1]
+        n_folds = self.train.n_folds
+        n_samples = n_validation if n_folds else len(self.train)
         text = f"{n_samples:,} rows x {n_features:,} columns"
-        n_validation = len(self.validation) if self.has_validation else 0
-        return text + (f", {n_validation:,} for validation" if n_validation else "")
+        if n_folds:
+            return f"{text}, {n_folds} folds"
+        return text + (f", {n_validation:,} for validation" if self.has_validation else "")
 
     def append(
         self, architecture: Architecture, component: LazyDistribution, n_iter: int, gain: float
     ) -> None:
         """Add a trained component and fit all weights anew."""
         for rows, log_probs in self._log_probs.items():
-            column = component_log_prob(component, rows.x, rows.context).unsqueeze(1)
-            self._log_probs[rows] = torch.cat([log_probs, column], dim=1)
+            column = component_log_prob(component, rows.x, rows.context).unsqueeze(-1)
+            self._log_probs[rows] = torch.cat([log_probs, column], dim=-1)
         self.architectures.append(architecture)
         self.components.append(component)
         self.n_iter.append(n_iter)
@@ -141,7 +145,7 @@ class LikelihoodBoosting(Boosting):
         for kept in (self.stages, self.components, self.architectures, self.n_iter, self.gains):
             del kept[n_rounds:]
         for rows, log_probs in self._log_probs.items():
-            self._log_probs[rows] = log_probs[:, :n_rounds]
+            self._log_probs[rows] = log_probs[..., :n_rounds]
 
     def recover(self) -> None:
         self.truncate(len(self.stages))
@@ -161,13 +165,29 @@ class LikelihoodBoosting(Boosting):
             rows: rows.part(thinned[rows]) if rows in thinned else rows for rows in self._log_probs
         }
         self._log_probs = {
-            kept[rows]: log_probs[thinned[rows]] if rows in thinned else log_probs
+            kept[rows]: log_probs[..., thinned[rows], :] if rows in thinned else log_probs
             for rows, log_probs in self._log_probs.items()
         }
         before = self.validation
         self.train, self.validation = kept[self.train], kept[self.validation]
         if self.validation is not before:
             self.refit_stages()
+
+    def _fitted_components(self) -> tuple[FittedComponent, ...]:
+        """The components round by round, in each of them fold by fold."""
+        if self.train.n_folds is None:
+            return super()._fitted_components()
+        pairs = zip(self.architectures, self.components, strict=True)
+        return tuple(
+            FittedComponent.from_module(architecture, component)
+            for architecture, stacked in pairs
+            for component in unstack(stacked)
+        )
+
+    def _staged_weights(self) -> np.ndarray:
+        """Those of the rounds, in equal shares for the components of the folds."""
+        n_folds = self.train.n_folds or 1
+        return np.repeat(super()._staged_weights() / n_folds, n_folds, axis=1)
 
     def refit_stages(self) -> None:
         """Fit the weights after each round anew, once components have changed."""
@@ -202,7 +222,7 @@ class LikelihoodBoosting(Boosting):
         start = self.train.x.new_full((n_rounds,), 1 / n_rounds)
         if stages:
             start[:-1] = stages[-1].weights * (1 - 1 / n_rounds)
-        first = {rows: log_probs[:, :n_rounds] for rows, log_probs in self._log_probs.items()}
+        first = {rows: log_probs[..., :n_rounds] for rows, log_probs in self._log_probs.items()}
         return self._stage(first, start)
 
     def _offered(self, seconds: float) -> tuple[list[Candidates], float]:
@@ -214,7 +234,7 @@ class LikelihoodBoosting(Boosting):
         share = self._plan.share(n_rounds)
         if all(isinstance(component, FittedByEM) for component in self.components):
             offered = self._plan.offered(n_rounds, sparse=False)
-            limit = rows_in_time(offered, self.train.x.shape[1], share * seconds)
+            limit = rows_in_time(offered, self.train.x.shape[-1], share * seconds)
             self.thin(int(min(limit, self._plan.n_samples)))
         sparse = self._plan.depends_on_sparsity(n_rounds) and self._sparse
         return self._plan.offered(n_rounds, sparse=sparse), share
@@ -222,4 +242,4 @@ class LikelihoodBoosting(Boosting):
     @cached_property
     def _sparse(self) -> bool:
         """Looked at once, before the first round that depends on it."""
-        return is_sparse(self.train)
+        return is_sparse(self.train.folds()[0])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from skgbnf.training.mixture import mixture_log_prob
+from skgbnf.training.objective import Index
 from skgbnf.training.rows import Rows
 
 _EM_STEPS = 1000
@@ -33,7 +34,7 @@ class MaximumLikelihood:
     def __init__(self, train: Rows, validation: Rows) -> None:
         self.train_rows, self.validation_rows = train, validation
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Index, progress: float) -> Tensor:
         return self.train_rows.weights[index]
 
     def score(self, log_g: Tensor) -> float:
@@ -69,11 +70,11 @@ class _OneMore(ABC):
         self._rho, self._smallest = rho, min(rho, 1 - rho) / 2
 
     @abstractmethod
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Index, progress: float) -> Tensor:
         """Weights of training rows, as :class:`~skgbnf.training.objective.Objective` has it."""
 
     def score(self, log_g: Tensor) -> float:
-        log_probs = torch.stack([self._log_G_validation, log_g], dim=1)
+        log_probs = torch.stack([self._log_G_validation, log_g], dim=-1)
         start = log_g.new_tensor([1 - self._rho, self._rho])
         weights = corrective_weights(log_probs, self.validation_rows.weights, start)
         # A component that is still poor must not be starved before it has learned, and that it
@@ -113,7 +114,7 @@ class Greedy(_OneMore):
         super().__init__(train, validation, log_G_train, log_G_validation, rho)
         self._tempered = tempered
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Index, progress: float) -> Tensor:
         log_G = self._log_G_train[index]
         log_mixture = torch.logaddexp(math.log1p(-self._rho) + log_G, math.log(self._rho) + log_g)
         power = progress if self._tempered else 1.0
@@ -139,11 +140,11 @@ class Weighted(_OneMore):
     ) -> None:
         super().__init__(train, validation, log_G_train, log_G_validation, rho)
         rows = self.train_rows.weights
-        inverse = torch.softmax(-self._log_G_train, dim=0) * len(rows)
+        inverse = torch.softmax(-self._log_G_train, dim=-1) * rows.shape[-1]
         self._weights = rows * inverse.clamp(max=WEIGHT_CLIP)
-        self._weights /= self._weights.mean()
+        self._weights /= self._weights.mean(-1, keepdim=True)
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Index, progress: float) -> Tensor:
         return self._weights[index]
 
 
@@ -163,10 +164,10 @@ def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) ->
 
     Parameters
     ----------
-    log_probs : Tensor of shape (n_samples, n_components)
+    log_probs : Tensor of shape (..., n_samples, n_components)
         Log-densities of the components.
 
-    row_weights : Tensor of shape (n_samples,)
+    row_weights : Tensor of shape (..., n_samples)
 
     start : Tensor of shape (n_components,)
         Weights to begin with.
@@ -176,9 +177,11 @@ def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) ->
     weights : Tensor of shape (n_components,)
         They sum to 1.
     """
+    rows = row_weights[row_weights > 0]
+    rows = rows * (len(rows) / rows.sum())
+    log_probs = log_probs[row_weights > 0]
     densities = (log_probs - log_probs.amax(dim=1, keepdim=True)).exp()
     prior = _PRIOR_ROWS / log_probs.shape[1]
-    rows = row_weights * (len(row_weights) / row_weights.sum())
     weights = start
     for _ in range(_EM_STEPS):
         scaled = densities * weights

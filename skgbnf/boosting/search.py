@@ -13,6 +13,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed, own_generator
 from skgbnf.boosting.candidates import Candidates
 from skgbnf.flows import Architecture, FittedByEM, initialise
+from skgbnf.flows.stacking import stack
 from skgbnf.training.component import fit_component
 from skgbnf.training.em import continue_em
 from skgbnf.training.mixture import component_log_prob, seconds_per_row
@@ -194,13 +195,7 @@ class Search:
         deadline = time.perf_counter() + settings.seconds
         train = self._goals.train
         settings.on_part(architecture.describe())
-        with own_generator(self._seed):
-            component = architecture.build().to(train.x.device, train.x.dtype)
-        every = self._stride(architecture, settings.seconds)
-        some = train[::every]
-        initialise(component, some.x, some.weights, some.context)
-        if not isinstance(component, FittedByEM):
-            component = component.float()
+        component = self._started(architecture, settings.seconds)
         objective = self._goals.new_objective(architecture, component)
         if n_to_score and math.isfinite(deadline):
             deadline -= n_to_score * seconds_per_row(component, train.x, train.context)
@@ -208,9 +203,21 @@ class Search:
         n_iter = fit_component(component, objective, settings, derive_seed(self._seed, 1))
         return self._scored(architecture, component, n_iter)
 
+    def _started(self, architecture: Architecture, seconds: float) -> LazyDistribution:
+        """An untrained component, started from the samples; of folds, one for each, stacked."""
+        some = self._goals.train[:: self._stride(architecture, seconds)]
+        folds = some.folds()
+        with own_generator(self._seed):
+            components = [architecture.build().to(some.x.device, some.x.dtype) for _ in folds]
+        for component, rows in zip(components, folds, strict=True):
+            initialise(component, rows.x, rows.weights, rows.context)
+        if not isinstance(components[0], FittedByEM):
+            components = [component.float() for component in components]
+        return components[0] if some.n_folds is None else stack(components)
+
     def _stride(self, architecture: Architecture, seconds: float) -> int:
         """Which share of the samples there is time to start a component from: one in so many."""
-        n_samples, n_features = self._goals.train.x.shape
+        n_samples, n_features = self._goals.train.x.shape[-2:]
         tailed = architecture.tail != "base" or architecture.base != "normal"
         rate = _STARTING_CELLS_PER_SECOND / (_TAIL_COST if tailed else 1)
         fewest = max(_FEWEST_STARTING_ROWS, _ROWS_PER_COLUMN * n_features)
@@ -223,5 +230,5 @@ class Search:
         joint = self._goals.joint_objective()
         rows, start = joint.validation_rows, time.perf_counter()
         log_g = component_log_prob(component, rows.x, rows.context)
-        seconds = (time.perf_counter() - start) / len(log_g)
+        seconds = (time.perf_counter() - start) / len(rows)
         return Found(architecture, component, n_iter, joint.score(log_g), seconds)

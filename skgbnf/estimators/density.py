@@ -296,6 +296,7 @@ class GradientBoostedFlowDensity(
         max_iter: int | str = "auto",
         lipschitz_penalty: float = 0.0,
         fine_tune: int = 0,
+        n_folds: int | str | None = "auto",
         validation_fraction: float | None = 0.1,
         n_iter_no_change: int = 2,
         tol: float = 1e-4,
@@ -326,6 +327,7 @@ class GradientBoostedFlowDensity(
         self.max_iter = max_iter
         self.lipschitz_penalty = lipschitz_penalty
         self.fine_tune = fine_tune
+        self.n_folds = n_folds
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import Description
-from skgbnf.training.fitted import FittedCombination, History, Plain, combination_from_plain
+from skgbnf.training.fitted import (
+    FittedCombination,
+    FittedComponent,
+    History,
+    Plain,
+    combination_from_plain,
+)
 from skgbnf.training.mixture import Combination
 
 Evaluate = Callable[[Combination, Tensor], Tensor]
@@ -47,6 +53,16 @@ class FittedDensity:
     history: History
     reference_score: float
     seed: int
+
+    @property
+    def n_folds(self) -> int:
+        """Number of components of each round, one for each fold; 1 if there was one split."""
+        return len(self.combination.components) // len(self.history.n_iter)
+
+    def rounds(self) -> list[tuple[FittedComponent, ...]]:
+        """The components of each round, one for each fold."""
+        components, n = self.combination.components, self.n_folds
+        return [components[i : i + n] for i in range(0, len(components), n)]
 
     def log_densities(
         self, blocks: Iterable[np.ndarray], device: torch.device, evaluate: Evaluate
@@ -113,7 +129,7 @@ class FittedDensity:
             raise ValueError("its components have another number of columns than the table")
         if combination.n_context:
             raise ValueError("its components need a context, and there is none")
-        history = History.from_plain(plain["history"], len(combination.components))
+        history = History.from_plain(plain["history"], len(combination.staged_weights))
         reference = float(plain["reference_score"])
         if np.isnan(reference):
             raise ValueError("the score of its reference is not a number")

@@ -12,6 +12,7 @@ from skgbnf.boosting.rounds import run_rounds
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.parameters import check_density_parameters, resolve, table_options
 from skgbnf.estimators.preparation import Given, Prepared, prepare
+from skgbnf.flows.stacking import stack
 from skgbnf.persistence import rounds_to_continue, save
 from skgbnf.training.progress import make_progress
 
@@ -38,10 +39,9 @@ def fit_density(
     seed = seed_from(estimator.random_state) if earlier is None else earlier.seed
     progress = make_progress(estimator.verbose, estimator.n_estimators, estimator.max_time)
     progress.read()
-    known = None if earlier is None else (earlier.table, earlier.coordinates)
     options = table_options(estimator)
-    prepared = prepare(estimator, given, options, seed, known)
-    n_samples, n_features = prepared.train.x.shape
+    prepared = prepare(estimator, given, options, seed, earlier)
+    n_samples, n_features = prepared.train.x.shape[-2:]
     plan = resolve(estimator, n_samples, n_features, progress, start)
     boosting = plan.start(prepared.train, prepared.validation, seed)
     resumed = resume_from is not None
@@ -64,12 +64,13 @@ def _continue(
     estimator: Any, boosting: LikelihoodBoosting, earlier: FittedDensity, *, check: bool
 ) -> None:
     """Give a boosting the rounds of an earlier fit; check that they were of these samples."""
-    components, history = earlier.combination.components, earlier.history
-    check_growing(estimator.n_estimators, len(components))
-    rounds = zip(components, history.n_iter, history.gains, strict=True)
+    history, device = earlier.history, boosting.train.x.device
+    check_growing(estimator.n_estimators, len(history.n_iter))
+    rounds = zip(earlier.rounds(), history.n_iter, history.gains, strict=True)
     for fitted, n_iter, gain in rounds:
-        module = fitted.to_module(fitted.dtype, boosting.train.x.device)
-        boosting.append(fitted.architecture, module, int(n_iter), float(gain))
+        modules = [component.to_module(component.dtype, device) for component in fitted]
+        module = modules[0] if boosting.train.n_folds is None else stack(modules)
+        boosting.append(fitted[0].architecture, module, int(n_iter), float(gain))
     # With a limit of time a part of the training samples may have been scored.
     if check and not boosting.agrees_with(history, validation_alone=estimator.max_time is not None):
         raise ValueError(

@@ -50,6 +50,8 @@ COMBINATIONS = ("sum", "product")
 """Ways to combine the components."""
 
 _FEW_ROWS = 2000
+_FEWEST_ROWS_OF_FOLDS = 10
+_N_FOLDS = 5
 _FAMILIES = ("nsf", "maf")
 _FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
@@ -74,6 +76,9 @@ class TableOptions:
     bounds, dequantize, base, max_time, validation_fraction
         As given to the estimator.
 
+    n_folds : int, "auto" or None
+        None for what can only be judged by one validation set, or by none.
+
     device : torch.device
         On which flows are trained.
     """
@@ -83,6 +88,7 @@ class TableOptions:
     base: str | CopulaBase
     max_time: float | None
     validation_fraction: float | None
+    n_folds: int | str | None
     device: torch.device
 
 
@@ -125,6 +131,7 @@ def table_options(estimator: Any) -> TableOptions:
         base=estimator.base,
         max_time=estimator.max_time,
         validation_fraction=estimator.validation_fraction,
+        n_folds=_n_folds(estimator),
         device=fit_device(estimator.device),
     )
 
@@ -156,6 +163,23 @@ def resolve(
         settings=_settings(estimator, n_samples, progress),
         limits=Limits.of(estimator.get_params(deep=False), start),
     )
+
+
+def _n_folds(estimator: Any) -> int | str | None:
+    """The parameter; "auto" without a validation set, or of a product, is None."""
+    n_folds = estimator.n_folds
+    judged = estimator.combine == "sum" and estimator.validation_fraction
+    return None if isinstance(n_folds, str) and not judged else n_folds
+
+
+def number_of_folds(n_folds: int | str | None, n_samples: int) -> int | None:
+    """Number of folds for so many samples; ValueError if there are fewer samples than folds."""
+    if isinstance(n_folds, str):
+        few = _FEWEST_ROWS_OF_FOLDS <= n_samples < _FEW_ROWS
+        return _N_FOLDS if few else None
+    if n_folds is not None and n_folds > n_samples:
+        raise ValueError(f"n_folds={n_folds} is above the number of samples, {n_samples}.")
+    return n_folds
 
 
 def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSettings:
@@ -293,6 +317,8 @@ def check_density_parameters(estimator: Any) -> None:
         check(name, getattr(estimator, name))
     if estimator.fine_tune and estimator.combine == "product":
         raise ValueError('fine_tune must be 0 with combine="product".')
+    if isinstance(estimator.n_folds, int) and estimator.combine == "product":
+        raise ValueError('n_folds must be None or "auto" with combine="product".')
 
 
 CHECKS: dict[str, Check] = {
@@ -320,6 +346,7 @@ CHECKS: dict[str, Check] = {
     "max_iter": or_auto(check_count, "an integer"),
     "fine_tune": partial(check_integer, smallest=0),
     "validation_fraction": or_none(check_fraction),
+    "n_folds": or_none(or_auto(partial(check_integer, smallest=2), "an integer")),
     "n_iter_no_change": check_count,
     "tol": check_not_negative,
     "dequantize": lambda name, value: check_dequantize(value),

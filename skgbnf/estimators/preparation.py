@@ -1,5 +1,6 @@
 """From a table to samples for training: checked, mapped to the units of training, split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,13 @@ import numpy as np
 import torch
 
 from skgbnf._random import derive_seed
-from skgbnf.estimators.parameters import TableOptions, check_base, check_dequantize
+from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.parameters import (
+    TableOptions,
+    check_base,
+    check_dequantize,
+    number_of_folds,
+)
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
 from skgbnf.table.checks import checked_rows
 from skgbnf.table.coordinates import Coordinates
@@ -15,7 +22,7 @@ from skgbnf.table.dependence import warn_of_dependence
 from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
 from skgbnf.table.frames import Description
 from skgbnf.table.gaussian import gaussian_score
-from skgbnf.table.split import split_rows
+from skgbnf.table.split import fold_rows, split_rows
 from skgbnf.table.thinning import thinned
 from skgbnf.table.weights import check_spread, weighted_rows
 from skgbnf.training.rows import Rows
@@ -41,7 +48,7 @@ class Prepared:
     Attributes
     ----------
     train, validation : Rows
-        The same object if there is no validation set.
+        One set each or one for each fold; the same object if there is no validation set.
 
     table : Description
 
@@ -65,13 +72,36 @@ class _Sample:
     X: np.ndarray
     weights: np.ndarray
 
+    def __getitem__(self, index: np.ndarray) -> "_Sample":
+        return _Sample(self.X[index], self.weights[index])
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """Training samples, and those that judge: a validation set, or each fold in its turn.
+
+    Attributes
+    ----------
+    train : _Sample
+
+    validation : _Sample or None
+        None with folds, and where there is no validation set.
+
+    folds : list of pairs of ndarrays of int
+        Indices of the training samples and of the validation set of each fold, empty without folds.
+    """
+
+    train: _Sample
+    validation: _Sample | None = None
+    folds: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+
 
 def prepare(
     estimator: Any,
     given: Given,
     options: TableOptions,
     seed: int,
-    earlier: tuple[Description, Coordinates] | None,
+    earlier: FittedDensity | None,
 ) -> Prepared:
     """Check what fit is given, choose the units of training, and set a validation set aside.
 
@@ -85,10 +115,10 @@ def prepare(
     options : TableOptions
 
     seed : int
-        Governs noise and the validation set.
+        Governs noise, and the validation set or the folds.
 
-    earlier : pair of Description and Coordinates, or None
-        Of the rounds to which the fit adds; their units are kept.
+    earlier : FittedDensity or None
+        The rounds to which the fit adds; their units and their number of folds are kept.
     """
     train, table = _check(estimator, given, options, earlier)
     limits = limits_from(options.bounds, table.labels)
@@ -101,28 +131,31 @@ def prepare(
     if earlier is None:
         noise, bounds = _treat(estimator, given, options, train, table, limits)
     else:
-        noise, bounds = earlier[1].noise, earlier[1].bounds
+        noise, bounds = earlier.coordinates.noise, earlier.coordinates.bounds
         _check_kept(options, noise, bounds, limits)
-    X = noise.apply(train.X, derive_seed(seed, _NOISE_KEY))
+    train = _Sample(noise.apply(train.X, derive_seed(seed, _NOISE_KEY)), train.weights)
     own = _own_validation(estimator, given, options, table, limits, seed)
-    train, validation = _split(_Sample(X, train.weights), own, noise, options, seed)
+    if own is not None:
+        own = _Sample(noise.apply(own.X, derive_seed(seed, _VALIDATION_NOISE_KEY)), own.weights)
+    split = _split(train, own, options, earlier, seed)
     if earlier is None:
-        coordinates = Coordinates.from_rows(train.X, train.weights, noise, bounds, single=single)
-        warn_of_blurred([table.labels[j] for j in coordinates.blurred(train.X)])
+        X, weights = split.train.X, split.train.weights
+        coordinates = Coordinates.from_rows(X, weights, noise, bounds, single=single)
+        warn_of_blurred([table.labels[j] for j in coordinates.blurred(X)])
     else:
-        coordinates = earlier[1]
+        coordinates = earlier.coordinates
     rng = np.random.default_rng(derive_seed(seed, _ATOM_KEY))
-    return _prepared(table, coordinates, train, validation, options.device, rng)
+    return _prepared(table, coordinates, split, options.device, rng)
 
 
 def _check(
     estimator: Any,
     given: Given,
     options: TableOptions,
-    earlier: tuple[Description, Coordinates] | None,
+    earlier: FittedDensity | None,
 ) -> tuple[_Sample, Description]:
     """Training samples with their weights, and the description of their table."""
-    known = None if earlier is None else earlier[0]
+    known = None if earlier is None else earlier.table
     X = checked_rows(estimator, given.X, reset=known is None, table=known, ensure_min_samples=2)
     check_base(options.base, X.shape[1])
     if known is None:
@@ -199,41 +232,67 @@ def _own_validation(
 
 
 def _split(
-    sample: _Sample, own: _Sample | None, noise: Dequantisation, options: TableOptions, seed: int
-) -> tuple[_Sample, _Sample]:
-    """Training samples and validation set, both with noise; the second may be empty."""
+    sample: _Sample,
+    own: _Sample | None,
+    options: TableOptions,
+    earlier: FittedDensity | None,
+    seed: int,
+) -> _Split:
+    """Who learns and who judges, in samples with noise."""
+    n_samples, key = len(sample.X), derive_seed(seed, _SPLIT_KEY)
+    n_folds = None if own is not None else number_of_folds(options.n_folds, n_samples)
+    if earlier is not None:
+        n_folds = _kept_folds(earlier.n_folds, options, own)
+    if n_folds is not None:
+        return _Split(sample, folds=fold_rows(n_samples, n_folds, key))
     if own is not None:
-        X_val = noise.apply(own.X, derive_seed(seed, _VALIDATION_NOISE_KEY))
-        return sample, _Sample(X_val, own.weights)
-    key = derive_seed(seed, _SPLIT_KEY)
-    kept, aside = split_rows(len(sample.X), options.validation_fraction, key)
-    return (
-        _Sample(sample.X[kept], sample.weights[kept]),
-        _Sample(sample.X[aside], sample.weights[aside]),
-    )
+        return _Split(sample, own)
+    kept, aside = split_rows(n_samples, options.validation_fraction, key)
+    return _Split(sample[kept], sample[aside] if len(aside) else None)
+
+
+def _kept_folds(n_folds: int, options: TableOptions, own: _Sample | None) -> int | None:
+    """The number of folds of the rounds already fitted; ValueError if another is asked for."""
+    if own is not None and n_folds > 1:
+        raise ValueError("X_val: the rounds already fitted are judged by folds of X (n_folds).")
+    if isinstance(options.n_folds, int) and options.n_folds != n_folds:
+        raise ValueError(f"n_folds must be that of the rounds already fitted, {n_folds}.")
+    return n_folds if n_folds > 1 else None
 
 
 def _prepared(
     table: Description,
     coordinates: Coordinates,
-    train: _Sample,
-    validation: _Sample,
+    split: _Split,
     device: torch.device,
     rng: np.random.Generator,
 ) -> Prepared:
     """Samples in the units of training; without a validation set the same object is both."""
-    train_rows = _rows(coordinates, train, device, rng)
-    validation_rows = train_rows
-    if len(validation.X):
-        validation_rows = _rows(coordinates, validation, device, rng)
-    reference = gaussian_score(train_rows.x.cpu().numpy(), train_rows.weights.cpu().numpy())
+    rows = _rows(coordinates, split.train, device, rng)
+    train = validation = rows
+    if split.validation is not None:
+        validation = _rows(coordinates, split.validation, device, rng)
+    elif split.folds:
+        train, validation = _in_folds(rows, split.folds)
+    reference = gaussian_score(rows.x.cpu().numpy(), rows.weights.cpu().numpy())
     return Prepared(
-        train=train_rows,
-        validation=validation_rows,
+        train=train,
+        validation=validation,
         table=table,
         coordinates=coordinates,
-        reference_score=reference + train_rows.mean_log_det,
+        reference_score=reference + rows.mean_log_det,
     )
+
+
+def _in_folds(rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Rows, Rows]:
+    """Training samples and validation sets of all folds.
+
+    Samples that judge keep their weights, which need not be 1 on average in each fold.
+    """
+    device = rows.x.device
+    pairs = [tuple(torch.from_numpy(part).to(device) for part in fold) for fold in folds]
+    train = Rows.in_folds([rows.part(kept) for kept, _ in pairs])
+    return train, Rows.in_folds([rows[aside] for _, aside in pairs])
 
 
 def _rows(

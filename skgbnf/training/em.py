@@ -83,7 +83,7 @@ def _fit_in_one_step(
     component: FittedByEM, objective: Objective, settings: TrainingSettings
 ) -> int:
     train, validation = objective.train_rows, objective.validation_rows
-    weights = objective.row_weights(train.x.new_zeros(len(train)), slice(None), 1.0)
+    weights = objective.row_weights(train.x.new_zeros(train.weights.shape), slice(None), 1.0)
     component.em_step(train.x, weights)
     log_g = component_log_prob(component, validation.x, validation.context)
     settings.on_epoch(1, 1, objective.score(log_g))
@@ -106,7 +106,7 @@ def _iterate(
         n_iter += 1
         weights = objective.row_weights(log_g, slice(None), 1.0)
         before, log_g = log_g, _step(component, train.x, weights)
-        gain = float(weights @ (log_g - before)) / len(log_g)
+        gain = float((weights * (log_g - before)).mean())
         n_stale = 0 if best.update() else n_stale + 1
         settings.on_epoch(n_iter, _STEPS, best.score)
         if gain < settings.em_tol:
@@ -122,18 +122,20 @@ def _try_starts(
     """Run EM for a few steps from random places, which is how it leaves poor optima."""
     train = objective.train_rows
     some = _some_rows(len(train), seed).to(train.x.device)
-    x = train.x[some]
-    everywhere = objective.row_weights(x.new_zeros(len(x)), some, 1.0)
-    if not everywhere.sum() > 0:  # underflow, where the mixture is very dense everywhere
-        everywhere = train.weights[some]
-    n_smallest = min(len(x), 2 * x.shape[1] + 2)
+    rows, index = train[some], (..., some)
+    x = rows.x
+    everywhere = objective.row_weights(x.new_zeros(x.shape[:-1]), index, 1.0)
+    # Underflow, where the mixture is very dense everywhere.
+    enough = everywhere.sum(-1, keepdim=True) > 0
+    everywhere = torch.where(enough, everywhere, rows.weights)
+    n_smallest = min(len(rows), 2 * x.shape[-1] + 2)
     for start in range(component.n_em_starts):
-        n_neighbours = max(n_smallest, len(x) >> (start % 4 + 2))
+        n_neighbours = max(n_smallest, len(rows) >> (start % 4 + 2))
         with own_generator(derive_seed(seed, start)):
             component.em_seed(x, everywhere, n_neighbours, start)
         log_g = component_log_prob(component, x)
         for _ in range(_TRIAL_STEPS):
-            log_g = _step(component, x, objective.row_weights(log_g, some, 1.0))
+            log_g = _step(component, x, objective.row_weights(log_g, index, 1.0))
             if clock.share() >= 1:
                 break
         plain = start < component.n_plain_starts

@@ -165,7 +165,7 @@ class FittedCombination(ABC):
         weights, n = self.staged_weights, len(self.components)
         if not n:
             raise ValueError("it has no components")
-        if weights.ndim != 2 or weights.shape[1] != n or len(weights) not in (1, n):
+        if weights.ndim != 2 or weights.shape[1] != n or n % max(len(weights), 1):
             raise ValueError(f"its weights have shape {weights.shape}, for {n} components")
         if not ((weights >= 0).all() and np.allclose(weights.sum(axis=1), 1.0, atol=1e-6)):
             raise ValueError("its weights are negative or do not sum to 1")

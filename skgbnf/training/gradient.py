@@ -11,7 +11,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf.flows import Dropout, Penalised
 from skgbnf.training.mixture import component_log_prob
-from skgbnf.training.objective import Objective, TrainingSettings
+from skgbnf.training.objective import Index, Objective, TrainingSettings
 from skgbnf.training.penalty import StretchPenalty
 
 
@@ -43,19 +43,27 @@ class ComponentTarget:
         self._dropouts = [m for m in component.modules() if isinstance(m, Dropout)]
         self._penalties = [m.penalty for m in component.modules() if isinstance(m, Penalised)]
         self._weight = settings.lipschitz_penalty
-        stretches = self._weight and hasattr(self._distribution(slice(0, 1)), "transform")
+        stretches = self._weight and hasattr(self._distribution((..., slice(0, 1), slice(None))), "transform")
         self._stretch = StretchPenalty(rows) if stretches else None
 
-    def batches(self, generator: torch.Generator) -> Iterable[Tensor]:
-        order = torch.randperm(self._n_rows, generator=generator, device="cpu")
-        return order.to(self._x.device).tensor_split(self.n_batches)
+    def batches(self, generator: torch.Generator) -> Iterable[Index]:
+        n_folds = self._x.shape[:-2].numel()
+        orders = [
+            torch.randperm(self._n_rows, generator=generator, device="cpu") for _ in range(n_folds)
+        ]
+        device = self._x.device
+        if self._x.dim() == 2:
+            return orders[0].to(device).tensor_split(self.n_batches)
+        folds = torch.arange(n_folds, device=device).unsqueeze(1)
+        batches = torch.stack(orders).to(device).tensor_split(self.n_batches, dim=1)
+        return ((folds, batch) for batch in batches)
 
-    def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Index, progress: float, generator: torch.Generator) -> Tensor:
         x = self._x[batch]
         with lent(generator, self._dropouts):
             log_g = self._distribution(batch).log_prob(x)
         weights = self._objective.row_weights(log_g.detach(), batch, progress)
-        loss = -(weights.to(log_g) * log_g).mean()
+        loss = -(weights.to(log_g) * log_g).mean(-1).sum()
         loss = sum((penalty() for penalty in self._penalties), loss)
         if self._stretch is not None:
             transform = self._distribution(batch).transform
@@ -66,7 +74,7 @@ class ComponentTarget:
         rows = self._objective.validation_rows
         return self._objective.score(component_log_prob(module, rows.x, rows.context))
 
-    def _distribution(self, index: Tensor | slice) -> Any:
+    def _distribution(self, index: Index) -> Any:
         return self.module(None if self._context is None else self._context[index])
 
 

@@ -101,25 +101,29 @@ def any_tensor(component: LazyDistribution) -> Tensor:
 def component_log_prob(
     component: LazyDistribution, x: Tensor, context: Tensor | None = None
 ) -> Tensor:
-    """Log-density of samples under one component, in chunks, in the component's own precision."""
+    """Log-density of samples under one component, in chunks, in the component's own precision.
+
+    Of stacked components, one for each fold of the samples, it has the shape (n_folds, n_samples).
+    """
     dtype = any_tensor(component).dtype
-    chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[1]))
+    chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[-1]))
     with computing_on(x.device):
         if context is None:
             distribution = component(None)
-            scores = [distribution.log_prob(rows.to(dtype)) for rows in x.split(chunk)]
+            scores = [distribution.log_prob(rows.to(dtype)) for rows in x.split(chunk, dim=-2)]
         else:
-            pairs = zip(x.split(chunk), context.split(chunk), strict=True)
+            pairs = zip(x.split(chunk, dim=-2), context.split(chunk, dim=-2), strict=True)
             scores = [component(c.to(dtype)).log_prob(rows.to(dtype)) for rows, c in pairs]
-    return torch.cat(scores).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
+    return torch.cat(scores, dim=-1).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
 
 
 def seconds_per_row(component: LazyDistribution, x: Tensor, context: Tensor | None = None) -> float:
-    """How long a sample takes to score, by a few of these."""
-    some, given = x[:_ROWS_TO_TIME], None if context is None else context[:_ROWS_TO_TIME]
+    """How long a sample, or one of each fold, takes to score, by a few of these."""
+    some = x[..., :_ROWS_TO_TIME, :]
+    given = None if context is None else context[..., :_ROWS_TO_TIME, :]
     start = time.perf_counter()
     component_log_prob(component, some, given)
-    return (time.perf_counter() - start) / len(some)
+    return (time.perf_counter() - start) / some.shape[-2]
 
 
 @torch.no_grad()

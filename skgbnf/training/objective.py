@@ -3,13 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from skgbnf.training.rows import Rows
 
 _SPREAD = 1.0
+
+Index = Any
+"""What picks training samples: ``weights[index]`` are theirs, in one set or fold by fold."""
 
 
 class Objective(Protocol):
@@ -29,7 +32,7 @@ class Objective(Protocol):
     validation_rows: Rows
     weights_stay: bool
 
-    def row_weights(self, log_g: Tensor, index: Tensor | slice, progress: float) -> Tensor:
+    def row_weights(self, log_g: Tensor, index: Index, progress: float) -> Tensor:
         """Weights of training samples, given the component's log-densities there.
 
         `progress` runs from 0 to 1 over the epochs. The weights are the gradient of the
@@ -103,4 +106,4 @@ def clear_gain(rows: Rows) -> float:
     The log-densities of a sample under two fits of one table differ by a few tenths; twice the
     standard error of a gain that small is enough.
     """
-    return _SPREAD / math.sqrt(len(rows))
+    return _SPREAD / math.sqrt(rows.n_counted)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.distributions import Transform
 
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
+from skgbnf.training.objective import Index
 from skgbnf.training.rows import Rows
 
 _STEP = 0.05
@@ -30,19 +31,20 @@ class StretchPenalty:
     """
 
     def __init__(self, rows: Rows) -> None:
-        _, factor = weighted_gaussian(rows.x, rows.weights, RIDGE)
-        self._factor, self._weights = factor.float(), rows.weights.float()
+        factors = [weighted_gaussian(fold.x, fold.weights, RIDGE)[1] for fold in rows.folds()]
+        self._factor = torch.stack(factors).reshape(*rows.x.shape[:-2], *factors[0].shape).float()
+        self._weights = rows.weights.float()
 
     def __call__(
-        self, transform: Transform, x: Tensor, index: Tensor, generator: torch.Generator
+        self, transform: Transform, x: Tensor, index: Index, generator: torch.Generator
     ) -> Tensor:
         """The penalty of a map at the training samples `x` with these indices."""
         directions = torch.randn(
             x.shape, generator=generator, dtype=torch.float32, device="cpu"
         ).to(x)
-        directions = directions / directions.norm(dim=1, keepdim=True)
-        step = _STEP * directions @ self._factor.T
-        moved = (transform(x + step / 2) - transform(x - step / 2)).norm(dim=1)
+        directions = directions / directions.norm(dim=-1, keepdim=True)
+        step = _STEP * directions @ self._factor.mT
+        moved = (transform(x + step / 2) - transform(x - step / 2)).norm(dim=-1)
         # Very far out a step is lost in rounding.
         log_stretch = (moved.clamp(min=_SHORTEST * _STEP) / _STEP).log()
         return (self._weights[index] * log_stretch.square()).mean()

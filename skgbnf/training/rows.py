@@ -1,8 +1,11 @@
-"""Samples for training and validation."""
+"""Samples for training and validation, in one set or in folds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -12,15 +15,15 @@ class Rows:
 
     Parameters
     ----------
-    x : Tensor of shape (n_samples, n_features)
+    x : Tensor of shape (n_samples, n_features) or (n_folds, n_samples, n_features)
 
-    weights : Tensor of shape (n_samples,)
-        Mean 1.
+    weights : Tensor of shape (n_samples,) or (n_folds, n_samples)
+        Of training samples the mean is 1. Samples of weight 0 make folds equally long.
 
     context : Tensor of shape (n_samples, n_context) or None, default=None
         What the density of each sample is conditional on; None for an unconditional density.
 
-    log_det : Tensor of shape (n_samples,) or None, default=None
+    log_det : Tensor of the shape of `weights`, or None, default=None
         What turns the log-density of each sample into the units of the table; None for zeros.
     """
 
@@ -29,24 +32,56 @@ class Rows:
     context: Tensor | None = None
     log_det: Tensor | None = None
 
+    @classmethod
+    def in_folds(cls, folds: Sequence["Rows"]) -> Self:
+        """Folds as one object; the shorter ones are filled up with samples of weight 0."""
+        n_samples = max(map(len, folds))
+        parts = [rows._filled_up(n_samples) for rows in folds]
+        x, weights, context, log_det = (
+            None if any(part is None for part in values) else torch.stack(values)
+            for values in zip(
+                *((p.x, p.weights, p.context, p.log_det) for p in parts), strict=True
+            )
+        )
+        return cls(x, weights, context, log_det)
+
+    @property
+    def n_folds(self) -> int | None:
+        """Number of folds, None where the samples are one set."""
+        return len(self.x) if self.x.dim() > 2 else None
+
+    @property
+    def n_counted(self) -> int:
+        """Number of samples that have a weight, of all folds together."""
+        return int((self.weights > 0).sum())
+
     def __len__(self) -> int:
-        return len(self.x)
+        return self.x.shape[-2]
 
     def __getitem__(self, index: Tensor | slice) -> "Rows":
-        """Some of the samples, with the weights that they have."""
-        context, log_det = (
-            None if values is None else values[index] for values in (self.context, self.log_det)
-        )
-        return Rows(self.x[index], self.weights[index], context, log_det)
+        """Some of the samples, the same of each fold, with the weights that they have."""
+        context = None if self.context is None else self.context[..., index, :]
+        log_det = None if self.log_det is None else self.log_det[..., index]
+        return Rows(self.x[..., index, :], self.weights[..., index], context, log_det)
 
     def part(self, index: Tensor) -> "Rows":
         """Some of the samples, their weights scaled to mean 1."""
         rows = self[index]
-        return Rows(rows.x, rows.weights / rows.weights.mean(), rows.context, rows.log_det)
+        weights = rows.weights / rows.weights.mean(-1, keepdim=True)
+        return Rows(rows.x, weights, rows.context, rows.log_det)
+
+    def folds(self) -> list["Rows"]:
+        """The samples of each fold; where they are one set, that alone."""
+        if self.n_folds is None:
+            return [self]
+        return [
+            Rows(*(None if values is None else values[k] for values in vars(self).values()))
+            for k in range(self.n_folds)
+        ]
 
     def mean(self, values: Tensor) -> float:
-        """Weighted mean over the samples."""
-        return float(self.weights @ values / self.weights.sum())
+        """Weighted mean over the samples of all folds."""
+        return float((self.weights * values).sum() / self.weights.sum())
 
     @property
     def mean_log_det(self) -> float:
@@ -63,3 +98,10 @@ class Rows:
         share = self.weights.sum() / len(x)
         weights = torch.cat([self.weights, share.expand(len(x))])
         return Rows(torch.cat([self.x, x]), weights)
+
+    def _filled_up(self, n_samples: int) -> "Rows":
+        n_missing = n_samples - len(self)
+        if not n_missing:
+            return self
+        rows = self[torch.arange(n_samples, device=self.x.device) % len(self)]
+        return Rows(rows.x, F.pad(self.weights, (0, n_missing)), rows.context, rows.log_det)
