@@ -1,9 +1,6 @@
 """Components whose weighted maximum likelihood has a closed form, fitted by EM."""
 
-import copy
 import math
-from operator import itemgetter
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -18,6 +15,7 @@ from skgbnf.flows.projections import flattest, most_skewed, whitened
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 
 _CELLS_PER_CHUNK = 100_000
+_CELLS_AT_ONCE = 200_000
 _FEWEST_ROWS = 5
 _CLUSTERING_STEPS = 10
 _MOST_DIRECTIONS = 3
@@ -53,27 +51,30 @@ class AffineFlow(FittedByEM, Flow):
 
 
 class _Gaussians(Mixture):
-    """A mixture of Gaussians that whitens samples for all of them by one matrix product."""
+    """A mixture of Gaussians that whitens samples for all of them by one matrix product.
+
+    Means may have leading axes before that of the Gaussians, which samples then have too.
+    """
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self.joint_log_prob(x).logsumexp(-1)
 
     def joint_log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of each sample with each Gaussian, shape (n_samples, n_components)."""
-        n_components, n_features = self.base.loc.shape
+        """Log-density of each sample with each Gaussian, shape (..., n_samples, n_components)."""
+        n_components, n_features = self.base.loc.shape[-2:]
         factors = self.base.scale_tril
         identity = torch.eye(n_features, dtype=x.dtype, device=x.device)
         whitening = torch.linalg.solve_triangular(factors, identity, upper=False)
-        centres = (whitening @ self.base.loc.unsqueeze(-1)).flatten()
+        centres = (whitening @ self.base.loc.unsqueeze(-1)).flatten(-3).unsqueeze(-2)
         log_det = whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = self.logits.log_softmax(-1) + log_det - n_features / 2 * math.log(2 * math.pi)
-        whitening = whitening.flatten(0, 1).T
+        whitening = whitening.flatten(-3, -2).mT
         squares = []
         # In chunks, which stay in the cache.
-        for chunk in x.split(max(1, _CELLS_PER_CHUNK // len(centres))):
+        for chunk in x.split(max(1, _CELLS_PER_CHUNK // centres.shape[-1]), dim=-2):
             z = (chunk @ whitening - centres).square()
             squares.append(z.unflatten(-1, (n_components, n_features)).sum(-1))
-        return constant - torch.cat(squares) / 2
+        return constant.unsqueeze(-2) - torch.cat(squares, dim=-2) / 2
 
 
 class GaussianMixture(FittedByEM, GMM):
@@ -124,24 +125,41 @@ class GaussianMixture(FittedByEM, GMM):
         if start < self.n_plain_starts:
             self._place(x, weights, x)
             return
-        z = whitened(x, weights)
-        flat = flattest(z, weights, min(self.components - 1, _MOST_DIRECTIONS))
-        found = []
-        for places in (z, flat, flat[:, :1], most_skewed(z, weights)):
+        best = x.new_full(x.shape[:-2], -math.inf)
+        kept = [parameter.clone() for parameter in self.phi]
+        for places in self._projections(x, weights):
             self._place(x, weights, places)
-            score = float(weights @ self().log_prob(x))
-            found.append((score, copy.deepcopy(self.state_dict())))
-        self.load_state_dict(max(found, key=itemgetter(0))[1])
+            score = (weights * self().log_prob(x)).sum(-1)
+            better = score > best
+            best = torch.where(better, score, best)
+            kept = [_where(better, p, old) for p, old in zip(self.phi, kept, strict=True)]
+        for parameter, value in zip(self.phi, kept, strict=True):
+            parameter.copy_(value)
+
+    def _projections(self, x: Tensor, weights: Tensor) -> list[Tensor]:
+        """Coordinates of whitened samples in which clusters may lie apart."""
+        n_most = min(self.components - 1, _MOST_DIRECTIONS)
+        sets = zip(x.reshape(-1, *x.shape[-2:]), weights.reshape(-1, x.shape[-2]), strict=True)
+        found = []
+        for own, own_weights in sets:
+            z = whitened(own, own_weights)
+            flat = flattest(z, own_weights, n_most)
+            # Columns of zeros say nothing, and give all sets the same number.
+            flat = torch.nn.functional.pad(flat, (0, n_most - flat.shape[1]))
+            found.append((z, flat, flat[:, :1], most_skewed(z, own_weights)))
+        return [
+            torch.stack(places).reshape(*x.shape[:-1], -1) for places in zip(*found, strict=True)
+        ]
 
     def _place(self, x: Tensor, weights: Tensor, places: Tensor) -> None:
         """Fit the Gaussians to the clusters of samples whose coordinates `places` are."""
-        centres = places[_spread_rows(places, weights, self.components)]
+        centres = _rows(places, _spread_rows(places, weights, self.components))
         for _ in range(_CLUSTERING_STEPS):
-            nearest = torch.cdist(places, centres).argmin(dim=1)
+            nearest = torch.cdist(places, centres).argmin(dim=-1)
             assigned = torch.nn.functional.one_hot(nearest, self.components).to(x)
             shares = weights.unsqueeze(-1) * assigned
-            total = shares.sum(0).unsqueeze(-1)
-            centres = torch.where(total > 0, shares.T @ places / total, centres)
+            total = shares.sum(-2).unsqueeze(-1)
+            centres = torch.where(total > 0, shares.mT @ places / total, centres)
         self._maximise(x, weights, assigned)
 
     @torch.no_grad()
@@ -150,30 +168,54 @@ class GaussianMixture(FittedByEM, GMM):
         self._maximise(x, weights, self().joint_log_prob(x).softmax(-1))
 
     def _maximise(self, x: Tensor, weights: Tensor, responsibilities: Tensor) -> None:
-        rows, columns = torch.tril_indices(x.shape[1], x.shape[1], offset=-1, device=x.device)
-        logits, means, log_diagonal, below = self.phi
         shares = weights.unsqueeze(-1) * responsibilities
-        total = shares.sum(0)
-        logits.copy_(total.clamp(min=1e-300 if x.dtype == torch.float64 else 1e-30).log())
+        total = shares.sum(-2)
+        mass = total.sum(-1, keepdim=True)
+        smallest = 1e-300 if x.dtype == torch.float64 else 1e-30
+        self.phi[0].copy_(torch.where(mass > 0, total.clamp(min=smallest).log(), self.phi[0]))
         # A Gaussian of a few samples stays as it is: it would become a spike on them.
-        enough = total.square() >= _FEWEST_ROWS * shares.square().sum(0)
-        enough |= total == total.sum()
-        for k in torch.nonzero(enough & (total > 0)).flatten().tolist():
-            mean, factor = weighted_gaussian(x, shares[:, k], RIDGE)
-            means[k] = mean
-            log_diagonal[k] = (factor.diagonal() - self.epsilon).log()
-            below[k] = factor[rows, columns]
+        enough = total.square() >= _FEWEST_ROWS * shares.square().sum(-2)
+        enough = (enough | (total == mass)) & (total > 0)
+        shares = torch.where(enough.unsqueeze(-2), shares, 1.0)
+        at_once = max(1, _CELLS_AT_ONCE // x.numel())
+        for first in range(0, self.components, at_once):
+            some = slice(first, first + at_once)
+            if enough[..., some].any():
+                self._fit_some(x, shares[..., some], some, enough[..., some])
+
+    def _fit_some(self, x: Tensor, shares: Tensor, some: slice, enough: Tensor) -> None:
+        """Fit Gaussians to samples with these shares, where these are enough."""
+        rows, columns = torch.tril_indices(x.shape[-1], x.shape[-1], offset=-1, device=x.device)
+        mean, factor = weighted_gaussian(x.unsqueeze(-3), shares.mT, RIDGE)
+        log_diagonal = (factor.diagonal(dim1=-2, dim2=-1) - self.epsilon).log()
+        for parameter, new in zip(
+            list(self.phi)[1:], (mean, log_diagonal, factor[..., rows, columns]), strict=True
+        ):
+            old = parameter[..., some, :]
+            old.copy_(torch.where(enough.unsqueeze(-1), new, old))
+
+
+def _where(condition: Tensor, value: Tensor, other: Tensor) -> Tensor:
+    """The values, or others, for each set of samples."""
+    n_missing = value.dim() - condition.dim()
+    return torch.where(condition.reshape(*condition.shape, *[1] * n_missing), value, other)
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Samples of each set by their indices, of shape (..., n_indices)."""
+    return x.gather(-2, index.unsqueeze(-1).expand(*index.shape, x.shape[-1]))
 
 
 def _draw_row(odds: Tensor, n_draws: int = 1) -> Tensor:
-    """Indices, shape (n_draws,), of samples drawn in proportion to `odds`."""
-    mass = odds.cumsum(0)
-    target = mass[-1] * torch.rand(n_draws, dtype=odds.dtype, device=odds.device)
-    return torch.searchsorted(mass, target).clamp(max=len(odds) - 1)
+    """Indices, shape (..., n_draws), of samples drawn in proportion to `odds`."""
+    mass = odds.cumsum(-1)
+    shape = (*odds.shape[:-1], n_draws)
+    target = mass[..., -1:] * torch.rand(shape, dtype=odds.dtype, device=odds.device)
+    return torch.searchsorted(mass, target).clamp(max=odds.shape[-1] - 1)
 
 
 def _spread_rows(x: Tensor, weights: Tensor, n_rows: int) -> Tensor:
-    """Indices of samples far from each other, by greedy k-means++.
+    """Indices, shape (..., n_rows), of samples far from each other, by greedy k-means++.
 
     Each is drawn by its squared distance from those before, as the best of a few.
 
@@ -184,12 +226,13 @@ def _spread_rows(x: Tensor, weights: Tensor, n_rows: int) -> Tensor:
     """
     n_draws = 2 + int(math.log(n_rows))
     chosen = [_draw_row(weights)]
-    distance = torch.cdist(x, x[chosen[0]]).square().flatten()
+    distance = torch.cdist(x, _rows(x, chosen[0])).square().squeeze(-1)
     while len(chosen) < n_rows:
         odds = weights * distance
-        drawn = _draw_row(odds if odds.sum() > 0 else weights, n_draws)
-        left = distance.unsqueeze(1).minimum(torch.cdist(x, x[drawn]).square())
-        best = (weights @ left).argmin()
-        chosen.append(drawn[best : best + 1])
-        distance = left[:, best]
-    return torch.cat(chosen)
+        odds = torch.where(odds.sum(-1, keepdim=True) > 0, odds, weights)
+        drawn = _draw_row(odds, n_draws)
+        left = distance.unsqueeze(-1).minimum(torch.cdist(x, _rows(x, drawn)).square())
+        best = (weights.unsqueeze(-2) @ left).squeeze(-2).argmin(-1, keepdim=True)
+        chosen.append(drawn.gather(-1, best))
+        distance = left.gather(-1, best.unsqueeze(-2).expand(*distance.shape, 1)).squeeze(-1)
+    return torch.cat(chosen, dim=-1)

@@ -4,6 +4,8 @@ import torch
 from torch import nn, Tensor
 from zuko.lazy import LazyDistribution
 from skgbnf.flows.em import FittedByEM
+from skgbnf.flows.gaussian import GaussianMixture
+from skgbnf.flows.student_t import StudentT
 
 class _Joint:
     def __init__(self, parts): self.parts = parts
@@ -29,5 +31,18 @@ class StackedByEM(FittedByEM, Stacked):
             if w.sum() > 0: p.em_step(rows, w)
 
 def stack(components):
+    if isinstance(components[0], (GaussianMixture, StudentT)):
+        one = copy.deepcopy(components[0])
+        for (name, p), *others in zip(one.named_parameters(), *[c.parameters() for c in components]):
+            p.data = torch.stack([o.data for o in others])
+        return one
     return (StackedByEM if isinstance(components[0], FittedByEM) else Stacked)(components)
-def unstack(stacked): return list(stacked.parts)
+def unstack(stacked):
+    if isinstance(stacked, (GaussianMixture, StudentT)):
+        out=[]
+        for k in range(5):
+            one = copy.deepcopy(stacked)
+            for p, o in zip(one.parameters(), stacked.parameters()): p.data=o.data[k].clone()
+            out.append(one)
+        return out
+    return list(stacked.parts)

@@ -26,9 +26,10 @@ class MultivariateStudentT(Distribution):
     df : float
         Degrees of freedom.
 
-    loc : Tensor of shape (n_features,)
+    loc : Tensor of shape (..., n_features)
+        Leading axes are those of sets of samples, one distribution for each.
 
-    factor : Tensor of shape (n_features, n_features)
+    factor : Tensor of shape (..., n_features, n_features)
         Lower triangular; ``factor @ factor.T`` is the scale matrix.
 
     batch_shape : torch.Size, default=()
@@ -41,26 +42,27 @@ class MultivariateStudentT(Distribution):
     def __init__(
         self, df: float, loc: Tensor, factor: Tensor, batch_shape: torch.Size = _NO_BATCH
     ) -> None:
-        super().__init__(batch_shape, loc.shape, validate_args=False)
+        super().__init__(batch_shape, loc.shape[-1:], validate_args=False)
         self.df, self.loc, self.factor = df, loc, factor
 
     def expand(self, batch_shape: Shape, _instance: None = None) -> "MultivariateStudentT":
         return MultivariateStudentT(self.df, self.loc, self.factor, torch.Size(batch_shape))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        d = len(self.loc)
+        d = self.loc.shape[-1]
         z = self._whitened(x)
         # Far samples are scaled first, since their squares would overflow.
         size = z.abs().amax(-1).clamp(min=1.0)
         near = (z / size.unsqueeze(-1)).square().sum(-1) / self.df
         log_bracket = 2 * size.log() + (near + size.pow(-2)).log()
-        constant = math.lgamma((self.df + d) / 2) - math.lgamma(self.df / 2)
-        constant -= d / 2 * math.log(self.df * math.pi)
-        return constant - self.factor.diagonal().log().sum() - (self.df + d) / 2 * log_bracket
+        log_scale = math.lgamma((self.df + d) / 2) - math.lgamma(self.df / 2)
+        log_scale -= d / 2 * math.log(self.df * math.pi)
+        constant = log_scale - self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self._for_samples(constant, 1) - (self.df + d) / 2 * log_bracket
 
     def responsiveness(self, x: Tensor) -> Tensor:
         """Expected precision of each sample, by which EM weights it: small for far samples."""
-        return (self.df + len(self.loc)) / (self.df + self._whitened(x).square().sum(-1))
+        return (self.df + self.loc.shape[-1]) / (self.df + self._whitened(x).square().sum(-1))
 
     def sample(self, sample_shape: Shape = _NO_BATCH) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
@@ -69,7 +71,12 @@ class MultivariateStudentT(Distribution):
         return self.loc + (normal / precision.sqrt().unsqueeze(-1)) @ self.factor.T
 
     def _whitened(self, x: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self.factor, (x - self.loc).mT, upper=False).mT
+        centred = (x - self._for_samples(self.loc, 2)).mT
+        return torch.linalg.solve_triangular(self.factor, centred, upper=False).mT
+
+    def _for_samples(self, value: Tensor, n_axes: int) -> Tensor:
+        """A value of each set of samples with an axis for these, `n_axes` from the end."""
+        return value if self.loc.dim() == 1 else value.unsqueeze(-n_axes)
 
 
 class StudentT(FittedByEM, DataInitialised, LazyDistribution):
@@ -98,8 +105,8 @@ class StudentT(FittedByEM, DataInitialised, LazyDistribution):
         self.log_diagonal = nn.Parameter(torch.zeros(n_features))
 
     def forward(self, c: Tensor | None = None) -> MultivariateStudentT:
-        factor = torch.tril(self.lower, -1) + self.log_diagonal.exp().diag()
-        return MultivariateStudentT(_DEGREES_OF_FREEDOM, self.loc, factor)
+        factor = torch.tril(self.lower, -1) + self.log_diagonal.exp().diag_embed()
+        return MultivariateStudentT(_DEGREES_OF_FREEDOM, self.loc, factor, self.loc.shape[:-1])
 
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         """Begin with the Gaussian of all samples."""
@@ -124,4 +131,4 @@ class StudentT(FittedByEM, DataInitialised, LazyDistribution):
     def _set(self, loc: Tensor, factor: Tensor) -> None:
         self.loc.copy_(loc)
         self.lower.copy_(factor)
-        self.log_diagonal.copy_(factor.diagonal().log())
+        self.log_diagonal.copy_(factor.diagonal(dim1=-2, dim2=-1).log())

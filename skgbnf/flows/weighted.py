@@ -33,16 +33,16 @@ def weighted_ranks(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Mean and Cholesky factor of the covariance of weighted samples.
+    """Means and Cholesky factors of the covariances of weighted samples.
 
     Where there are fewer than twenty samples for each column, correlations are shrunk towards zero,
     as far as the leave-one-out likelihood asks for.
 
     Parameters
     ----------
-    x : Tensor of shape (n_samples, n_features)
+    x : Tensor of shape (..., n_samples, n_features)
 
-    weights : Tensor of shape (n_samples,)
+    weights : Tensor of shape (..., n_samples)
         Not negative, not all zero; only their ratios matter.
 
     ridge : float
@@ -50,9 +50,9 @@ def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor,
 
     Returns
     -------
-    mean : Tensor of shape (n_features,)
+    mean : Tensor of shape (..., n_features)
 
-    factor : Tensor of shape (n_features, n_features)
+    factor : Tensor of shape (..., n_features, n_features)
         Lower triangular; ``factor @ factor.T`` is the covariance plus a ridge that grows until
         the factor exists.
 
@@ -61,26 +61,36 @@ def weighted_gaussian(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor,
     ValueError
         If the covariance is not finite, so that no ridge helps.
     """
-    share = weights / weights.sum()
-    mean = share @ x
-    centred = x - mean
-    covariance = (centred * share.unsqueeze(-1)).T @ centred
+    share = weights / weights.sum(-1, keepdim=True)
+    mean = (share.unsqueeze(-2) @ x).squeeze(-2)
+    centred = x - mean.unsqueeze(-2)
+    covariance = (centred * share.unsqueeze(-1)).mT @ centred
     if not torch.isfinite(covariance).all():
         raise ValueError("The covariance of the rows is not finite; look for extreme values in X.")
-    if 1 / share.square().sum() < _ROWS_PER_COLUMN * x.shape[1]:
+    few = 1 / share.square().sum(-1) < _ROWS_PER_COLUMN * x.shape[-1]
+    if few.any():
         shrinkage = leave_one_out_shrinkage(centred, share, covariance, ridge)
-        covariance = torch.lerp(covariance, covariance.diagonal().diag(), shrinkage)
-    identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    info = 1
-    while info and math.isfinite(ridge):
-        factor, info = torch.linalg.cholesky_ex(covariance + ridge * identity)
+        shrinkage = torch.where(few, shrinkage, 0.0)[..., None, None]
+        diagonal = covariance.diagonal(dim1=-2, dim2=-1).diag_embed()
+        covariance = torch.lerp(covariance, diagonal, shrinkage)
+    return mean, _factor(covariance, ridge)
+
+
+def _factor(covariance: Tensor, ridge: float) -> Tensor:
+    """Cholesky factors, each with the smallest ridge, or ten or more times that, that will do."""
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    factor, failed = torch.linalg.cholesky_ex(covariance + ridge * identity)
+    while failed.any() and math.isfinite(ridge):
         ridge *= 10
-    return mean, factor
+        other, still = torch.linalg.cholesky_ex(covariance + ridge * identity)
+        factor = torch.where((failed > 0)[..., None, None], other, factor)
+        failed = torch.where(failed > 0, still, 0)
+    return factor
 
 
 def leave_one_out_shrinkage(
     centred: Tensor, share: Tensor, covariance: Tensor, ridge: float
-) -> float:
+) -> Tensor:
     """Share of the correlations to take away, by the likelihood of each sample under the others.
 
     Removing a sample changes the covariance by a matrix of rank one, so that one eigendecomposition
@@ -88,13 +98,13 @@ def leave_one_out_shrinkage(
 
     Parameters
     ----------
-    centred : Tensor of shape (n_samples, n_features)
+    centred : Tensor of shape (..., n_samples, n_features)
         Samples less their weighted mean.
 
-    share : Tensor of shape (n_samples,)
+    share : Tensor of shape (..., n_samples)
         Weights of the samples, which sum to 1.
 
-    covariance : Tensor of shape (n_features, n_features)
+    covariance : Tensor of shape (..., n_features, n_features)
         The weighted covariance of the samples.
 
     ridge : float
@@ -102,7 +112,7 @@ def leave_one_out_shrinkage(
 
     Returns
     -------
-    shrinkage : float
+    shrinkage : Tensor of shape (...)
         From 0, the covariance as it is, to 1, its diagonal.
 
     References
@@ -110,25 +120,22 @@ def leave_one_out_shrinkage(
     Covariance Matrix Estimation and Classification with Limited Training Data. J. P. Hoffbeck,
     D. A. Landgrebe, 1996. https://doi.org/10.1109/34.506799
     """
-    kept = share > 0
-    share = share[kept].clamp(max=1 - 1e-6)
-    scale = (covariance.diagonal() + ridge).sqrt()
-    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
-    squares = ((centred[kept] / scale) @ vectors).square()
+    candidates = centred.new_tensor(_SHRINKAGES)
+    share = share.clamp(max=1 - 1e-6).unsqueeze(-1)
+    scale = (covariance.diagonal(dim1=-2, dim2=-1) + ridge).sqrt().unsqueeze(-2)
+    values, vectors = torch.linalg.eigh(covariance / (scale * scale.mT))
+    squares = ((centred / scale) @ vectors).square()
     # Without sample i the weights of the others grow by 1 / (1 - share_i), and so does the sample's
     # distance from their mean.
     growth = 1 / (1 - share)
-    common = float(share @ growth)
-
-    def likelihood(shrinkage: float) -> float:
-        variances = (1 - shrinkage) * common * values.clamp(min=0) + shrinkage + ridge
-        distance = (squares / variances).sum(1)
-        left = 1 - (1 - shrinkage) * share * growth**2 * distance
-        left = left.clamp(min=_LEAST_LEFT)
-        row = left.log() + growth**2 * distance / left
-        return -float(variances.log().sum() + share @ row / share.sum())
-
-    return max(_SHRINKAGES, key=likelihood)
+    common = share.mT @ growth
+    kept = (1 - candidates).unsqueeze(-1)
+    variances = kept * common * values.clamp(min=0).unsqueeze(-2) + (1 - kept) + ridge
+    distance = growth**2 * (squares @ (1 / variances).mT)
+    left = (1 - kept.squeeze(-1) * share * distance).clamp(min=_LEAST_LEFT)
+    row = left.log() + distance / left
+    loss = variances.log().sum(-1) + (share * row).sum(-2) / share.sum(-2)
+    return candidates[loss.argmin(-1)]
 
 
 def weighted_regression(
