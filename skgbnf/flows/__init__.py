@@ -19,6 +19,7 @@ from skgbnf.flows.registry import (
     known_family,
     register_family,
 )
+from skgbnf.flows.stacking import stack, unstack
 
 __all__ = [
     "ACTIVATIONS",
@@ -43,6 +44,8 @@ __all__ = [
     "initialise",
     "make_flow",
     "register_family",
+    "stack",
+    "unstack",
 ]
 
 for _family in OWN_FAMILIES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,11 @@ from zuko.nn import MaskedLinear
 from zuko.transforms import AutoregressiveTransform
 from zuko.utils import broadcast, unpack
 
+from skgbnf.flows.interfaces import Stackable
+from skgbnf.flows.networks import MaskedNetwork
 
-class IncrementalAutoregressive(MaskedAutoregressiveTransform):
+
+class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable):
     """A masked autoregressive layer of zuko with a cheap inverse.
 
     Inverting column by column evaluates the whole network for each in zuko, although a column
@@ -24,6 +28,16 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform):
     order. Between its linear layers, and before them, the network may have functions
     of single units.
     """
+
+    hyper: MaskedNetwork
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.hyper = MaskedNetwork(*self.hyper)
+
+    @property
+    def stackable(self) -> bool:
+        return self.hyper.is_known
 
     def forward(self, c: Tensor | None = None) -> Transform:
         return _Incremental(partial(self.meta, c), self.passes, self, c)

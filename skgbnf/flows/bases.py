@@ -7,15 +7,24 @@ from zuko.distributions import DiagNormal
 from zuko.lazy import LazyDistribution, UnconditionalDistribution
 
 from skgbnf.flows.copula import CopulaBase
+from skgbnf.flows.interfaces import Stackable
 
 
-def _normal(n_features: int) -> LazyDistribution:
-    return UnconditionalDistribution(
-        DiagNormal, loc=torch.zeros(n_features), scale=torch.ones(n_features), buffer=True
-    )
+class StandardNormal(UnconditionalDistribution, Stackable):
+    """Independent standard normal columns.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        loc, scale = torch.zeros(n_features), torch.ones(n_features)
+        super().__init__(DiagNormal, loc=loc, scale=scale, buffer=True)
 
 
-BASES = {"normal": _normal, "student_t": CopulaBase(df="learn").build}
+BASES = {"normal": StandardNormal, "student_t": CopulaBase(df="learn").build}
 """Constructors ``n_features -> zuko.lazy.LazyDistribution`` by name."""
 
 

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 from torch.distributions import Transform
-from zuko.flows import ElementWiseTransform
 
+from skgbnf.flows.element_wise import ElementWise
 from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.spline import BOUND, RationalQuadraticSpline, raw_parameters
 from skgbnf.flows.weighted import weighted_quantiles
 
 
-class MarginalSpline(ElementWiseTransform, DataInitialised):
+class MarginalSpline(ElementWise, DataInitialised):
     """One spline per column, started from the column's weighted quantiles.
 
     Parameters

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.broadcasting import per_network
+from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.marginals import MARGINALS, Marginal, log_normal, make_marginal
 from skgbnf.flows.tails import SMALLEST_DF, fit_tails
 from skgbnf.flows.weighted import weighted_quantiles
@@ -158,7 +160,7 @@ def _numbers(df: object) -> float | tuple[float, ...]:
     return plain if isinstance(df, Iterable) else plain[0]
 
 
-class CopulaDensity(LazyDistribution):
+class CopulaDensity(LazyDistribution, Stackable):
     """Module of a :class:`CopulaBase`.
 
     Parameters
@@ -220,15 +222,16 @@ class CopulaDensity(LazyDistribution):
         self.scale.copy_(torch.where(ratio > 0, ratio, 1.0))
 
     def forward(self, c: Tensor | None = None) -> Distribution:
-        df = self.df
-        marginals = [(make_marginal(name, df[at]), at) for name, at in self._marginals.items()]
-        return _Copula(marginals, self._factor() if hasattr(self, "lower") else None, self.scale)
+        df, scale = per_network(self.df, 1), per_network(self.scale, 1)
+        marginals = [(make_marginal(name, df[..., at]), at) for name, at in self._marginals.items()]
+        return _Copula(marginals, self._factor() if hasattr(self, "lower") else None, scale)
 
     def _factor(self) -> Tensor:
         """Cholesky factor of the correlation matrix; its rows have length 1."""
-        identity = torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)
-        rows = torch.tril(self.lower, -1) + identity
-        return rows / rows.norm(dim=1, keepdim=True)
+        lower = per_network(self.lower, 2)
+        identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+        rows = torch.tril(lower, -1) + identity
+        return rows / rows.norm(dim=-1, keepdim=True)
 
 
 def _raw(df: Tensor) -> Tensor:
@@ -250,7 +253,7 @@ class _Copula(Distribution):
         scale: Tensor,
         batch_shape: torch.Size = _NO_BATCH,
     ) -> None:
-        super().__init__(batch_shape, scale.shape, validate_args=False)
+        super().__init__(batch_shape, scale.shape[-1:], validate_args=False)
         self._marginals, self._factor, self._scale = marginals, factor, scale
 
     def expand(
@@ -260,13 +263,13 @@ class _Copula(Distribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         x = x / self._scale
-        log_prob = self._by_marginal("log_density", x).sum(-1) - self._scale.log().sum()
+        log_prob = self._by_marginal("log_density", x).sum(-1) - self._scale.log().sum(-1)
         if self._factor is None:
             return log_prob
         scores = self._by_marginal("scores", x)
         white = torch.linalg.solve_triangular(self._factor, scores.unsqueeze(-1), upper=False)
         joint = log_normal(white.squeeze(-1)) - log_normal(scores)
-        return log_prob + joint.sum(-1) - self._factor.diagonal().log().sum()
+        return log_prob + joint.sum(-1) - self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():

@@ -33,12 +33,25 @@ class Dropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        factor = self.factor(x.shape, x)
+        return x if factor is None else x * factor
+
+    def factor(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
+        """What values of a shape are multiplied by, drawn anew; None for ones.
+
+        Parameters
+        ----------
+        shape : tuple of int
+
+        like : Tensor
+            Has the dtype and the device of the values.
+        """
         if self.generator is None:
-            return x
+            return None
         # Not in the caller's default precision, on which the draws would depend.
-        draws = torch.rand(x.shape, generator=self.generator, dtype=torch.float32, device="cpu")
+        draws = torch.rand(shape, generator=self.generator, dtype=torch.float32, device="cpu")
         kept = draws >= self.probability
-        return x * (kept.to(x) / (1 - self.probability))
+        return kept.to(like) / (1 - self.probability)
 
 
 def with_own_dropout(module: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What training asks of layers: a start from samples, and penalties."""
+"""What training asks of layers: a start from samples, penalties, a leading axis of networks."""
 
 from abc import ABC, abstractmethod
 
@@ -35,3 +35,16 @@ class Penalised(ABC):
     @abstractmethod
     def penalty(self) -> Tensor:
         """The term, in nats, for the batch that the module saw last; a scalar."""
+
+
+class Stackable:
+    """Base class of layers and bases whose parameters may have a leading axis of networks.
+
+    With parameters and buffers of shape (n_networks, ...), or buffers that networks share, such a
+    layer maps samples of shape (n_networks, n_samples, n_features), each network those of its own.
+    """
+
+    @property
+    def stackable(self) -> bool:
+        """Whether this layer can do so; False where parts of it cannot."""
+        return True

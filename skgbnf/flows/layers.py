@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from zuko.flows import ElementWiseTransform, GeneralCouplingTransform
+from zuko.flows import GeneralCouplingTransform
 from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import PermutationTransform
 
 from skgbnf.flows.actnorm import ActNorm
 from skgbnf.flows.affine import Affine
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
+from skgbnf.flows.element_wise import ElementWise
 from skgbnf.flows.graphical import GraphicalAutoregressive
+from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.spline import RationalQuadraticSpline
 
 _N_BINS = 8
@@ -32,12 +34,12 @@ Before = Callable[[int, MakeLinear], list[LazyTransform]]
 
 def autoregressive(n_features: int, i: int, **network: Any) -> LazyTransform:
     """Each column is mapped by functions of those before it."""
-    return IncrementalAutoregressive(n_features, **network)
+    return (IncrementalAutoregressive if n_features > 1 else ElementWise)(n_features, **network)
 
 
 def graphical(n_features: int, i: int, **network: Any) -> LazyTransform:
     """Each column is mapped by functions of those before it that it depends on."""
-    return GraphicalAutoregressive(n_features, **network)
+    return (GraphicalAutoregressive if n_features > 1 else ElementWise)(n_features, **network)
 
 
 def coupling(n_features: int, i: int, **network: Any) -> LazyTransform:
@@ -57,7 +59,7 @@ def element_wise(
 ) -> LazyTransform:
     """A function of each column by itself, which a network gives if there is a context."""
     network = network if context else {}
-    return ElementWiseTransform(n_features, context, univariate, shapes, **network)
+    return ElementWise(n_features, context, univariate, shapes, **network)
 
 
 def spline(
@@ -74,6 +76,19 @@ def affine(
     """A layer of affine functions."""
     univariate = partial(Affine, scale_clamp=scale_clamp)
     return make(n_features, i, univariate=univariate, shapes=[(), ()], **network)
+
+
+class Reversal(UnconditionalTransform, Stackable):
+    """The columns in reverse.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(PermutationTransform, torch.arange(n_features).flip(0), buffer=True)
 
 
 def nothing(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:
@@ -93,8 +108,7 @@ def normalised_linear(n_features: int, make_linear: MakeLinear) -> list[LazyTran
 
 def reversal(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:
     """The columns in reverse: any other linear layer would mix columns that are independent."""
-    reverse = torch.arange(n_features).flip(0)
-    return [UnconditionalTransform(PermutationTransform, reverse, buffer=True)]
+    return [Reversal(n_features)]
 
 
 def bounded(layer: nn.Module) -> Any:

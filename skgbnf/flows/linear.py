@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.interfaces import DataInitialised, Penalised
+from skgbnf.flows.broadcasting import linear_map, per_network, permuted
+from skgbnf.flows.interfaces import DataInitialised, Penalised, Stackable
 from skgbnf.flows.weighted import weighted_gaussian
 
 _LOG_SCALE_BOUND = 20.0
@@ -84,20 +85,20 @@ class LinearLayer(LazyTransform, DataInitialised):
 
     def multiply(self, factors: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """The samples ``M A x + b``; few samples are multiplied by one factor after the other."""
-        if x.shape[:-1].numel() >= x.shape[-1]:
-            matrix = torch.linalg.multi_dot((*factors, self.whitening))
-            return F.linear(x, matrix, self.bias)
+        if x.shape[:-1].numel() >= self.bias.numel():
+            matrix = reduce(torch.matmul, (*factors, self.whitening))
+            return linear_map(x, matrix, self.bias)
         for factor in (self.whitening, *factors[:0:-1]):
-            x = F.linear(x, factor)
-        return F.linear(x, factors[0], self.bias)
+            x = torch.matmul(x, factor.mT)
+        return linear_map(x, factors[0], self.bias)
 
     def forward(self, c: Tensor | None = None) -> Transform:
         factors, log_det = self.learned()
-        log_det = log_det + self.whitening.diagonal().log().sum()
+        log_det = log_det + self.whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return _LinearTransform(self, factors, log_det)
 
     def _identity(self) -> Tensor:
-        return torch.eye(len(self.bias), dtype=self.bias.dtype, device=self.bias.device)
+        return torch.eye(self.bias.shape[-1], dtype=self.bias.dtype, device=self.bias.device)
 
 
 class _LinearTransform(Transform):
@@ -110,13 +111,14 @@ class _LinearTransform(Transform):
         self.layer, self.factors, self.log_det = layer, factors, log_det
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._call(x), self.log_det.expand(x.shape[:-1])
+        return self._call(x), self.log_abs_det_jacobian(x, x)
 
     def _call(self, x: Tensor) -> Tensor:
-        return self.layer.multiply(self.factors, x[..., self.layer.order] - self.layer.centre)
+        centred = permuted(x, self.layer.order) - per_network(self.layer.centre, 1)
+        return self.layer.multiply(self.factors, centred)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.log_det.expand(x.shape[:-1])
+        return per_network(self.log_det, 0).expand(x.shape[:-1])
 
     def _inverse(self, y: Tensor) -> Tensor:
         layer = self.layer
@@ -125,7 +127,7 @@ class _LinearTransform(Transform):
         return (rows.reshape(y.shape) + layer.centre)[..., layer.order.argsort()]
 
 
-class LULinear(LinearLayer):
+class LULinear(LinearLayer, Stackable):
     r"""Linear layer with ``M = L U``, whose log-determinant is a sum.
 
     ``L`` is unit lower triangular, ``U`` upper triangular with positive diagonal, bounded in its
@@ -153,8 +155,8 @@ class LULinear(LinearLayer):
     def learned(self) -> tuple[tuple[Tensor, ...], Tensor]:
         log_scale = self.log_scale.clamp(-_LOG_SCALE_BOUND, _LOG_SCALE_BOUND)
         lower = torch.tril(self.lower, -1) + self._identity()
-        upper = torch.triu(self.upper, 1) + torch.diag(log_scale.exp())
-        return (lower, upper), log_scale.sum()
+        upper = torch.triu(self.upper, 1) + torch.diag_embed(log_scale.exp())
+        return (lower, upper), log_scale.sum(-1)
 
     def solve(self, factors: tuple[Tensor, ...], y: Tensor) -> Tensor:
         lower, upper = (factor.T for factor in factors)
@@ -175,7 +177,7 @@ class _Dense(LinearLayer):
         return torch.linalg.solve(factors[0].T, y, left=False)
 
 
-class ExactLinear(_Dense):
+class ExactLinear(_Dense, Stackable):
     r"""Linear layer with any matrix ``M``, whose log-determinant costs a decomposition.
 
     Parameters

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.interfaces import DataInitialised
+from skgbnf.flows.interfaces import DataInitialised, Stackable
 from skgbnf.flows.marginals import LARGEST_LOG, log_bracket
 from skgbnf.flows.weighted import weighted_quantiles
 
@@ -134,7 +134,7 @@ def _distance(z: Tensor, df: Tensor) -> Tensor:
     return (df * (y / df).clamp(max=LARGEST_LOG[y.dtype]).expm1()).sqrt()
 
 
-class TailTransform(LazyTransform, DataInitialised):
+class TailTransform(LazyTransform, DataInitialised, Stackable):
     r"""Element-wise map of columns with heavy tails onto columns with tails of a normal.
 
     Beyond its edges a column is mapped as a Student t of the tail's own index would be onto a
@@ -173,7 +173,12 @@ class TailTransform(LazyTransform, DataInitialised):
         self.df.copy_(tails.df)
 
     def forward(self, c: Tensor | None = None) -> Transform:
-        return _TailTransform(self.edges, self.rates, self.df)
+        return _TailTransform(*map(_sides_first, (self.edges, self.rates, self.df)))
+
+
+def _sides_first(pair: Tensor) -> Tensor:
+    """Values of both sides along the first axis, those of several networks beside their samples."""
+    return pair if pair.dim() == 2 else pair.movedim(1, 0).unsqueeze(-2)
 
 
 class _TailTransform(Transform):
