@@ -15,8 +15,7 @@ from skgbnf._random import derive_seed
 from skgbnf.boosting.base import Boosting, Limits, Stage
 from skgbnf.boosting.candidates import CandidatePlan, Candidates, is_sparse, rows_in_time
 from skgbnf.boosting.search import Search
-from skgbnf.flows import Architecture, FittedByEM
-from skgbnf.flows.stacking import unstack
+from skgbnf.flows import Architecture, FittedByEM, unstack
 from skgbnf.training.fitted import FittedComponent, History
 from skgbnf.training.mixture import component_log_prob
 from skgbnf.training.objective import Objective, TrainingSettings

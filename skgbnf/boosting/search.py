@@ -12,8 +12,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, own_generator
 from skgbnf.boosting.candidates import Candidates
-from skgbnf.flows import Architecture, FittedByEM, initialise
-from skgbnf.flows.stacking import stack
+from skgbnf.flows import Architecture, FittedByEM, initialise, stack
 from skgbnf.training.component import fit_component
 from skgbnf.training.em import continue_em
 from skgbnf.training.mixture import component_log_prob, seconds_per_row

@@ -12,7 +12,7 @@ from skgbnf.boosting.rounds import run_rounds
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.parameters import check_density_parameters, resolve, table_options
 from skgbnf.estimators.preparation import Given, Prepared, prepare
-from skgbnf.flows.stacking import stack
+from skgbnf.flows import stack
 from skgbnf.persistence import rounds_to_continue, save
 from skgbnf.training.progress import make_progress
 

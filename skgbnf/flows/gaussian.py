@@ -10,6 +10,7 @@ from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
 from skgbnf.flows.em import FittedByEM
+from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.projections import flattest, most_skewed, whitened
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
@@ -77,7 +78,7 @@ class _Gaussians(Mixture):
         return constant.unsqueeze(-2) - torch.cat(squares, dim=-2) / 2
 
 
-class GaussianMixture(FittedByEM, GMM):
+class GaussianMixture(FittedByEM, Stackable, GMM):
     """A mixture of full-covariance Gaussians that is one component of the boosted mixture.
 
     Parameters

@@ -11,6 +11,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import Flow
 from zuko.lazy import LazyComposedTransform, LazyDistribution
 
+from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.interfaces import Stackable
 
 
@@ -18,9 +19,9 @@ def stack(components: Sequence[LazyDistribution]) -> LazyDistribution:
     """Components of equal shape as one component that evaluates each at samples of its own.
 
     Flows of which all layers and the base are :class:`~skgbnf.flows.interfaces.Stackable` become
-    one flow whose parameters have a leading axis, under the names that one has. An operation for
-    all of them costs little more than one for a single small network. Others are evaluated one
-    after the other.
+    one flow whose parameters have a leading axis, under the names that one has, and so do
+    components fitted by EM that are. An operation for all of them costs little more than one for a
+    single small network. Others are evaluated one after the other.
 
     Parameters
     ----------
@@ -53,6 +54,9 @@ def stack(components: Sequence[LazyDistribution]) -> LazyDistribution:
     _check_alike(components)
     if all(_is_stackable(component) for component in components):
         return StackedFlow(components)
+    first = components[0]
+    if isinstance(first, FittedByEM):
+        return (StackedByEM if isinstance(first, Stackable) else OneByOneByEM)(components)
     return OneByOne(components)
 
 
@@ -69,7 +73,7 @@ def unstack(stacked: LazyDistribution) -> list[LazyDistribution]:
     TypeError
         If it is something else.
     """
-    if not isinstance(stacked, StackedFlow | OneByOne):
+    if not isinstance(stacked, StackedFlow | StackedByEM | OneByOne):
         raise TypeError(f"stacked must come from stack, got {type(stacked).__name__}.")
     return stacked.unstacked()
 
@@ -91,9 +95,7 @@ class StackedFlow(Flow):
         super().__init__(first.transform, first.base)
         self.train(first.training)
         self.n_flows = len(flows)
-        states = [_tensors(flow) for flow in flows]
-        self._shared = frozenset(name for name in states[0] if _is_shared(name, states))
-        self._replace(lambda name, _: torch.stack([state[name].detach() for state in states]))
+        self._shared = _join(self, flows)
 
     def forward(self, c: Tensor | None = None) -> NormalizingFlow:
         if c is not None:
@@ -105,15 +107,49 @@ class StackedFlow(Flow):
         return [self._flow(k) for k in range(self.n_flows)]
 
     def _flow(self, k: int) -> Flow:
-        one = copy.deepcopy(self)
-        one._replace(lambda _, stacked: stacked.detach()[k].clone())
+        one = _taken(self, self._shared, k)
         return Flow(one.transform, one.base).train(self.training)
 
-    def _replace(self, new: Callable[[str, Tensor], Tensor]) -> None:
-        """Put what `new` makes of name and value in the place of all that is not shared."""
-        for name, value in _tensors(self).items():
-            if name not in self._shared:
-                _put(self, name, new(name, value))
+
+class StackedByEM(FittedByEM):
+    """Components fitted by EM, each to samples of its own, in steps that all take at once.
+
+    Parameters
+    ----------
+    components : sequence of FittedByEM
+        Stackable ones, of the same architecture.
+    """
+
+    def __init__(self, components: Sequence[Any]) -> None:
+        super().__init__()
+        self.n_components = len(components)
+        self.joined = copy.deepcopy(components[0])
+        self._shared = _join(self.joined, components)
+
+    @property
+    def n_em_starts(self) -> int:
+        return int(self.joined.n_em_starts)
+
+    @property
+    def n_plain_starts(self) -> int:
+        return int(self.joined.n_plain_starts)
+
+    @property
+    def em_step_is_exact(self) -> bool:
+        return bool(self.joined.em_step_is_exact)
+
+    def forward(self, c: Tensor | None = None) -> Distribution:
+        return self.joined(c)
+
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
+        self.joined.em_seed(x, weights, n_neighbours, start)
+
+    def em_step(self, x: Tensor, weights: Tensor) -> None:
+        self.joined.em_step(x, weights)
+
+    def unstacked(self) -> list[LazyDistribution]:
+        """The components, with copies of the parameters."""
+        return [_taken(self.joined, self._shared, k) for k in range(self.n_components)]
 
 
 class OneByOne(LazyDistribution):
@@ -139,6 +175,36 @@ class OneByOne(LazyDistribution):
     def unstacked(self) -> list[LazyDistribution]:
         """The components, copied."""
         return [copy.deepcopy(component) for component in self.components]
+
+
+class OneByOneByEM(OneByOne, FittedByEM):
+    """Components fitted by EM, each to samples of its own, one after the other.
+
+    Parameters
+    ----------
+    components : sequence of FittedByEM
+    """
+
+    @property
+    def n_em_starts(self) -> int:
+        return int(self.components[0].n_em_starts)
+
+    @property
+    def n_plain_starts(self) -> int:
+        return int(self.components[0].n_plain_starts)
+
+    @property
+    def em_step_is_exact(self) -> bool:
+        return bool(self.components[0].em_step_is_exact)
+
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
+        for component, own, own_weights in zip(self.components, x, weights, strict=True):
+            component.em_seed(own, own_weights, n_neighbours, start)
+
+    def em_step(self, x: Tensor, weights: Tensor) -> None:
+        for component, own, own_weights in zip(self.components, x, weights, strict=True):
+            if own_weights.sum() > 0:
+                component.em_step(own, own_weights)
 
 
 class _StackedFlowDistribution(NormalizingFlow):
@@ -177,6 +243,30 @@ def _is_stackable(component: LazyDistribution) -> bool:
         return False
     parts = *component.transform.transforms, component.base
     return all(isinstance(part, Stackable) and part.stackable for part in parts)
+
+
+def _join(module: nn.Module, components: Sequence[nn.Module]) -> frozenset[str]:
+    """Give a module the parameters of all components; return the names of what they share."""
+    states = [_tensors(component) for component in components]
+    shared = frozenset(name for name in states[0] if _is_shared(name, states))
+    _replace(module, shared, lambda name, _: torch.stack([state[name].detach() for state in states]))
+    return shared
+
+
+def _taken(module: nn.Module, shared: frozenset[str], k: int) -> Any:
+    """A copy of a module with the parameters of component `k`."""
+    one = copy.deepcopy(module)
+    _replace(one, shared, lambda _, stacked: stacked.detach()[k].clone())
+    return one
+
+
+def _replace(
+    module: nn.Module, shared: frozenset[str], new: Callable[[str, Tensor], Tensor]
+) -> None:
+    """Put what `new` makes of name and value in the place of all that is not shared."""
+    for name, value in _tensors(module).items():
+        if name not in shared:
+            _put(module, name, new(name, value))
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch.distributions import Chi2, Distribution, constraints
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.em import FittedByEM
-from skgbnf.flows.interfaces import DataInitialised
+from skgbnf.flows.interfaces import DataInitialised, Stackable
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 
 _DEGREES_OF_FREEDOM = 3.0
@@ -79,7 +79,7 @@ class MultivariateStudentT(Distribution):
         return value if self.loc.dim() == 1 else value.unsqueeze(-n_axes)
 
 
-class StudentT(FittedByEM, DataInitialised, LazyDistribution):
+class StudentT(FittedByEM, DataInitialised, Stackable, LazyDistribution):
     """A multivariate Student t of three degrees of freedom as a component.
 
     In a mixture it takes the few samples that lie far from all others, which would otherwise decide
