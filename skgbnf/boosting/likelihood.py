@@ -57,7 +57,9 @@ class LikelihoodBoosting(Boosting):
         self.train, self.validation = train, validation
         self._plan, self._settings, self._seed = plan, settings, seed
         self._tuned = False
-        self._log_probs = {rows: rows.x.new_empty(*rows.weights.shape, 0) for rows in (train, validation)}
+        self._log_probs = {
+            rows: rows.x.new_empty(*rows.weights.shape, 0) for rows in (train, validation)
+        }
 
     @property
     def has_validation(self) -> bool:

@@ -1,6 +1,7 @@
 """Components whose weighted maximum likelihood has a closed form, fitted by EM."""
 
 import math
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution

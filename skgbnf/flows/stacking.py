@@ -123,7 +123,7 @@ class StackedByEM(FittedByEM):
     def __init__(self, components: Sequence[Any]) -> None:
         super().__init__()
         self.n_components = len(components)
-        self.joined = copy.deepcopy(components[0])
+        self.joined: Any = copy.deepcopy(components[0])
         self._shared = _join(self.joined, components)
 
     @property
@@ -186,22 +186,28 @@ class OneByOneByEM(OneByOne, FittedByEM):
     """
 
     @property
+    def _first(self) -> Any:
+        return self.components[0]
+
+    @property
     def n_em_starts(self) -> int:
-        return int(self.components[0].n_em_starts)
+        return int(self._first.n_em_starts)
 
     @property
     def n_plain_starts(self) -> int:
-        return int(self.components[0].n_plain_starts)
+        return int(self._first.n_plain_starts)
 
     @property
     def em_step_is_exact(self) -> bool:
-        return bool(self.components[0].em_step_is_exact)
+        return bool(self._first.em_step_is_exact)
 
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
+        component: Any
         for component, own, own_weights in zip(self.components, x, weights, strict=True):
             component.em_seed(own, own_weights, n_neighbours, start)
 
     def em_step(self, x: Tensor, weights: Tensor) -> None:
+        component: Any
         for component, own, own_weights in zip(self.components, x, weights, strict=True):
             if own_weights.sum() > 0:
                 component.em_step(own, own_weights)
@@ -249,7 +255,11 @@ def _join(module: nn.Module, components: Sequence[nn.Module]) -> frozenset[str]:
     """Give a module the parameters of all components; return the names of what they share."""
     states = [_tensors(component) for component in components]
     shared = frozenset(name for name in states[0] if _is_shared(name, states))
-    _replace(module, shared, lambda name, _: torch.stack([state[name].detach() for state in states]))
+
+    def joined(name: str, _: Tensor) -> Tensor:
+        return torch.stack([state[name].detach() for state in states])
+
+    _replace(module, shared, joined)
     return shared
 
 

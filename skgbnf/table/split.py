@@ -54,6 +54,4 @@ def fold_rows(n_samples: int, n_folds: int, seed: int) -> list[tuple[np.ndarray,
     """
     order = np.random.default_rng(seed).permutation(n_samples)
     parts = np.array_split(order, n_folds)
-    return [
-        (np.concatenate([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)
-    ]
+    return [(np.concatenate([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]

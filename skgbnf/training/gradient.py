@@ -43,7 +43,8 @@ class ComponentTarget:
         self._dropouts = [m for m in component.modules() if isinstance(m, Dropout)]
         self._penalties = [m.penalty for m in component.modules() if isinstance(m, Penalised)]
         self._weight = settings.lipschitz_penalty
-        stretches = self._weight and hasattr(self._distribution((..., slice(0, 1), slice(None))), "transform")
+        first = None if self._context is None else self._context[..., :1, :]
+        stretches = self._weight and hasattr(component(first), "transform")
         self._stretch = StretchPenalty(rows) if stretches else None
 
     def batches(self, generator: torch.Generator) -> Iterable[Index]:

@@ -37,13 +37,12 @@ class Rows:
         """Folds as one object; the shorter ones are filled up with samples of weight 0."""
         n_samples = max(map(len, folds))
         parts = [rows._filled_up(n_samples) for rows in folds]
-        x, weights, context, log_det = (
-            None if any(part is None for part in values) else torch.stack(values)
-            for values in zip(
-                *((p.x, p.weights, p.context, p.log_det) for p in parts), strict=True
-            )
+        return cls(
+            torch.stack([rows.x for rows in parts]),
+            torch.stack([rows.weights for rows in parts]),
+            _stacked([rows.context for rows in parts]),
+            _stacked([rows.log_det for rows in parts]),
         )
-        return cls(x, weights, context, log_det)
 
     @property
     def n_folds(self) -> int | None:
@@ -74,10 +73,7 @@ class Rows:
         """The samples of each fold; where they are one set, that alone."""
         if self.n_folds is None:
             return [self]
-        return [
-            Rows(*(None if values is None else values[k] for values in vars(self).values()))
-            for k in range(self.n_folds)
-        ]
+        return [self._fold(k) for k in range(self.n_folds)]
 
     def mean(self, values: Tensor) -> float:
         """Weighted mean over the samples of all folds."""
@@ -105,3 +101,14 @@ class Rows:
             return self
         rows = self[torch.arange(n_samples, device=self.x.device) % len(self)]
         return Rows(rows.x, F.pad(self.weights, (0, n_missing)), rows.context, rows.log_det)
+
+    def _fold(self, k: int) -> "Rows":
+        context = None if self.context is None else self.context[k]
+        log_det = None if self.log_det is None else self.log_det[k]
+        return Rows(self.x[k], self.weights[k], context, log_det)
+
+
+def _stacked(values: Sequence[Tensor | None]) -> Tensor | None:
+    """Tensors of all folds as one; None if there are none."""
+    present = [value for value in values if value is not None]
+    return torch.stack(present) if present else None
