@@ -7,7 +7,7 @@ from torch.distributions import Transform
 from skgbnf.flows.element_wise import ElementWise
 from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.spline import BOUND, RationalQuadraticSpline, raw_parameters
-from skgbnf.flows.weighted import weighted_quantiles
+from skgbnf.flows.weighted import smoothed_quantiles
 
 
 class MarginalSpline(ElementWise, DataInitialised):
@@ -37,10 +37,10 @@ class MarginalSpline(ElementWise, DataInitialised):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
-        """Map the weighted quantiles of each column onto those of the standard normal."""
+        """Map the weighted quantiles of each column, smoothed, onto those of the standard normal."""
         n_bins = (self.phi[0].shape[-1] + 1) // 3
         normal = torch.linspace(-2.5, 2.5, n_bins - 1, dtype=x.dtype, device=x.device)
-        quantiles = weighted_quantiles(x, weights, torch.special.ndtr(normal))
+        quantiles = smoothed_quantiles(x, weights, torch.special.ndtr(normal))
         x_knots = _spread(torch.where(normal.abs() < self.reach, quantiles, normal))
         y_knots = torch.nn.functional.pad(normal, (1, 1))
         y_knots[0], y_knots[-1] = -BOUND, BOUND

@@ -8,6 +8,7 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import make_base
+from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.conditional import ConditionalAffine, ConditionalGaussianMixture
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.layered import Layered, fewest_of_columns, flow_of, network_of
@@ -25,6 +26,7 @@ from skgbnf.flows.layers import (
 )
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.registry import Family
+from skgbnf.flows.spline_gaussian import SplineGaussianMixture
 from skgbnf.flows.student_t import StudentT
 
 _BOTH_PLACES = ("columns", "whitened")
@@ -54,11 +56,14 @@ def _affine(architecture: Architecture) -> LazyDistribution:
 
 def _gaussian_mixture(architecture: Architecture) -> LazyDistribution:
     d, n_context = architecture.n_features, architecture.n_context
+    behind = architecture.splines == "columns"
     if not n_context:
-        return GaussianMixture(d, architecture.n_components)
+        make = SplineGaussianMixture if behind else GaussianMixture
+        return make(d, architecture.n_components)
     network = network_of(architecture)
     base = ConditionalGaussianMixture(d, architecture.n_components, n_context, **network)
-    return Flow([ConditionalAffine(d, n_context)], base)
+    splines = [MarginalSpline(d)] if behind else []
+    return Flow([*splines, ConditionalAffine(d, n_context)], base)
 
 
 def _fewest_of_gaussian_mixture(architecture: Architecture) -> tuple[int, int]:
@@ -153,6 +158,7 @@ OWN_FAMILIES = (
         _gaussian_mixture,
         fitted_by="em",
         n_components=_NUMBERS_OF_GAUSSIANS,
+        splines=_COLUMNS_OR_NONE,
         fewest=_fewest_of_gaussian_mixture,
         reference="Maximum Likelihood from Incomplete Data via the EM Algorithm. A. P. Dempster, "
         "N. M. Laird, D. B. Rubin, 1977. https://www.jstor.org/stable/2984875",

@@ -1,0 +1,55 @@
+"""A mixture of Gaussians behind a spline for each column, fitted by EM."""
+
+from torch import Tensor
+from torch.distributions import Distribution
+from zuko.distributions import NormalizingFlow
+from zuko.flows import Flow
+
+from skgbnf.flows.column_splines import MarginalSpline
+from skgbnf.flows.em import FittedByEM
+from skgbnf.flows.gaussian import GaussianMixture
+from skgbnf.flows.interfaces import Stackable
+
+
+class SplineGaussianMixture(FittedByEM, Stackable, Flow):
+    """A mixture of Gaussians of the normal scores of columns.
+
+    The splines map the marginals of the samples, skewed or with heavy tails, onto normal ones
+    before anything else; EM fits the Gaussians behind them and leaves the splines as they started.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns.
+
+    n_components : int
+        Number of Gaussians.
+    """
+
+    def __init__(self, n_features: int, n_components: int) -> None:
+        super().__init__([MarginalSpline(n_features)], GaussianMixture(n_features, n_components))
+
+    @property
+    def n_em_starts(self) -> int:
+        return int(self.base.n_em_starts)
+
+    @property
+    def n_plain_starts(self) -> int:
+        return int(self.base.n_plain_starts)
+
+    @property
+    def em_step_is_exact(self) -> bool:
+        return bool(self.base.em_step_is_exact)
+
+    def forward(self, c: None = None) -> Distribution:
+        return NormalizingFlow(self.transform(None), self.base(None))
+
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
+        self.base.em_seed(self._scores(x), weights, n_neighbours, start)
+
+    def em_step(self, x: Tensor, weights: Tensor) -> None:
+        self.base.em_step(self._scores(x), weights)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.transform(None)(x).detach()
+        return scores
