@@ -112,11 +112,30 @@ def nflows_nsf(n_features: int) -> nn.Module:
     return flows.Flow(transforms.CompositeTransform(layers), base)
 
 
+def torchflows_nsf(n_features: int) -> nn.Module:
+    """Three autoregressive spline layers of torchflows, the columns reversed before each.
+
+    Its activation normalisation takes its start from standard normal draws, which scaled rows
+    resemble, and not from the first batch, which a copy of the flow would see another one of.
+    """
+    from torchflows.bijections.finite.autoregressive.architectures import MaskedAutoregressiveRQNSF
+    from torchflows.flows import Flow
+
+    bijection = MaskedAutoregressiveRQNSF(
+        (n_features,), n_layers=3, transformer_kwargs={"boundary": 5.0, "n_bins": 8},
+        conditioner_kwargs={"n_hidden": 64, "n_layers": 3},
+    )  # fmt: skip
+    flow = Flow(bijection)
+    with torch.no_grad():
+        flow.log_prob(torch.randn(ROWS_PER_SCORE, n_features))
+    return flow.eval()
+
+
 MakeFlow = Callable[[int], nn.Module]
 
 
 def log_prob(flow: nn.Module, z: torch.Tensor) -> torch.Tensor:
-    """Log-density of rows under a flow of nflows, or under one of zuko."""
+    """Log-density of rows under a flow of nflows or torchflows, or under one of zuko."""
     return flow.log_prob(z) if hasattr(flow, "log_prob") else flow().log_prob(z)
 
 

@@ -17,7 +17,7 @@ from bench_budget import OBJECTIVES, budget_rows
 from bench_speed import OURS as OUR_COMPONENT
 from bench_speed import THEIRS, describe, passes_per_column
 from peers import OURS
-from summary import Mean, errors_in, methods_in, over_seeds
+from summary import Mean, errors_in, methods_in, over_seeds, zeros_in
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 KINDS = {
@@ -26,6 +26,7 @@ KINDS = {
     "known": "Known densities",
 }
 COLUMNS_OF_PANELS = 3
+N_COLOURS = 10
 CLEAR = 2.0
 FIRST_SECONDS = 0.1
 
@@ -61,6 +62,7 @@ def peers_section(results: dict) -> str:
         "![Held-out log-likelihood against seconds](benchmarks.png)",
         seconds_text(results),
         sets_text(results),
+        zeros_section(results),
         errors_text(results),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -197,6 +199,17 @@ def sources_text(results: dict) -> str:
     return f"Where real tables come from: {'; '.join(known)}.\n\n" if known else ""
 
 
+def zeros_section(results: dict) -> str:
+    lines = "\n".join(f"* {name}, seed {seed}, {m}: {text}" for name, seed, m, text in zeros_in(results))
+    if not lines:
+        return ""
+    return (
+        "### Densities of zero\n\nThese fits have test rows of density zero, so their mean "
+        "log-likelihood is -inf. Tables and counts leave out the methods on those sets, for all "
+        f"seeds.\n\n{lines}"
+    )
+
+
 def errors_text(results: dict) -> str:
     failed = errors_in(results)
     if not failed:
@@ -266,7 +279,10 @@ def draw_panel(axis, name: str, cells: dict, methods: list[str]) -> None:
 
 def style(i: int, method: str) -> dict:
     width = 2.2 if method == OURS else 1.1
-    return {"color": f"C{i}", "linewidth": width, "marker": "o", "markersize": 1.5 + width / 2}
+    return {
+        "color": f"C{i % N_COLOURS}", "linestyle": "-" if i < N_COLOURS else "--",
+        "linewidth": width, "marker": "o", "markersize": 1.5 + width / 2,
+    }  # fmt: skip
 
 
 def budget_section(results: dict) -> str:

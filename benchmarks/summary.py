@@ -6,6 +6,9 @@ import numpy as np
 from peers import METHODS, OURS
 
 
+OVER_ALL_ROWS = {"score", "ahead", "gap"}
+
+
 @dataclass(frozen=True)
 class Mean:
     """A mean over seeds with two standard errors.
@@ -37,8 +40,13 @@ class Mean:
 
 
 def over_seeds(results: dict, name: str, method: str, key: str) -> Mean | None:
-    """The mean of one entry of a method's cells on one set; None where there is none."""
+    """The mean of one entry of a method's cells on one set; None where there is none.
+
+    A method with a density of zero at test rows of any seed has no mean score.
+    """
     cells = [seeds.get(method, {}) for seeds in results["cells"][name].values()]
+    if key in OVER_ALL_ROWS and any("zero_share" in cell for cell in cells):
+        return None
     values = np.array([cell[key] for cell in cells if key in cell])
     if not len(values):
         return None
@@ -70,6 +78,24 @@ def errors_in(results: dict) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def zeros_in(results: dict) -> list[tuple[str, str, str, str]]:
+    """Set, seed, method and what there is to say of each cell with a density of zero at rows."""
+    return [
+        (name, seed, method, zeros_text(cell))
+        for name, seeds in results["cells"].items()
+        for seed, cells in seeds.items()
+        for method, cell in cells.items()
+        if "zero_share" in cell
+    ]
+
+
+def zeros_text(cell: dict) -> str:
+    return (
+        f"{100 * cell['zero_share']:.2f} % of test rows at -inf, "
+        f"{cell['others']:.4f} nats on the others"
+    )
+
+
 def print_peers(results: dict) -> None:
     """Print a line for each set and method.
 
@@ -96,5 +122,5 @@ def print_peers(results: dict) -> None:
                 f"{name:<17}{method:<22}{score.value:>10.4f}{columns}{gap_text}"
                 f"{seconds.value:>9.1f}{score.n:>7}"
             )
-    for line in errors_in(results):
+    for line in zeros_in(results) + errors_in(results):
         print(", ".join(line))
