@@ -200,7 +200,9 @@ def sources_text(results: dict) -> str:
 
 
 def zeros_section(results: dict) -> str:
-    lines = "\n".join(f"* {name}, seed {seed}, {m}: {text}" for name, seed, m, text in zeros_in(results))
+    lines = "\n".join(
+        f"* {name}, seed {seed}, {m}: {text}" for name, seed, m, text in zeros_in(results)
+    )
     if not lines:
         return ""
     return (

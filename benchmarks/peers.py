@@ -19,7 +19,7 @@ from flow_peers import (
     fit_piecewise,
     nflows_nsf,
     standardise,
-    torchflows_nsf,
+    torchflows_maf,
     zuko_maf,
     zuko_nsf,
 )
@@ -190,7 +190,7 @@ METHODS = {
     "zuko MAF": partial(fit_flow, zuko_maf),
     "zuko NSF": partial(fit_flow, zuko_nsf),
     "nflows NSF": partial(fit_flow, nflows_nsf),
-    "torchflows NSF": partial(fit_flow, torchflows_nsf),
+    "torchflows MAF": partial(fit_flow, torchflows_maf),
     "vine": fit_vine,
     "NRGBoost": fit_nrgboost,
     "zuko NSF, 4 averaged": partial(fit_ensemble, zuko_nsf, N_MEMBERS),
@@ -200,7 +200,7 @@ METHODS = {
 
 NEEDS = {
     "nflows NSF": "nflows",
-    "torchflows NSF": "torchflows",
+    "torchflows MAF": "torchflows",
     "vine": "pyvinecopulib",
     "NRGBoost": "nrgboost",
 }

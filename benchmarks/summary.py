@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from peers import METHODS, OURS
 
-
 OVER_ALL_ROWS = {"score", "ahead", "gap"}
 
 

@@ -45,7 +45,7 @@ class Bins:
     def __init__(self, X: np.ndarray, n_bins: int) -> None:
         from nrgboost import Dataset
 
-        frame = _frame(X)
+        frame = frame_of(X)
         types = defaultdict(list, continuous_quantized=list(frame))
         dataset = Dataset(
             frame, num_bins=n_bins, infer_fixed_point=False, discretization_types=types
@@ -56,12 +56,12 @@ class Bins:
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Bins of rows, those of rows out of range being the outermost."""
-        return self._transform(_frame(X)).astype(np.uint8)
+        return self._transform(frame_of(X)).astype(np.uint8)
 
     def contain(self, X: np.ndarray) -> np.ndarray:
         """Whether each row is in range in every column."""
-        low, high = np.transpose([(edges[0], edges[-1]) for edges in self.edges])
-        return ((X >= low) & (X <= high)).all(axis=1)
+        lower, upper = np.transpose([(edges[0], edges[-1]) for edges in self.edges])
+        return ((lower <= X) & (upper >= X)).all(axis=1)
 
     def log_volumes(self, X: np.ndarray) -> np.ndarray:
         """Logarithm of the volume of each row's bin."""
@@ -69,7 +69,7 @@ class Bins:
         return np.sum([np.log(np.diff(edges))[bins] for edges, bins in columns], axis=0)
 
 
-def _frame(X: np.ndarray):
+def frame_of(X: np.ndarray):
     import pandas as pd
 
     return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
