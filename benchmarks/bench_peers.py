@@ -1,11 +1,11 @@
 """Density estimators side by side, with the same rows and the same seconds for each.
 
 Sets are the tables of a folder, tables that scikit-learn ships, and known densities; `data.py`
-says how they are prepared and split, `peers.py` and `flow_peers.py` how each method spends its
-time. Every (set, seed, method) runs in a process of its own on one thread; one that fails is
-recorded with its error. Scores are log-likelihoods of test rows in nats, in the units of the
-table. Where a method gives some test rows a density of zero, their share and the score of the other
-rows are recorded, and no mean over all rows is given.
+says how they are prepared and split, `peers.py`, `flow_peers.py` and `tree_peers.py` how each
+method spends its time. Every (set, seed, method) runs in a process of its own on one thread; one
+that fails is recorded with its error. Scores are log-likelihoods of test rows in nats, in the units
+of the table. Where a method gives some test rows a density of zero, their share and the mean over
+the other rows are recorded, and no mean over all rows.
 
     python benchmarks/bench_peers.py --data DIR --seconds 60 --seeds 0 1 2
 
@@ -145,7 +145,7 @@ def outcome_of(method: str, scores: np.ndarray) -> dict:
     if finite.all():
         return {"score": float(scores.mean())}
     if method in BOUNDED and finite.any() and np.isneginf(scores[~finite]).all():
-        return {"zero_share": float(1 - finite.mean()), "others": float(scores[finite].mean())}
+        return {"zero_share": float((~finite).mean()), "others": float(scores[finite].mean())}
     return {"error": f"{(~finite).sum()} of {len(scores)} test rows have no finite log-density"}
 
 

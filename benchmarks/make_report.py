@@ -80,7 +80,8 @@ def setting_text(results: dict) -> str:
         f"Every method may train for {setting['seconds']:g} seconds{at_once}, on the same rows: "
         "70 % of a set for training, 10 % held out for whatever a method has to choose, 20 % for "
         f"the test. {splits}. "
-        "[peers.py](../benchmarks/peers.py) and [flow_peers.py](../benchmarks/flow_peers.py) say "
+        "[peers.py](../benchmarks/peers.py), [flow_peers.py](../benchmarks/flow_peers.py) and "
+        "[tree_peers.py](../benchmarks/tree_peers.py) say "
         f"how each method spends its time; `{OURS}` is `GradientBoostedFlowDensity` with default "
         "parameters and `max_time`."
     )
@@ -206,9 +207,9 @@ def zeros_section(results: dict) -> str:
     if not lines:
         return ""
     return (
-        "### Densities of zero\n\nThese fits have test rows of density zero, so their mean "
-        "log-likelihood is -inf. Tables and counts leave out the methods on those sets, for all "
-        f"seeds.\n\n{lines}"
+        "### Densities of zero\n\nThese methods have a density of zero at test rows of at least "
+        "one seed, where their log-likelihood is -inf. Tables and counts leave them out on those "
+        "sets; pictures show means over the held-out rows whose density is not zero.\n\n" + lines
     )
 
 

@@ -141,8 +141,8 @@ def fit_vine(X, X_held_out, seconds: float, seed: int) -> Fit:
 def vine_controls() -> dict:
     """Ways to fit pair copulas: kernels with bandwidths times 1, 2 or 4, and Kendall's tau.
 
-    The last takes one of the parametric families by BIC. Maximum likelihood takes a hundred times
-    as long and cannot be stopped, so it is not among them.
+    The last takes one of the parametric families by BIC. Maximum likelihood takes some thirty
+    times as long and cannot be stopped, so it is not among them.
     """
     from pyvinecopulib import FitControlsVinecop, families
 

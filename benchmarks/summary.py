@@ -78,21 +78,25 @@ def errors_in(results: dict) -> list[tuple[str, str, str, str]]:
 
 
 def zeros_in(results: dict) -> list[tuple[str, str, str, str]]:
-    """Set, seed, method and what there is to say of each cell with a density of zero at rows."""
+    """Set, seed, method and outcome where a method has a density of zero at rows of any seed."""
+    cells = [
+        (name, seed, method, cell)
+        for name, seeds in results["cells"].items()
+        for seed, of_methods in seeds.items()
+        for method, cell in of_methods.items()
+        if "error" not in cell
+    ]
+    concerned = {(name, method) for name, _, method, cell in cells if "zero_share" in cell}
     return [
         (name, seed, method, zeros_text(cell))
-        for name, seeds in results["cells"].items()
-        for seed, cells in seeds.items()
-        for method, cell in cells.items()
-        if "zero_share" in cell
+        for name, seed, method, cell in cells
+        if (name, method) in concerned
     ]
 
 
 def zeros_text(cell: dict) -> str:
-    return (
-        f"{100 * cell['zero_share']:.2f} % of test rows at -inf, "
-        f"{cell['others']:.4f} nats on the others"
-    )
+    share, mean = cell.get("zero_share", 0.0), cell.get("others", cell.get("score"))
+    return f"{100 * share:.2f} % of test rows at -inf, {mean:.4f} nats on the others"
 
 
 def print_peers(results: dict) -> None:

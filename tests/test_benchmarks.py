@@ -260,7 +260,9 @@ def test_a_method_with_rows_of_density_zero_has_no_mean_but_a_line(capsys):
     assert bench_peers.outcome_text(some) == f"{text}, 1 s"
     assert text in make_report.zeros_section(results)
     summary.print_peers(results)
-    assert f"a, 0, vine, {text}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"a, 0, vine, {text}" in printed
+    assert "a, 1, vine, 0.00 % of test rows at -inf, -3.0000 nats" in printed
 
 
 def fail(message):
