@@ -1,10 +1,11 @@
 """Density estimators side by side, with the same rows and the same seconds for each.
 
 Sets are the tables of a folder, tables that scikit-learn ships, and known densities; `data.py`
-says how they are prepared and split, `peers.py` and `flow_peers.py` how each method spends its
-time. Every (set, seed, method) runs in a process of its own on one thread; one that fails is
-recorded with its error. Scores are log-likelihoods of test rows in nats, in the units of the
-table.
+says how they are prepared and split, `peers.py`, `flow_peers.py` and `tree_peers.py` how each
+method spends its time. Every (set, seed, method) runs in a process of its own on one thread; one
+that fails is recorded with its error. Scores are log-likelihoods of test rows in nats, in the units
+of the table. Where a method gives some test rows a density of zero, their share and the mean over
+the other rows are recorded, and no mean over all rows.
 
     python benchmarks/bench_peers.py --data DIR --seconds 60 --seeds 0 1 2
 
@@ -22,9 +23,9 @@ import data
 import numpy as np
 import report
 import torch
-from cells import load_results, lookup, run_guarded, store, unfinished
-from peers import METHODS, OURS, absent
-from summary import print_peers
+from cells import forget, load_results, lookup, run_guarded, store, unfinished
+from peers import BOUNDED, METHODS, OURS, absent
+from summary import print_peers, zeros_text
 
 from skgbnf import GradientBoostedFlowDensity
 
@@ -37,7 +38,7 @@ def main() -> None:
     results = load_results(options.out, fresh_results(options))
     chosen = choose_sets(options)
     keys = [(s, str(i), m) for i in options.seeds for s in chosen for m in options.methods]
-    forget(results, [key for key in keys if key[-1] in options.redo])
+    forget(results["cells"], [key for key in keys if key[-1] in options.redo])
     todo = [key for key in unfinished(results["cells"], keys) if not missing(key)]
     print(f"{len(keys) - len(todo)} of {len(keys)} cells are there or cannot be run.", flush=True)
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -94,12 +95,6 @@ def choose_sets(options: argparse.Namespace) -> list[str]:
     return options.sets or known
 
 
-def forget(results: dict, keys: list[Key]) -> None:
-    """Remove cells from what the file holds, so that they run again."""
-    for name, seed, method in keys:
-        results["cells"].get(name, {}).get(seed, {}).pop(method, None)
-
-
 def missing(key: Key) -> bool:
     """Whether a method's package is not there, which is said and not recorded."""
     package = absent(key[-1])
@@ -122,7 +117,11 @@ def run_cell(
     fit = METHODS[method](table.train, table.held_out, seconds, int(seed))
     trained = time.perf_counter()
     scores = np.asarray(fit.log_density(table.test), dtype=np.float64)
+    outcome = outcome_of(method, scores)
+    if "error" in outcome:
+        return outcome
     record = {
+        **outcome,
         "seconds": trained - start,
         "seconds_to_score": time.perf_counter() - trained,
         "set": table.describe(),
@@ -130,14 +129,24 @@ def run_cell(
         "curve": thinned(fit.curve),
         "test_scores": scores.astype(np.float32),
     }
-    n_bad = int((~np.isfinite(scores)).sum())
-    if n_bad:
-        return {"error": f"{n_bad} of {len(scores)} test rows have no finite log-density"}
-    record["score"] = float(scores.mean())
-    if table.truth is not None:
+    if "score" in record and table.truth is not None:
         record["truth"] = float(table.truth.mean())
         record["gap"], record["gap_error"] = mean_and_error(table.truth - scores)
     return record
+
+
+def outcome_of(method: str, scores: np.ndarray) -> dict:
+    """Mean of the test scores, or what there is in its place where some are not finite.
+
+    For a method whose density may be zero: the share of rows where it is, and the mean of the
+    others, which is not to be compared with means over all rows. For any other: an error.
+    """
+    finite = np.isfinite(scores)
+    if finite.all():
+        return {"score": float(scores.mean())}
+    if method in BOUNDED and finite.any() and np.isneginf(scores[~finite]).all():
+        return {"zero_share": float((~finite).mean()), "others": float(scores[finite].mean())}
+    return {"error": f"{(~finite).sum()} of {len(scores)} test rows have no finite log-density"}
 
 
 def thinned(curve: list, n_points: int = 60) -> list:
@@ -161,8 +170,14 @@ def enter(results: dict, key: Key, record: dict, out: Path) -> None:
         np.save(path, scores)
         results["sets"][key[0]] = described
     store(out, results, key, record)
-    outcome = record.get("error") or f"{record['score']:.4f} nats, {record['seconds']:.0f} s"
-    print(f"{', '.join(key)}: {outcome}", flush=True)
+    print(f"{', '.join(key)}: {outcome_text(record)}", flush=True)
+
+
+def outcome_text(record: dict) -> str:
+    if "error" in record:
+        return record["error"]
+    score = f"{record['score']:.4f} nats" if "score" in record else zeros_text(record)
+    return f"{score}, {record['seconds']:.0f} s"
 
 
 def scores_path(out: Path, key: Key) -> Path:

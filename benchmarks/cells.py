@@ -12,7 +12,7 @@ import report
 import torch
 from threadpoolctl import threadpool_limits
 
-MAY_CHANGE = {"date", "nflows"}
+MAY_CHANGE = {"date", *report.OPTIONAL}
 """Of the machine, what a run may add to: the last day counts, and a package that was absent."""
 
 
@@ -85,6 +85,12 @@ def load_results(path: Path, fresh: dict) -> dict:
 def unfinished(grid: dict, keys: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Those keys, each a path through nested dicts, that have no entry yet."""
     return [key for key in keys if lookup(grid, key) is None]
+
+
+def forget(grid: dict, keys: list[tuple[str, ...]]) -> None:
+    """Remove the entries of those keys, so that their cells run again."""
+    for *outer, last in keys:
+        (lookup(grid, tuple(outer)) or {}).pop(last, None)
 
 
 def lookup(grid: dict, key: tuple[str, ...]) -> dict | None:

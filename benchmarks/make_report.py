@@ -17,7 +17,7 @@ from bench_budget import OBJECTIVES, budget_rows
 from bench_speed import OURS as OUR_COMPONENT
 from bench_speed import THEIRS, describe, passes_per_column
 from peers import OURS
-from summary import Mean, errors_in, methods_in, over_seeds
+from summary import Mean, errors_in, methods_in, over_seeds, zeros_in
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 KINDS = {
@@ -26,6 +26,7 @@ KINDS = {
     "known": "Known densities",
 }
 COLUMNS_OF_PANELS = 3
+N_COLOURS = 10
 CLEAR = 2.0
 FIRST_SECONDS = 0.1
 
@@ -61,6 +62,7 @@ def peers_section(results: dict) -> str:
         "![Held-out log-likelihood against seconds](benchmarks.png)",
         seconds_text(results),
         sets_text(results),
+        zeros_section(results),
         errors_text(results),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -78,7 +80,8 @@ def setting_text(results: dict) -> str:
         f"Every method may train for {setting['seconds']:g} seconds{at_once}, on the same rows: "
         "70 % of a set for training, 10 % held out for whatever a method has to choose, 20 % for "
         f"the test. {splits}. "
-        "[peers.py](../benchmarks/peers.py) and [flow_peers.py](../benchmarks/flow_peers.py) say "
+        "[peers.py](../benchmarks/peers.py), [flow_peers.py](../benchmarks/flow_peers.py) and "
+        "[tree_peers.py](../benchmarks/tree_peers.py) say "
         f"how each method spends its time; `{OURS}` is `GradientBoostedFlowDensity` with default "
         "parameters and `max_time`."
     )
@@ -197,6 +200,19 @@ def sources_text(results: dict) -> str:
     return f"Where real tables come from: {'; '.join(known)}.\n\n" if known else ""
 
 
+def zeros_section(results: dict) -> str:
+    lines = "\n".join(
+        f"* {name}, seed {seed}, {m}: {text}" for name, seed, m, text in zeros_in(results)
+    )
+    if not lines:
+        return ""
+    return (
+        "### Densities of zero\n\nThese methods have a density of zero at test rows of at least "
+        "one seed, where their log-likelihood is -inf. Tables and counts leave them out on those "
+        "sets; pictures show means over the held-out rows whose density is not zero.\n\n" + lines
+    )
+
+
 def errors_text(results: dict) -> str:
     failed = errors_in(results)
     if not failed:
@@ -266,7 +282,10 @@ def draw_panel(axis, name: str, cells: dict, methods: list[str]) -> None:
 
 def style(i: int, method: str) -> dict:
     width = 2.2 if method == OURS else 1.1
-    return {"color": f"C{i}", "linewidth": width, "marker": "o", "markersize": 1.5 + width / 2}
+    return {
+        "color": f"C{i % N_COLOURS}", "linestyle": "-" if i < N_COLOURS else "--",
+        "linewidth": width, "marker": "o", "markersize": 1.5 + width / 2,
+    }  # fmt: skip
 
 
 def budget_section(results: dict) -> str:

@@ -19,12 +19,14 @@ from flow_peers import (
     fit_piecewise,
     nflows_nsf,
     standardise,
+    torchflows_maf,
     zuko_maf,
     zuko_nsf,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+from tree_peers import fit_nrgboost
 
 from skgbnf import GradientBoostedFlowDensity
 
@@ -33,6 +35,7 @@ N_COMPONENTS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 30, 35, 40, 45, 50]
 MIXTURE_PATIENCE = 4
 BANDWIDTH_STEP, BANDWIDTH_PATIENCE, BANDWIDTH_ROWS = 0.8, 2, 2000
 N_MEMBERS = 4
+VINE_DEPTH = 20
 
 
 def fit_boosted(X, X_held_out, seconds: float, seed: int, **parameters) -> Fit:
@@ -112,6 +115,52 @@ def kernel(scaling: Scaling, X, bandwidth: float) -> Callable:
     return lambda rows: model.score_samples(scaling(rows)) + scaling.log_det
 
 
+def fit_vine(X, X_held_out, seconds: float, seed: int) -> Fit:
+    """VineDensity of pyvinecopulib: kernel estimates of single columns, joined by a vine copula.
+
+    Held-out rows choose how its pair copulas are fitted, among :func:`vine_controls`; the next is
+    tried if, by the time that the last took, it would end in time. Far from the training rows the
+    kernel estimates are exactly zero: log-densities are -inf there, and of held-out rows only the
+    others count.
+    """
+    from pyvinecopulib.sklearn import VineDensity
+
+    start, took = time.perf_counter(), 0.0
+    search = Search(start)
+    for name, controls in vine_controls().items():
+        begin = time.perf_counter()
+        if begin - start + took > seconds:
+            break
+        model = VineDensity(controls=controls, random_state=seed, n_jobs=1).fit(X)
+        scores = model.score_samples(X_held_out)
+        search.offer(model.score_samples, scores[np.isfinite(scores)], {"pair_copulas": name})
+        took = time.perf_counter() - begin
+    return search.result()
+
+
+def vine_controls() -> dict:
+    """Ways to fit pair copulas: kernels with bandwidths times 1, 2 or 4, and Kendall's tau.
+
+    The last takes one of the parametric families by BIC. Maximum likelihood takes some thirty
+    times as long and cannot be stopped, so it is not among them.
+    """
+    from pyvinecopulib import FitControlsVinecop, families
+
+    controls = {
+        f"{method} kernel, bandwidth x {factor}": FitControlsVinecop(
+            family_set=families.nonparametric, nonparametric_method=method,
+            nonparametric_mult=factor, trunc_lvl=VINE_DEPTH,
+        )
+        for method in ("constant", "quadratic")
+        for factor in (1, 2, 4)
+    }  # fmt: skip
+    controls["parametric"] = FitControlsVinecop(
+        family_set=families.itau, parametric_method="itau", selection_criterion="bic",
+        trunc_lvl=VINE_DEPTH,
+    )  # fmt: skip
+    return controls
+
+
 class Search:
     """The best of several densities by held-out rows, and the time at which each was there."""
 
@@ -141,12 +190,24 @@ METHODS = {
     "zuko MAF": partial(fit_flow, zuko_maf),
     "zuko NSF": partial(fit_flow, zuko_nsf),
     "nflows NSF": partial(fit_flow, nflows_nsf),
+    "torchflows MAF": partial(fit_flow, torchflows_maf),
+    "vine": fit_vine,
+    "NRGBoost": fit_nrgboost,
     "zuko NSF, 4 averaged": partial(fit_ensemble, zuko_nsf, N_MEMBERS),
     "zuko NSF, 4 clusters": partial(fit_piecewise, zuko_nsf, N_MEMBERS),
 }
 """The methods by name, this package first: the others are compared with it."""
 
-NEEDS = {"nflows NSF": "nflows"}
+NEEDS = {
+    "nflows NSF": "nflows",
+    "torchflows MAF": "torchflows",
+    "vine": "pyvinecopulib",
+    "NRGBoost": "nrgboost",
+}
+"""Packages of methods that are left out where these are not installed."""
+
+BOUNDED = {"vine", "NRGBoost"}
+"""Methods whose density is zero far from the training rows, where log-densities are -inf."""
 
 
 def absent(method: str) -> str | None:

@@ -14,6 +14,9 @@ import zuko
 
 import skgbnf
 
+OPTIONAL = ("nflows", "nrgboost", "pyvinecopulib", "torchflows")
+"""Packages of methods compared with, any of which may be absent."""
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -29,14 +32,14 @@ def machine() -> dict:
         "scikit-learn": sklearn.__version__,
         "torch": torch.__version__,
         "zuko": zuko.__version__,
-        "nflows": version("nflows"),
+        **{name: version(name) for name in OPTIONAL},
         "skgbnf": skgbnf.__version__,
     }
 
 
 def machine_text(machine: dict) -> str:
     """One sentence of it, for a page, and a note that was put into the results by hand."""
-    packages = ("python", "numpy", "scikit-learn", "torch", "zuko", "nflows", "skgbnf")
+    packages = ("python", "numpy", "scikit-learn", "torch", "zuko", *OPTIONAL, "skgbnf")
     versions = ", ".join(f"{name} {machine[name]}" for name in packages if machine.get(name))
     text = (
         f"Run on {machine['date']} on a machine with {machine['cpu_count']} processors "

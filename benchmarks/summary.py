@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from peers import METHODS, OURS
 
+OVER_ALL_ROWS = {"score", "ahead", "gap"}
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -37,8 +39,13 @@ class Mean:
 
 
 def over_seeds(results: dict, name: str, method: str, key: str) -> Mean | None:
-    """The mean of one entry of a method's cells on one set; None where there is none."""
+    """The mean of one entry of a method's cells on one set; None where there is none.
+
+    A method with a density of zero at test rows of any seed has no mean score.
+    """
     cells = [seeds.get(method, {}) for seeds in results["cells"][name].values()]
+    if key in OVER_ALL_ROWS and any("zero_share" in cell for cell in cells):
+        return None
     values = np.array([cell[key] for cell in cells if key in cell])
     if not len(values):
         return None
@@ -70,6 +77,28 @@ def errors_in(results: dict) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def zeros_in(results: dict) -> list[tuple[str, str, str, str]]:
+    """Set, seed, method and outcome where a method has a density of zero at rows of any seed."""
+    cells = [
+        (name, seed, method, cell)
+        for name, seeds in results["cells"].items()
+        for seed, of_methods in seeds.items()
+        for method, cell in of_methods.items()
+        if "error" not in cell
+    ]
+    concerned = {(name, method) for name, _, method, cell in cells if "zero_share" in cell}
+    return [
+        (name, seed, method, zeros_text(cell))
+        for name, seed, method, cell in cells
+        if (name, method) in concerned
+    ]
+
+
+def zeros_text(cell: dict) -> str:
+    share, mean = cell.get("zero_share", 0.0), cell.get("others", cell.get("score"))
+    return f"{100 * share:.2f} % of test rows at -inf, {mean:.4f} nats on the others"
+
+
 def print_peers(results: dict) -> None:
     """Print a line for each set and method.
 
@@ -96,5 +125,5 @@ def print_peers(results: dict) -> None:
                 f"{name:<17}{method:<22}{score.value:>10.4f}{columns}{gap_text}"
                 f"{seconds.value:>9.1f}{score.n:>7}"
             )
-    for line in errors_in(results):
+    for line in zeros_in(results) + errors_in(results):
         print(", ".join(line))

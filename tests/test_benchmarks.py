@@ -7,6 +7,7 @@ import sys
 import bench_budget
 import bench_family_costs
 import bench_peers
+import bench_published
 import bench_speed
 import cells
 import data
@@ -17,6 +18,7 @@ import peers
 import pytest
 import report
 import summary
+import tree_peers
 from targets import TARGETS
 
 from skgbnf.flows import family_names
@@ -160,11 +162,107 @@ def test_flows_of_nflows_can_be_trained():
     assert np.isfinite(fit.log_density(X)).all()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torchflows") is None, reason="an optional peer")
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning")
+def test_flows_of_torchflows_learn_normalised_densities():
+    X = TARGETS["eight_gaussians"].sample(500, np.random.default_rng(0))
+    fit = flow_peers.fit_flow(flow_peers.torchflows_maf, X[:400], X[400:], 0.5, 0)
+    points, areas = grid("eight_gaussians")
+    assert np.exp(fit.log_density(1.5 * points)) @ (2.25 * areas) == pytest.approx(1, abs=0.03)
+    assert fit.log_density(X[400:]).mean() == pytest.approx(fit.curve[-1][1], abs=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyvinecopulib") is None, reason="an optional peer")
+def test_a_vine_is_normalised_and_zero_far_away():
+    X = TARGETS["eight_gaussians"].sample(300, np.random.default_rng(0))
+    fit = peers.fit_vine(X[:250], X[250:], 5.0, 0)
+    points, areas = grid("eight_gaussians")
+    assert np.exp(fit.log_density(1.5 * points)) @ (2.25 * areas) == pytest.approx(1, abs=0.05)
+    assert fit.log_density(X[250:]).mean() == pytest.approx(fit.curve[-1][1])
+    assert fit.log_density(np.array([[1e3, 1e3]])) == -np.inf
+
+
+def add_trees_by_hand(booster, bins, *arguments):
+    """What numba would compile for seconds before it did so."""
+    from nrgboost.tree.eval import EvalNode, EvalTree
+
+    for column, value, leaves in [(0, 3, [-1.0, 1.0]), (1, 5, [0.5, -2.0])]:
+        node = EvalNode(-1, -2, column, value)
+        booster.add(EvalTree(bins.rows.domain, [node], np.array(leaves)))
+
+
+@pytest.fixture
+def boosted():
+    """Rows, their bins and boosted trees."""
+    pytest.importorskip("nrgboost", reason="an optional peer")
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    bins = tree_peers.Bins(X, 8)
+    booster = tree_peers.product_of_marginals(bins)
+    add_trees_by_hand(booster, bins)
+    return X, bins, booster
+
+
+def test_normalisers_of_boosted_trees_are_those_of_a_sum_over_all_bins(boosted):
+    _, _, booster = boosted
+    cells = np.stack(np.meshgrid(range(8), range(8)), axis=-1).reshape(-1, 2).astype(np.uint8)
+    exact = [np.log(np.exp(e).sum()) for e in booster.predict(cells, cumulative=True)]
+    estimates, errors = tree_peers.estimate_log_normalisers(booster, np.inf, 0)
+    assert errors[0] == 0
+    assert errors[-1] < 0.02
+    np.testing.assert_allclose(estimates, exact, atol=4 * errors.max())
+
+
+def test_bins_of_boosted_trees_have_volumes_and_an_end(boosted):
+    X, bins, _ = boosted
+    assert bins.contain(X).all()
+    assert not bins.contain(X.max(axis=0) + 1e-6 * np.eye(2)).any()
+    inside = np.bincount(bins(X)[:, 0], minlength=8)
+    np.testing.assert_array_equal(inside, 25)
+    widths = [np.diff(edges) for edges in bins.edges]
+    row = np.array([[bins.edges[0][2] + 1e-6, bins.edges[1][5] + 1e-6]])
+    assert bins.log_volumes(row) == pytest.approx(np.log(widths[0][2] * widths[1][5]))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nrgboost") is None, reason="an optional peer")
+def test_boosted_trees_become_a_normalised_density(monkeypatch):
+    monkeypatch.setattr(tree_peers, "compile_functions", lambda: None)
+    monkeypatch.setattr(tree_peers, "grow", add_trees_by_hand)
+    X = TARGETS["eight_gaussians"].sample(500, np.random.default_rng(0))
+    fit = tree_peers.fit_nrgboost(X[:400], X[400:], 0.2, 0)
+    points, areas = grid("eight_gaussians")
+    assert np.exp(fit.log_density(points)) @ areas == pytest.approx(1, abs=0.05)
+    scores = fit.log_density(X[400:])
+    assert scores[np.isfinite(scores)].mean() == pytest.approx(fit.curve[-1][1])
+
+
 def test_an_absent_peer_is_left_out(monkeypatch, capsys):
     monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: None)
     assert bench_peers.missing(("iris", "0", "nflows NSF"))
     assert "nflows is not installed" in capsys.readouterr().out
     assert not bench_peers.missing(("iris", "0", "Gaussian"))
+
+
+def test_rows_of_density_zero_are_counted_where_a_method_may_have_them():
+    scores = np.array([-1.0, -np.inf, -3.0, -np.inf])
+    record = bench_peers.outcome_of("vine", scores)
+    assert record == {"zero_share": 0.5, "others": -2.0}
+    assert "2 of 4 test rows" in bench_peers.outcome_of("zuko NSF", scores)["error"]
+    assert "error" in bench_peers.outcome_of("vine", np.array([-1.0, np.nan]))
+    assert bench_peers.outcome_of("vine", scores[::2]) == {"score": -2.0}
+
+
+def test_a_method_with_rows_of_density_zero_has_no_mean_but_a_line(capsys):
+    some, all_finite = {"zero_share": 0.25, "others": -2.0, "seconds": 1.0}, {"score": -3.0}
+    results = {"cells": {"a": {"0": {"vine": some}, "1": {"vine": all_finite}}}}
+    assert summary.over_seeds(results, "a", "vine", "score") is None
+    assert summary.over_seeds(results, "a", "vine", "seconds").value == 1.0
+    text = "25.00 % of test rows at -inf, -2.0000 nats on the others"
+    assert bench_peers.outcome_text(some) == f"{text}, 1 s"
+    assert text in make_report.zeros_section(results)
+    summary.print_peers(results)
+    printed = capsys.readouterr().out
+    assert f"a, 0, vine, {text}" in printed
+    assert "a, 1, vine, 0.00 % of test rows at -inf, -3.0000 nats" in printed
 
 
 def fail(message):
@@ -272,3 +370,47 @@ def test_costs_of_every_family_are_shown_beside_scoring_by_one(tmp_path):
     assert written.startswith("before\n<!-- costs:begin -->\n\nTime")
     assert written.endswith("<!-- costs:end -->\nafter\n")
     assert "old" not in written
+
+
+@pytest.mark.parametrize(("table", "score"), [("wine", -16.0865), ("breast_cancer", -17.8495)])
+def test_a_gaussian_scores_on_the_published_splits_as_it_should(table, score):
+    cells = [bench_published.run_cell(table, str(k), "gaussian") for k in range(10)]
+    assert np.mean([cell["score"] for cell in cells]) == pytest.approx(score, abs=1e-4)
+
+
+def run_published(out, *arguments):
+    arguments = ["--tables", "wine", "--methods", "gaussian", "--out", str(out), *arguments]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bench_published.py", *arguments])
+        patch.delenv("SKGBNF_DATA", raising=False)
+        patch.setattr(
+            bench_published, "run_guarded", lambda function, args, timeout: function(*args)
+        )
+        bench_published.main()
+
+
+def test_fits_are_compared_with_published_scores_split_by_split(tmp_path, capsys):
+    published = tmp_path / "published" / "r_bp.json"
+    published.parent.mkdir()
+    published.write_text(json.dumps({"wine": [-17.0, -10.0, *[0.0] * 8]}))
+    out = tmp_path / "out.json"
+    run_published(out, "--data", str(tmp_path), "--splits", "0", "1")
+    cells = json.loads(out.read_text())["cells"]["wine"]
+    scores = [cells[k]["gaussian"]["score"] for k in "01"]
+    difference = report.mean_text([scores[0] + 17.0, scores[1] + 10.0], 4)
+    printed = capsys.readouterr().out
+    assert difference in printed
+    assert "1 of 2" in printed
+    assert cells["0"]["gaussian"].keys() == {"seconds", "cpu_seconds", "chosen", "score"}
+
+
+def test_published_scores_may_be_absent_and_fits_are_not_repeated(tmp_path, capsys):
+    out = tmp_path / "out.json"
+    run_published(out, "--splits", "3")
+    assert "published/r_bp.json" in capsys.readouterr().out
+    before = json.loads(out.read_text())["cells"]
+    run_published(out, "--splits", "3")
+    assert "1 of 1 cells are there" in capsys.readouterr().out
+    assert json.loads(out.read_text())["cells"] == before
+    run_published(out, "--splits", "3", "--redo", "gaussian")
+    assert "0 of 1 cells are there" in capsys.readouterr().out
