@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from zuko.distributions import NormalizingFlow
-from zuko.flows import Flow
-from zuko.lazy import LazyComposedTransform, LazyDistribution
+from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.chain import ChainedDistribution, ChainedFlow
 from skgbnf.flows.interfaces import Stackable
 
 
@@ -74,7 +74,7 @@ def unstack(stacked: LazyDistribution) -> list[LazyDistribution]:
     return stacked.unstacked()
 
 
-class StackedFlow(Flow):
+class StackedFlow(ChainedFlow):
     """Flows of equal shape, whose parameters have a leading axis.
 
     Buffers that are equal are shared. The distribution has ``log_prob`` and, in the direction from
@@ -82,9 +82,11 @@ class StackedFlow(Flow):
 
     Parameters
     ----------
-    flows : sequence of zuko.flows.Flow
+    flows : sequence of ChainedFlow
         Flows of stackable layers, of the same architecture.
     """
+
+    n_axes = 3
 
     def __init__(self, flows: Sequence[Any]) -> None:
         first = copy.deepcopy(flows[0])
@@ -98,16 +100,16 @@ class StackedFlow(Flow):
     def forward(self, c: Tensor | None = None) -> NormalizingFlow:
         if c is not None:
             raise NotImplementedError("a stack of flows takes no context.")
-        return _StackedFlowDistribution(self.transform(None), self.base(None))
+        return _StackedDistribution(self)
 
     def unstacked(self) -> list[LazyDistribution]:
         """The flows, with copies of the parameters."""
         return [self._flow(k) for k in range(self.n_flows)]
 
-    def _flow(self, k: int) -> Flow:
+    def _flow(self, k: int) -> ChainedFlow:
         one = copy.deepcopy(self)
         one._replace(lambda _, stacked: stacked.detach()[k].clone())
-        return Flow(one.transform, one.base).train(self.training)
+        return ChainedFlow(one.transform, one.base).train(self.training)
 
     def _replace(self, new: Callable[[str, Tensor], Tensor]) -> None:
         """Put what `new` makes of name and value in the place of all that is not shared."""
@@ -141,7 +143,7 @@ class OneByOne(LazyDistribution):
         return [copy.deepcopy(component) for component in self.components]
 
 
-class _StackedFlowDistribution(NormalizingFlow):
+class _StackedDistribution(ChainedDistribution):
     has_rsample = False
 
     def rsample(self, shape: Any = ()) -> Tensor:
@@ -172,8 +174,8 @@ def _check_alike(components: Sequence[LazyDistribution]) -> None:
 
 
 def _is_stackable(component: LazyDistribution) -> bool:
-    """Whether a component is a plain flow, all parts of which broadcast over networks."""
-    if type(component) is not Flow or type(component.transform) is not LazyComposedTransform:
+    """Whether a component is a flow of this package, all parts of which broadcast over networks."""
+    if type(component) is not ChainedFlow:
         return False
     parts = *component.transform.transforms, component.base
     return all(isinstance(part, Stackable) and part.stackable for part in parts)
