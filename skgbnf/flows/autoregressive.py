@@ -35,6 +35,7 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable, Differ
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.hyper = MaskedNetwork(*self.hyper)
+        self._pullback: Any = univariate_pullback(self.univariate)
 
     @property
     def stackable(self) -> bool:
@@ -42,7 +43,7 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable, Differ
 
     @property
     def is_differentiated(self) -> bool:
-        return self.stackable and univariate_pullback(self.univariate) is not None
+        return self._pullback is not None and self.stackable
 
     def parameter_list(self) -> tuple[Tensor, ...]:
         return self.hyper.parameter_list()
@@ -50,8 +51,7 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable, Differ
     def pullback(self, x: Tensor) -> Pulled:
         phi, pull_network = self.hyper.pullback(x)
         phi = phi.unflatten(-2, (-1, self.total))
-        pullback: Any = univariate_pullback(self.univariate)
-        y, ladj, pull_univariate = pullback(x, phi)
+        y, ladj, pull_univariate = self._pullback(x, phi)
 
         def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             grad_x, grad_phi = pull_univariate(grad_y, grad_ladj.unsqueeze(-2))

@@ -116,10 +116,7 @@ def _differentiable_gradients(
     for layer in ctx.layers:
         z, ladj = layer(None).call_and_ladj(z)
         total = total + ladj
-    wanted = [value for value in inputs if value.requires_grad]
-    grads = iter(
-        torch.autograd.grad(
-            (z, total), wanted, (grad_z, grad_ladj), create_graph=True, allow_unused=True
-        )
-    )
-    return tuple(next(grads) if value.requires_grad else None for value in inputs)
+    value = (z * grad_z).sum() + (total * grad_ladj).sum()
+    wanted = [own for own in inputs if own.requires_grad]
+    grads = iter(torch.autograd.grad(value, wanted, create_graph=True, allow_unused=True))
+    return tuple(next(grads) if own.requires_grad else None for own in inputs)

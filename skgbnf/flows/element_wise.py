@@ -19,6 +19,10 @@ class ElementWise(ElementWiseTransform, Stackable, Differentiated):
     Its arguments are those of :class:`zuko.flows.ElementWiseTransform`.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pullback: Any = univariate_pullback(self.univariate)
+
     @property
     def stackable(self) -> bool:
         # The network of a context is zuko's own.
@@ -26,8 +30,7 @@ class ElementWise(ElementWiseTransform, Stackable, Differentiated):
 
     @property
     def is_differentiated(self) -> bool:
-        known = self.stackable and len(self.shapes) == 1
-        return known and univariate_pullback(self.univariate) is not None
+        return self._pullback is not None and self.stackable and len(self.shapes) == 1
 
     def forward(self, c: Tensor | None = None) -> Transform:
         if c is not None:
@@ -43,8 +46,7 @@ class ElementWise(ElementWiseTransform, Stackable, Differentiated):
 
     def pullback(self, x: Tensor) -> Pulled:
         (phi,) = self.phi
-        pullback: Any = univariate_pullback(self.univariate)
-        y, ladj, pull_univariate = pullback(x, phi.unsqueeze(-1))
+        y, ladj, pull_univariate = self._pullback(x, phi.unsqueeze(-1))
 
         def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             grad_x, grad_phi = pull_univariate(grad_y, grad_ladj.unsqueeze(-2))

@@ -95,8 +95,8 @@ class RationalQuadraticSpline(Transform):
         if len(shape) < x.dim():
             raw = self.raw.reshape(shape.numel(), self.raw.shape[-1], 1)
             return x.reshape(-1, shape.numel()).mT, raw
-        raw = self.raw.expand(*x.shape, -1)
-        return x.reshape(1, -1), raw.flatten(0, -2).mT.unsqueeze(0)
+        raw = self.raw.expand(*x.shape, -1).reshape(x.numel(), self.raw.shape[-1])
+        return x.reshape(1, -1), raw.mT.unsqueeze(0)
 
 
 def _as_before(values: Tensor, like: Tensor) -> Tensor:
