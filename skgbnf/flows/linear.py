@@ -12,7 +12,13 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.broadcasting import linear_map, linear_map_of_last, per_network, permuted
+from skgbnf.flows.broadcasting import (
+    linear_map,
+    linear_map_of_last,
+    per_network,
+    permuted,
+    permuted_last,
+)
 from skgbnf.flows.interfaces import (
     DataInitialised,
     Differentiated,
@@ -174,9 +180,8 @@ class LULinear(LinearLayer, Stackable, Differentiated):
         lower, upper = self.lower.tril(-1), self.upper.triu(1)
         upper.diagonal(dim1=-2, dim2=-1).copy_(scale)
         matrix = (upper + lower @ upper) @ self.whitening
-        order = self.order.unsqueeze(-1).expand(x.shape)
-        centred = x.gather(-2, order) - self.centre.unsqueeze(-1)
-        log_det = log_scale.sum(-1) + self.whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        centred = permuted_last(x, self.order) - self.centre.unsqueeze(-1)
+        log_det = (log_scale + self.whitening.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
 
         def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             grad_product = grad_y @ centred.mT @ self.whitening.mT
@@ -185,7 +190,7 @@ class LULinear(LinearLayer, Stackable, Differentiated):
             grad_scale = grad_upper.diagonal(dim1=-2, dim2=-1) * scale
             grad_scale = grad_scale + grad_ladj.sum(-1, keepdim=True)
             grad_scale *= self.log_scale == log_scale
-            grad_x = torch.empty_like(x).scatter_(-2, order, matrix.mT @ grad_y)
+            grad_x = permuted_last(matrix.mT @ grad_y, self.order.argsort())
             return grad_x, (grad_lower, grad_upper.triu_(1), grad_scale, grad_y.sum(-1))
 
         return linear_map_of_last(matrix, centred, self.bias), log_det.unsqueeze(-1), pull
