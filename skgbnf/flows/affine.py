@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
 
+from skgbnf.flows.interfaces import UnivariatePulled
+
 
 class Affine(Transform):
     r"""Affine map ``y = exp(s) x + shift`` with a soft bound on its log-scale.
@@ -47,6 +49,36 @@ class Affine(Transform):
         self.shift, self.log_scale = shift, raw_log_scale
         if scale_clamp is not None:
             self.log_scale = raw_log_scale / (1 + raw_log_scale.abs() / scale_clamp)
+
+    @staticmethod
+    def pullback(
+        x: Tensor, parameters: Tensor, scale_clamp: float | None = None
+    ) -> UnivariatePulled:
+        """Value and log-scale with samples along the last axis, and what carries gradients.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_samples)
+
+        parameters : Tensor of shape (..., 2, n_samples)
+            Shift and raw log-scale.
+
+        scale_clamp : float or None, default=None
+            Bound of the log-scale's size; None for no bound.
+        """
+        shift, raw = parameters.unbind(-2)
+        damping = None if scale_clamp is None else (1 + raw.abs() / scale_clamp).reciprocal_()
+        log_scale = raw if damping is None else raw * damping
+        scale = log_scale.exp()
+
+        def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, Tensor]:
+            grad_x = grad_y * scale
+            grad_raw = torch.addcmul(grad_ladj, grad_x, x)
+            if damping is not None:
+                grad_raw.mul_(damping).mul_(damping)
+            return grad_x, torch.stack([grad_y, grad_raw], dim=-2)
+
+        return torch.addcmul(shift, x, scale), log_scale, pull
 
     def _call(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x, self.log_scale.exp())

@@ -13,11 +13,12 @@ from zuko.nn import MaskedLinear
 from zuko.transforms import AutoregressiveTransform
 from zuko.utils import broadcast, unpack
 
-from skgbnf.flows.interfaces import Stackable
+from skgbnf.flows.element_wise import univariate_pullback
+from skgbnf.flows.interfaces import Differentiated, Pulled, Stackable
 from skgbnf.flows.networks import MaskedNetwork
 
 
-class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable):
+class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable, Differentiated):
     """A masked autoregressive layer of zuko with a cheap inverse.
 
     Inverting column by column evaluates the whole network for each in zuko, although a column
@@ -34,10 +35,30 @@ class IncrementalAutoregressive(MaskedAutoregressiveTransform, Stackable):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.hyper = MaskedNetwork(*self.hyper)
+        self._pullback: Any = univariate_pullback(self.univariate)
 
     @property
     def stackable(self) -> bool:
         return self.hyper.is_known
+
+    @property
+    def is_differentiated(self) -> bool:
+        return self._pullback is not None and self.stackable
+
+    def parameter_list(self) -> tuple[Tensor, ...]:
+        return self.hyper.parameter_list()
+
+    def pullback(self, x: Tensor) -> Pulled:
+        phi, pull_network = self.hyper.pullback(x)
+        phi = phi.unflatten(-2, (-1, self.total))
+        y, ladj, pull_univariate = self._pullback(x, phi)
+
+        def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            grad_x, grad_phi = pull_univariate(grad_y, grad_ladj.unsqueeze(-2))
+            by_network, grads = pull_network(grad_phi.flatten(-3, -2))
+            return grad_x.add_(by_network), grads
+
+        return y, ladj.sum(-2), pull
 
     def forward(self, c: Tensor | None = None) -> Transform:
         return _Incremental(partial(self.meta, c), self.passes, self, c)

@@ -1,8 +1,10 @@
 """Base distributions by name: what a flow maps the samples onto."""
 
+import math
 from typing import Any
 
 import torch
+from torch import Tensor
 from zuko.distributions import DiagNormal
 from zuko.lazy import LazyDistribution, UnconditionalDistribution
 
@@ -22,6 +24,10 @@ class StandardNormal(UnconditionalDistribution, Stackable):
     def __init__(self, n_features: int) -> None:
         loc, scale = torch.zeros(n_features), torch.ones(n_features)
         super().__init__(DiagNormal, loc=loc, scale=scale, buffer=True)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of each sample, as that of the distribution in fewer operations."""
+        return (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi)) / -2
 
 
 BASES = {"normal": StandardNormal, "student_t": CopulaBase(df="learn").build}

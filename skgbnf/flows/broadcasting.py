@@ -26,6 +26,21 @@ def per_network(values: Tensor, n_dims: int) -> Tensor:
     return values if values.dim() == n_dims else values.unsqueeze(1)
 
 
+def linear_map_of_last(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+    """As :func:`linear_map`, for samples along the last axis, each network with its own."""
+    shift = bias.unsqueeze(-1)
+    if weight.dim() == 2:
+        return torch.addmm(shift, weight, x)
+    return torch.baddbmm(shift, weight, x)
+
+
+def permuted_last(x: Tensor, order: Tensor) -> Tensor:
+    """As :func:`permuted`, for samples along the last axis."""
+    if order.dim() == 1:
+        return x.index_select(-2, order)
+    return x.gather(-2, order.unsqueeze(-1).expand_as(x))
+
+
 def permuted(x: Tensor, order: Tensor) -> Tensor:
     """The columns of samples in an order, or in one of each network."""
     if order.dim() == 1:

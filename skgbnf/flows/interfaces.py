@@ -1,8 +1,18 @@
 """What training asks of layers: a start from samples, penalties, a leading axis of networks."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
+
+Pulled = tuple[Tensor, Tensor, Callable[[Tensor, Tensor], tuple[Tensor, tuple[Tensor, ...]]]]
+"""Image and log-determinants of a layer, and what carries their gradients back.
+
+The latter returns the gradients of what was mapped and of each of the layer's parameters.
+"""
+
+UnivariatePulled = tuple[Tensor, Tensor, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]
+"""The same of functions of single values: log-derivatives, and the gradient of all parameters."""
 
 
 class DataInitialised(ABC):
@@ -48,3 +58,50 @@ class Stackable:
     def stackable(self) -> bool:
         """Whether this layer can do so; False where parts of it cannot."""
         return True
+
+
+def own_parameters(module: nn.Module) -> tuple[Tensor, ...]:
+    """The parameters of a module itself, in the order of their registration.
+
+    Torch's own :meth:`~torch.nn.Module.parameters` takes as long as a small layer does.
+    """
+    return tuple(value for value in module._parameters.values() if value is not None)
+
+
+class Differentiated(ABC):
+    """Base class of layers with a backward pass of their own.
+
+    A step of a small network costs what the number of operations costs, and autograd more than
+    doubles that number. :func:`~skgbnf.flows.chain.pulled` puts such layers together.
+    """
+
+    @property
+    def is_differentiated(self) -> bool:
+        """Whether this layer has one; False where parts of it do not."""
+        return True
+
+    @abstractmethod
+    def parameter_list(self) -> tuple[Tensor, ...]:
+        """The parameters in the order of their gradients."""
+
+    @abstractmethod
+    def pullback(self, x: Tensor) -> Pulled:
+        """Image and log-determinants without a context, and what carries gradients back.
+
+        Samples run along the last axis here, so that parameters broadcast over them, with or
+        without a leading axis of networks.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_features, n_samples)
+
+        Returns
+        -------
+        y : Tensor of shape (..., n_features, n_samples)
+
+        ladj : Tensor of shape (..., n_samples) or (..., 1)
+
+        pull : callable
+            From gradients of `y` and of log-determinants, of shape (..., n_samples), to that of
+            `x` and those of the parameters. It must not hold `y`, lest memory be kept in a cycle.
+        """

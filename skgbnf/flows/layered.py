@@ -11,6 +11,7 @@ from zuko.lazy import LazyTransform
 
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import make_base
+from skgbnf.flows.chain import ChainedFlow
 from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.conditional import ConditionalAffine
 from skgbnf.flows.dropout import Dropout
@@ -115,7 +116,7 @@ def flow_of(architecture: Architecture, layers: list[LazyTransform]) -> Flow:
     """Layers behind the tail transform, if there is to be one, and before the base."""
     d = architecture.n_features
     tail = [TailTransform(d)] if architecture.tail == "transform" else []
-    return Flow([*tail, *layers], make_base(architecture.base, d))
+    return ChainedFlow([*tail, *layers], make_base(architecture.base, d))
 
 
 def network_of(architecture: Architecture) -> dict[str, Any]:

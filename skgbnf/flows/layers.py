@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from zuko.flows import GeneralCouplingTransform
 from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import PermutationTransform
@@ -15,7 +15,7 @@ from skgbnf.flows.affine import Affine
 from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.element_wise import ElementWise
 from skgbnf.flows.graphical import GraphicalAutoregressive
-from skgbnf.flows.interfaces import Stackable
+from skgbnf.flows.interfaces import Differentiated, Pulled, Stackable
 from skgbnf.flows.spline import RationalQuadraticSpline
 
 _N_BINS = 8
@@ -78,7 +78,7 @@ def affine(
     return make(n_features, i, univariate=univariate, shapes=[(), ()], **network)
 
 
-class Reversal(UnconditionalTransform, Stackable):
+class Reversal(UnconditionalTransform, Stackable, Differentiated):
     """The columns in reverse.
 
     Parameters
@@ -89,6 +89,12 @@ class Reversal(UnconditionalTransform, Stackable):
 
     def __init__(self, n_features: int) -> None:
         super().__init__(PermutationTransform, torch.arange(n_features).flip(0), buffer=True)
+
+    def parameter_list(self) -> tuple[Tensor, ...]:
+        return ()
+
+    def pullback(self, x: Tensor) -> Pulled:
+        return x.flip(-2), x.new_zeros(1), lambda grad_y, grad_ladj: (grad_y.flip(-2), ())
 
 
 def nothing(n_features: int, make_linear: MakeLinear) -> list[LazyTransform]:

@@ -12,8 +12,21 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 
-from skgbnf.flows.broadcasting import linear_map, per_network, permuted
-from skgbnf.flows.interfaces import DataInitialised, Penalised, Stackable
+from skgbnf.flows.broadcasting import (
+    linear_map,
+    linear_map_of_last,
+    per_network,
+    permuted,
+    permuted_last,
+)
+from skgbnf.flows.interfaces import (
+    DataInitialised,
+    Differentiated,
+    Penalised,
+    Pulled,
+    Stackable,
+    own_parameters,
+)
 from skgbnf.flows.weighted import weighted_gaussian
 
 _LOG_SCALE_BOUND = 20.0
@@ -127,7 +140,7 @@ class _LinearTransform(Transform):
         return (rows.reshape(y.shape) + layer.centre)[..., layer.order.argsort()]
 
 
-class LULinear(LinearLayer, Stackable):
+class LULinear(LinearLayer, Stackable, Differentiated):
     r"""Linear layer with ``M = L U``, whose log-determinant is a sum.
 
     ``L`` is unit lower triangular, ``U`` upper triangular with positive diagonal, bounded in its
@@ -157,6 +170,30 @@ class LULinear(LinearLayer, Stackable):
         lower = torch.tril(self.lower, -1) + self._identity()
         upper = torch.triu(self.upper, 1) + torch.diag_embed(log_scale.exp())
         return (lower, upper), log_scale.sum(-1)
+
+    def parameter_list(self) -> tuple[Tensor, ...]:
+        return own_parameters(self)
+
+    def pullback(self, x: Tensor) -> Pulled:
+        log_scale = self.log_scale.clamp(-_LOG_SCALE_BOUND, _LOG_SCALE_BOUND)
+        scale = log_scale.exp()
+        lower, upper = self.lower.tril(-1), self.upper.triu(1)
+        upper.diagonal(dim1=-2, dim2=-1).copy_(scale)
+        matrix = (upper + lower @ upper) @ self.whitening
+        centred = permuted_last(x, self.order) - self.centre.unsqueeze(-1)
+        log_det = (log_scale + self.whitening.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
+
+        def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            grad_product = grad_y @ centred.mT @ self.whitening.mT
+            grad_upper = grad_product + lower.mT @ grad_product
+            grad_lower = (grad_product @ upper.mT).tril_(-1)
+            grad_scale = grad_upper.diagonal(dim1=-2, dim2=-1) * scale
+            grad_scale = grad_scale + grad_ladj.sum(-1, keepdim=True)
+            grad_scale *= self.log_scale == log_scale
+            grad_x = permuted_last(matrix.mT @ grad_y, self.order.argsort())
+            return grad_x, (grad_lower, grad_upper.triu_(1), grad_scale, grad_y.sum(-1))
+
+        return linear_map_of_last(matrix, centred, self.bias), log_det.unsqueeze(-1), pull
 
     def solve(self, factors: tuple[Tensor, ...], y: Tensor) -> Tensor:
         lower, upper = (factor.T for factor in factors)

@@ -9,11 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 
+from skgbnf.flows.interfaces import UnivariatePulled
+
 BOUND = 6.0
 """Half-width of the box inside which a spline bends; outside it is the identity."""
 
 _MIN_SIZE = 1e-3
 _MIN_SLOPE = 1e-3
+_SMALLEST = 2 * BOUND * _MIN_SIZE
 _SLOPE_OFFSET = math.log(math.expm1(1.0 - _MIN_SLOPE))
 
 
@@ -44,9 +47,24 @@ class RationalQuadraticSpline(Transform):
         super().__init__()
         self.raw = raw
 
+    @staticmethod
+    def pullback(x: Tensor, raw: Tensor) -> UnivariatePulled:
+        """Value and log-derivative with samples along the last axis, and what carries gradients.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_samples)
+
+        raw : Tensor of shape (..., 3 * n_bins - 1, n_samples) or (..., 3 * n_bins - 1, 1)
+            The latter where all samples share the spline.
+        """
+        return _pullback(x, _Bins(raw))
+
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Value and log-derivative of the spline at `x`."""
-        return _Spline.apply(x, self._raw_for(x))  # type: ignore[no-untyped-call]
+        values, raw = self._samples_last(x)
+        y, ladj = _Spline.apply(values, raw)  # type: ignore[no-untyped-call]
+        return _as_before(y, x), _as_before(ladj, x)
 
     def _call(self, x: Tensor) -> Tensor:
         return self.call_and_ladj(x)[0]
@@ -55,16 +73,9 @@ class RationalQuadraticSpline(Transform):
         return self.call_and_ladj(x)[1]
 
     def _solved(self, y: Tensor) -> Tensor:
-        at = _Bins(self._raw_for(y)).find(y, inverse=True)
-        rise = (y - at.bottom).clamp(min=0.0).minimum(at.height)
-        bend = rise * (at.d0 + at.d1 - 2 * at.slope)
-        a = at.height * (at.slope - at.d0) + bend
-        b = at.height * at.d0 - bend
-        c = -at.slope * rise
-        # Rounding can push the discriminant of a nearly linear bin just below zero.
-        root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
-        x = at.left + at.width * (2 * c / (-b - root)).clamp(0.0, 1.0)
-        return torch.where(y.abs() < BOUND, x, y)
+        values, raw = self._samples_last(y)
+        x = _solution(values, _Bins(raw))
+        return torch.where(y.abs() < BOUND, _as_before(x, y), y)
 
     def _inverse(self, y: Tensor) -> Tensor:
         with torch.no_grad():
@@ -75,31 +86,49 @@ class RationalQuadraticSpline(Transform):
         image, ladj = self.call_and_ladj(x)
         return x + (y - image) * (-ladj.detach()).exp()
 
-    def _raw_for(self, x: Tensor) -> Tensor:
-        """Raw parameters with the dimensions of `x`, of size 1 where samples share the spline."""
-        return self.raw.reshape(*[1] * (x.dim() + 1 - self.raw.dim()), *self.raw.shape)
+    def _samples_last(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values of shape (n_splines, n_samples) and raw parameters as :meth:`pullback` has them.
+
+        Where each value has parameters of its own, it is one spline that all values are seen by.
+        """
+        shape = self.raw.shape[:-1]
+        if len(shape) < x.dim():
+            raw = self.raw.reshape(shape.numel(), self.raw.shape[-1], 1)
+            return x.reshape(-1, shape.numel()).mT, raw
+        raw = self.raw.expand(*x.shape, -1).reshape(x.numel(), self.raw.shape[-1])
+        return x.reshape(1, -1), raw.mT.unsqueeze(0)
+
+
+def _as_before(values: Tensor, like: Tensor) -> Tensor:
+    """Values of shape (n_splines, n_samples) in the shape of a tensor."""
+    return values.mT.reshape(like.shape)
 
 
 class _Bins:
-    """All bins of splines.
+    """All bins of splines, along the axis before that of the samples, where sums are fast.
 
-    Bins run along an early axis, where sums are fast; widths and heights are stacked before it,
-    since few operations on large tensors cost less than many on small ones.
+    Widths and heights are stacked before it, since few operations on large tensors cost less than
+    many on small ones. Ends are those in a box that begins at zero.
     """
 
     def __init__(self, raw: Tensor) -> None:
-        raw = raw.movedim(-1, 0).contiguous()
-        self.n_bins = (len(raw) + 1) // 3
-        self.shares = _softmax(raw[: 2 * self.n_bins].unflatten(0, (2, self.n_bins)))
-        self.sizes = self.shares * _size_range(self.n_bins) + 2 * BOUND * _MIN_SIZE
-        self.ends = self.sizes.cumsum(1)
-        slopes = raw[2 * self.n_bins :]
-        flat = slopes.new_zeros(1, *slopes.shape[1:])
-        self.raw_slopes = torch.cat([flat, slopes, flat])
+        self.n_bins = (raw.shape[-2] + 1) // 3
+        sizes, slopes = raw.split([2 * self.n_bins, self.n_bins - 1], dim=-2)
+        self.shares = sizes.unflatten(-2, (2, self.n_bins)).softmax(-2)
+        smallest = raw.new_tensor(_SMALLEST)
+        self.sizes = torch.add(smallest, self.shares, alpha=_size_range(self.n_bins))
+        self.ends = self.sizes.cumsum(-2)
+        # The slopes at both ends of the box are one, as those of raw parameters of zero are.
+        self.raw_slopes = F.pad(slopes, (0, 0, 1, 1))
 
     def find(self, value: Tensor, *, inverse: bool = False) -> "_Bin":
         """The bin that holds each value, by its place or, for the inverse, by its height."""
-        index = (value + BOUND >= self.ends[int(inverse), :-1]).sum(0, keepdim=True)
+        inner, value = self.ends[..., int(inverse), :-1, :], value + BOUND
+        if inner.shape[-1] == value.shape[-1]:
+            index = (value.unsqueeze(-2) >= inner).sum(-2, keepdim=True)
+        else:
+            edges = inner.squeeze(-1).contiguous()
+            index = torch.searchsorted(edges, value.contiguous(), right=True).unsqueeze(-2)
         return _Bin(self, index)
 
 
@@ -108,107 +137,20 @@ class _Bin:
 
     def __init__(self, bins: _Bins, index: Tensor) -> None:
         self.index = index
-        pair = index.expand(2, *index.shape)
-        sizes, ends = (
-            stacked.expand(-1, -1, *index.shape[1:]).gather(1, pair).squeeze(1)
-            for stacked in (bins.sizes, bins.ends)
-        )
-        self.sizes, self.starts = sizes, ends - sizes
-        self.width, self.height = sizes
-        self.left, self.bottom = self.starts - BOUND
+        pair = index.unsqueeze(-3).expand(*index.shape[:-2], 2, 1, -1)
+        self.sizes = _gathered(bins.sizes, pair).squeeze(-2)
+        self.starts = _gathered(bins.ends, pair).squeeze(-2) - self.sizes
+        self.width, self.height = self.sizes.unbind(-2)
+        self.left, self.bottom = (self.starts - BOUND).unbind(-2)
         self.slope = self.height / self.width
-        raw_slopes = bins.raw_slopes.expand(-1, *index.shape[1:])
-        self.raw_slopes = raw_slopes.gather(0, torch.cat([index, index + 1]))
-        self.d0, self.d1 = F.softplus(self.raw_slopes + _SLOPE_OFFSET) + _MIN_SLOPE
+        self.both_ends = torch.cat([index, index + 1], dim=-2)
+        self.raw_slopes = _gathered(bins.raw_slopes, self.both_ends) + _SLOPE_OFFSET
+        self.d0, self.d1 = (F.softplus(self.raw_slopes) + _MIN_SLOPE).unbind(-2)
 
 
-class _Spline(torch.autograd.Function):
-    """Value and log-derivative of the spline, with gradients written out.
-
-    Autograd needs three times as many tensor operations for the same gradients.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        bins = _Bins(raw)
-        at = bins.find(x)
-        t = ((x - at.left) / at.width).clamp_(0.0, 1.0)
-        bump = t * (1 - t)
-        bend = at.d0 + at.d1 - 2 * at.slope
-        denominator = at.slope + bend * bump
-        rise = (at.slope * t * t + at.d0 * bump) / denominator
-        steepness = at.d1 * t * t + 2 * at.slope * bump + at.d0 * (1 - t).square()
-        inside = x.abs() < BOUND
-        y = torch.where(inside, at.bottom + at.height * rise, x)
-        ladj = torch.where(inside, 2 * (at.slope / denominator).log() + steepness.log(), 0.0)
-        ctx.bins, ctx.at = bins, at
-        ctx.save_for_backward(inside, t, bump, bend, denominator, rise, steepness)
-        return y, ladj
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, Tensor]:
-        inside, t, bump, bend, denominator, rise, steepness = ctx.saved_tensors
-        at = ctx.at
-        gy = torch.where(inside, grad_y, 0.0)
-        gl = torch.where(inside, grad_ladj, 0.0)
-        # Partial derivatives of the value and of the log-derivative, by position within the bin
-        # (t), by the bin's mean slope and by the slopes at its ends.
-        scaled = gy * at.height / denominator
-        log_steepness = gl / steepness
-        pull = scaled * rise + 2 * gl / denominator
-        square, back = t * t, 1 - t
-        turn = back - t
-        grad_t = (
-            scaled * (2 * at.slope * t + at.d0 * turn)
-            + 2 * log_steepness * (at.d1 * t + at.slope * turn - at.d0 * back)
-            - pull * bend * turn
-        )
-        grad_slope = (
-            scaled * square + 2 * (gl / at.slope + log_steepness * bump) - pull * (1 - 2 * bump)
-        )
-        grad_d0 = scaled * bump + log_steepness * back * back - pull * bump
-        grad_d1 = log_steepness * square - pull * bump
-        grad_x = grad_t / at.width
-        grad_width = -(grad_t * t + grad_slope * at.slope) / at.width
-        grad_height = grad_slope / at.width + gy * rise
-        grad_raw = _raw_gradient(
-            ctx.bins,
-            at,
-            torch.stack([grad_width, grad_height]),
-            torch.stack([-grad_x, gy]),
-            torch.stack([grad_d0, grad_d1]),
-        )
-        return torch.where(inside, grad_x, grad_y), grad_raw
-
-
-def _raw_gradient(
-    bins: _Bins, at: _Bin, grad_sizes: Tensor, grad_starts: Tensor, grad_slopes: Tensor
-) -> Tensor:
-    """Carry gradients of one bin's parameters back to the raw parameters of all bins.
-
-    A bin starts at the sum of the sizes before it, so each bin before pulls with `grad_starts`
-    and the bin itself with `grad_sizes`, both less the mean pull, as softmax has it.
-    """
-    n_bins, index, shape = bins.n_bins, at.index, bins.raw_slopes.shape[1:]
-    smallest, size_range = 2 * BOUND * _MIN_SIZE, _size_range(n_bins)
-    shared = at.starts - smallest * index.to(at.starts)
-    mean = grad_sizes * (at.sizes - smallest) + grad_starts * shared
-    number = torch.arange(n_bins, device=index.device).view(-1, *[1] * (index.dim() - 1))
-    before, after = (grad_starts * size_range - mean).unsqueeze(1), -mean.unsqueeze(1)
-    pulls = torch.where(number < index, before, after)
-    pair = index.expand(2, *index.shape)
-    pulls.scatter_add_(1, pair, (grad_sizes * size_range).unsqueeze(1))
-    # The slopes at both ends of the box are fixed: the first row is written over, the last left.
-    grad_raw = pulls.new_zeros(3 * n_bins, *index.shape[1:])
-    ends = torch.cat([index, index + 1])
-    grad_raw[2 * n_bins - 1 :].scatter_add_(
-        0, ends, grad_slopes * (at.raw_slopes + _SLOPE_OFFSET).sigmoid()
-    )
-    grad_raw[: 2 * n_bins] = pulls.flatten(0, 1)
-    grad_raw = grad_raw[:-1].sum_to_size(3 * n_bins - 1, *shape)
-    grad_raw[: 2 * n_bins] *= bins.shares.flatten(0, 1)
-    return grad_raw.movedim(0, -1)
+def _gathered(values: Tensor, index: Tensor) -> Tensor:
+    """Values of each sample along the axis of the bins, which samples may share."""
+    return values.expand(*values.shape[:-1], index.shape[-1]).gather(-2, index)
 
 
 def _size_range(n_bins: int) -> float:
@@ -216,10 +158,141 @@ def _size_range(n_bins: int) -> float:
     return 2 * BOUND * (1 - _MIN_SIZE * n_bins)
 
 
-def _softmax(raw: Tensor) -> Tensor:
-    """Softmax along the second axis; torch's own is slow where that axis is short."""
-    powers = (raw - raw.amax(1, keepdim=True)).exp_()
-    return powers.div_(powers.sum(1, keepdim=True))
+def _solution(y: Tensor, bins: _Bins) -> Tensor:
+    """Where the splines have the values `y`, for values inside the box."""
+    at = bins.find(y, inverse=True)
+    rise = (y - at.bottom).clamp(min=0.0).minimum(at.height)
+    bend = rise * (at.d0 + at.d1 - 2 * at.slope)
+    a = at.height * (at.slope - at.d0) + bend
+    b = at.height * at.d0 - bend
+    c = -at.slope * rise
+    # Rounding can push the discriminant of a nearly linear bin just below zero.
+    root = (b.square() - 4 * a * c).clamp(min=0.0).sqrt()
+    return at.left + at.width * (2 * c / (-b - root)).clamp(0.0, 1.0)
+
+
+class _Place:
+    """Values within their bins, and what the spline makes of them, by symbols of the reference.
+
+    Products are written as torch's fused operations, and numbers as their arguments: what a step
+    of a small network costs is the number of operations.
+    """
+
+    def __init__(self, x: Tensor, at: _Bin) -> None:
+        self.at = at
+        self.t = ((x - at.left) / at.width).clamp_(0.0, 1.0)
+        self.back = 1 - self.t
+        self.square, self.bump = self.t.square(), self.t * self.back
+        self.back_square = self.back.square()
+        self.bend = torch.sub(at.d0 + at.d1, at.slope, alpha=2)
+        self.denominator = torch.addcmul(at.slope, self.bend, self.bump)
+        self.rise = torch.addcmul(at.slope * self.square, at.d0, self.bump) / self.denominator
+        steepness = torch.addcmul(at.d1 * self.square, at.slope, self.bump, value=2)
+        self.steepness = steepness.addcmul_(at.d0, self.back_square)
+        self.derivative = (at.slope / self.denominator).square_() * self.steepness
+
+    def height(self) -> Tensor:
+        return torch.addcmul(self.at.bottom, self.at.height, self.rise)
+
+    def gradients(self, gy: Tensor, gl: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """By the place, by sizes and starts of the bin, and by the slopes at its ends."""
+        at, t, bump, square = self.at, self.t, self.bump, self.square
+        scaled, per_steepness = gy * at.height / self.denominator, gl / self.steepness
+        per_denominator = gl / self.denominator
+        drag = torch.addcmul(2 * per_denominator, scaled, self.rise)
+        turn = self.back - t
+        grad_t = torch.addcmul(at.d1 * t, at.slope, turn).addcmul_(at.d0, self.back, value=-1)
+        grad_t.mul_(per_steepness).addcmul_(per_denominator * self.bend, turn, value=-1)
+        grad_x = torch.addcmul(gy * self.derivative, grad_t, at.width.reciprocal(), value=2)
+        grad_slope = torch.addcmul(gl / at.slope, per_steepness, bump).mul_(2)
+        grad_slope.addcmul_(scaled, square).addcmul_(drag, bump, value=2).sub_(drag)
+        grad_d0 = (scaled - drag).mul_(bump).addcmul_(per_steepness, self.back_square)
+        grad_d1 = (per_steepness * square).addcmul_(drag, bump, value=-1)
+        by_width = grad_slope / at.width
+        grad_width = torch.addcmul(by_width * at.slope, grad_x, t).neg_()
+        grad_sizes = torch.stack([grad_width, by_width.addcmul_(gy, self.rise)], dim=-2)
+        grad_starts = torch.stack([-grad_x, gy], dim=-2)
+        return grad_x, grad_sizes, grad_starts, torch.stack([grad_d0, grad_d1], dim=-2)
+
+
+def _pullback(x: Tensor, bins: _Bins) -> UnivariatePulled:
+    """Splines of known bins, and their gradients, written out.
+
+    Autograd needs three times as many tensor operations for the same gradients.
+    """
+    at = bins.find(x)
+    inside, within = x.abs() < BOUND, _Place(x, at)
+    y = torch.where(inside, within.height(), x)
+    ladj = torch.where(inside, within.derivative.log(), 0.0)
+    shares = bins.shares
+
+    def pull(grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, Tensor]:
+        counted = inside.to(x)
+        grad_x, *grads = within.gradients(grad_y * counted, grad_ladj * counted)
+        is_own = shares.shape[-1] == x.shape[-1]
+        grad_raw = (_own_gradient if is_own else _shared_gradient)(shares, at, *grads)
+        return torch.where(inside, grad_x, grad_y), grad_raw
+
+    return y, ladj, pull
+
+
+def _own_gradient(
+    shares: Tensor, at: _Bin, grad_sizes: Tensor, grad_starts: Tensor, grad_slopes: Tensor
+) -> Tensor:
+    """Carry gradients of one bin's parameters back to the raw parameters of all bins.
+
+    A bin starts at the sum of the sizes before it, so each bin before pulls with `grad_starts`
+    and the bin itself with `grad_sizes`, both less the mean pull, as softmax has it.
+    """
+    index, n_bins = at.index, shares.shape[-2]
+    size_range = _size_range(n_bins)
+    grad_starts, grad_own = grad_starts * size_range, grad_sizes * size_range
+    grad_raw = shares.new_empty(*index.shape[:-2], 3 * n_bins - 1, index.shape[-1])
+    pulls = grad_raw[..., : 2 * n_bins, :].unflatten(-2, (2, n_bins))
+    shared = torch.add(at.starts, index, alpha=-_SMALLEST)
+    mean = torch.addcmul(grad_sizes * (at.sizes - _SMALLEST), grad_starts / size_range, shared)
+    number = torch.arange(n_bins, device=index.device).unsqueeze(-1)
+    before, after = (grad_starts - mean).unsqueeze(-2), mean.neg().unsqueeze(-2)
+    torch.where((number < index).unsqueeze(-3), before, after, out=pulls)
+    pulls.scatter_(-2, index.unsqueeze(-3).expand_as(after), (grad_own - mean).unsqueeze(-2))
+    pulls.mul_(shares)
+    # Nothing is learned of the slopes at both ends of the box.
+    slopes = shares.new_zeros(*index.shape[:-2], n_bins + 1, index.shape[-1])
+    slopes.scatter_(-2, at.both_ends, grad_slopes * at.raw_slopes.sigmoid())
+    grad_raw[..., 2 * n_bins :, :] = slopes[..., 1:-1, :]
+    return grad_raw
+
+
+def _shared_gradient(
+    shares: Tensor, at: _Bin, grad_sizes: Tensor, grad_starts: Tensor, grad_slopes: Tensor
+) -> Tensor:
+    """The same where samples share raw parameters: sums over the samples in each bin."""
+    pair, shares = at.index.expand_as(grad_sizes), shares.squeeze(-1)
+    own, starts = (
+        torch.zeros_like(shares).scatter_add_(-1, pair, grad) for grad in (grad_sizes, grad_starts)
+    )
+    pulls = (own + starts.sum(-1, keepdim=True)).sub_(starts.cumsum(-1))
+    pulls = (
+        shares * (pulls - (shares * pulls).sum(-1, keepdim=True)) * _size_range(shares.shape[-1])
+    )
+    grad_slopes = grad_slopes * at.raw_slopes.sigmoid()
+    slopes = shares.new_zeros(*shares.shape[:-2], shares.shape[-1] + 1)
+    slopes.scatter_add_(-1, at.both_ends.flatten(-2), grad_slopes.flatten(-2))
+    return torch.cat([pulls.flatten(-2), slopes[..., 1:-1]], dim=-1).unsqueeze(-1)
+
+
+class _Spline(torch.autograd.Function):
+    """Value and log-derivative of splines, with samples along the last axis."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        y, ladj, ctx.pull = RationalQuadraticSpline.pullback(x, raw)
+        return y, ladj
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor, Tensor]:
+        return ctx.pull(grad_y, grad_ladj)
 
 
 def raw_parameters(x_knots: Tensor, y_knots: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from zuko.distributions import NormalizingFlow
-from zuko.flows import Flow
-from zuko.lazy import LazyComposedTransform, LazyDistribution
+from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.chain import ChainedDistribution, ChainedFlow
 from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.interfaces import Stackable
 
@@ -78,7 +78,7 @@ def unstack(stacked: LazyDistribution) -> list[LazyDistribution]:
     return stacked.unstacked()
 
 
-class StackedFlow(Flow):
+class StackedFlow(ChainedFlow):
     """Flows of equal shape, whose parameters have a leading axis.
 
     Buffers that are equal are shared. The distribution has ``log_prob`` and, in the direction from
@@ -86,9 +86,11 @@ class StackedFlow(Flow):
 
     Parameters
     ----------
-    flows : sequence of zuko.flows.Flow
+    flows : sequence of ChainedFlow
         Flows of stackable layers, of the same architecture.
     """
+
+    n_axes = 3
 
     def __init__(self, flows: Sequence[Any]) -> None:
         first = copy.deepcopy(flows[0])
@@ -100,15 +102,15 @@ class StackedFlow(Flow):
     def forward(self, c: Tensor | None = None) -> NormalizingFlow:
         if c is not None:
             raise NotImplementedError("a stack of flows takes no context.")
-        return _StackedFlowDistribution(self.transform(None), self.base(None))
+        return _StackedDistribution(self)
 
     def unstacked(self) -> list[LazyDistribution]:
         """The flows, with copies of the parameters."""
         return [self._flow(k) for k in range(self.n_flows)]
 
-    def _flow(self, k: int) -> Flow:
+    def _flow(self, k: int) -> ChainedFlow:
         one = _taken(self, self._shared, k)
-        return Flow(one.transform, one.base).train(self.training)
+        return ChainedFlow(one.transform, one.base).train(self.training)
 
 
 class StackedByEM(FittedByEM):
@@ -213,7 +215,7 @@ class OneByOneByEM(OneByOne, FittedByEM):
                 component.em_step(own, own_weights)
 
 
-class _StackedFlowDistribution(NormalizingFlow):
+class _StackedDistribution(ChainedDistribution):
     has_rsample = False
 
     def rsample(self, shape: Any = ()) -> Tensor:
@@ -244,8 +246,8 @@ def _check_alike(components: Sequence[LazyDistribution]) -> None:
 
 
 def _is_stackable(component: LazyDistribution) -> bool:
-    """Whether a component is a plain flow, all parts of which broadcast over networks."""
-    if type(component) is not Flow or type(component.transform) is not LazyComposedTransform:
+    """Whether a component is a flow of this package, all parts of which broadcast over networks."""
+    if type(component) is not ChainedFlow:
         return False
     parts = *component.transform.transforms, component.base
     return all(isinstance(part, Stackable) and part.stackable for part in parts)

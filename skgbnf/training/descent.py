@@ -201,8 +201,9 @@ class Steps:
 
     def __init__(self, module: nn.Module, learning_rate: float) -> None:
         self.average = copy.deepcopy(module)
+        self._averages: list[Tensor] = list(self.average.parameters())
         self._learning_rate = learning_rate
-        self._parameters = list(module.parameters())
+        self._parameters: list[Tensor] = list(module.parameters())
         self.restart()
 
     def restart(self) -> None:
@@ -228,5 +229,4 @@ class Steps:
     def _update_average(self) -> None:
         self._n_steps += 1
         share = max(1 - _AVERAGING, 10 / (10 + self._n_steps))
-        for average, parameter in zip(self.average.parameters(), self._parameters, strict=True):
-            average.lerp_(parameter, share)
+        torch._foreach_lerp_(self._averages, self._parameters, share)
