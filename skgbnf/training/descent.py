@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from skgbnf._warnings import warn
 from skgbnf.training.objective import TrainingSettings
+from skgbnf.training.soap import Soap
 
 _CLIP_NORM = 5.0
 _AVERAGING = 0.998
@@ -84,9 +85,9 @@ class Clock:
 def descend(target: Target, settings: TrainingSettings, seed: int) -> int:
     """Train the module of a target in place and leave it in its best state.
 
-    Steps are those of Adam. What is scored after every epoch, and kept where it is the best, is
-    the running average of the states. A target without scores ends in its last state, or where
-    losses are not finite in that before them.
+    Steps are those of :class:`~skgbnf.training.soap.Soap`. What is scored after every epoch, and
+    kept where it is the best, is the running average of the states. A target without scores ends
+    in its last state, or where losses are not finite in that before them.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ def _warn_not_finite(advice: str) -> None:
 
 
 class Steps:
-    """Steps of Adam with clipped gradients; those that are not finite are left out.
+    """Steps of :class:`Soap` with clipped gradients; those that are not finite are left out.
 
     Beside the module it keeps the running average of its states, which scores better than any
     single one.
@@ -207,7 +208,7 @@ class Steps:
 
     def restart(self) -> None:
         """Go on from the module's present state, with fresh moments; the average follows."""
-        self._optimiser = torch.optim.Adam(self._parameters, fused=True)
+        self._optimiser = Soap(self._parameters)
         self._n_steps = self._n_failed = 0
 
     def step(self, loss: Tensor, factor: float) -> bool:
