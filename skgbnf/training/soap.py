@@ -18,10 +18,12 @@ class Soap(torch.optim.Optimizer):
     eigenvectors ``P`` and ``Q``. Moments are those of ``P' G Q``, as Adam [2]_ would have them of
     ``G``, and the step ``N`` that follows from them is taken as ``P N Q'``. In these bases the
     entries of the gradient are nearly uncorrelated, so that a step size for each of them, which is
-    all that Adam has, is nearly what the full matrix of second moments would give.
+    all that Adam has, does nearly what the full matrix of second moments would give.
 
-    The bases begin as the identity and are refreshed every few steps by orthogonal iteration. A
-    side longer than 128 keeps the identity, as do vectors, which Adam trains alone.
+    The bases begin as the identity and are refreshed every few steps by orthogonal iteration. Mean
+    squares then move to the new basis, for entries that are uncorrelated in the old one; in the
+    paper they stay, which costs where many eigenvalues are alike. A side longer than 128 keeps the
+    identity, as do vectors, which are thus trained by Adam. No state is saved.
 
     Parameters
     ----------
@@ -138,11 +140,8 @@ class _Batch:
         return tensor
 
     def _refresh(self) -> None:
-        """Refresh the bases, and write the mean in them; squares are soon those of new ones."""
-        mean = self._rotated_back(self._mean)
         for basis in self._bases:
-            basis.refresh()
-        self._mean = self._rotated(mean)
+            self._mean, self._square = basis.refresh(self._mean, self._square)
 
 
 def _bases(matrices: Tensor) -> list["_Basis"]:
@@ -161,19 +160,30 @@ class _Basis:
     def __init__(self, matrices: Tensor, length: int, *, left: bool) -> None:
         self._left = left
         self._moment = matrices.new_zeros(*matrices.shape[:-2], length, length)
-        self._vectors = self._moment + torch.eye(length).to(self._moment)
+        self._vectors = self._moment.clone()
+        self._vectors.diagonal(dim1=-2, dim2=-1).fill_(1.0)
 
     def rotated(self, tensor: Tensor) -> Tensor:
-        return self._vectors.mT @ tensor if self._left else tensor @ self._vectors
+        return self._times(self._vectors, tensor)
 
     def rotated_back(self, tensor: Tensor) -> Tensor:
-        return self._vectors @ tensor if self._left else tensor @ self._vectors.mT
+        return self._times(self._vectors.mT, tensor)
 
     def observe(self, gradient: Tensor, share: float) -> None:
         """Move the second moment towards that of a gradient."""
         sides = gradient if self._left else gradient.mT
         self._moment.lerp_(sides @ sides.mT, share)
 
-    def refresh(self) -> None:
-        """Take a step of orthogonal iteration towards the eigenvectors of the second moment."""
-        self._vectors = torch.linalg.qr(self._moment @ self._vectors).Q
+    def refresh(self, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a step of orthogonal iteration towards the eigenvectors of the second moment.
+
+        Returns a mean and a mean square as they are in the new basis; that of the squares supposes
+        that entries are uncorrelated in the old one.
+        """
+        vectors = torch.linalg.qr(self._moment @ self._vectors).Q
+        turn = self._vectors.mT @ vectors
+        self._vectors = vectors
+        return self._times(turn, mean), self._times(turn.square(), square)
+
+    def _times(self, matrix: Tensor, tensor: Tensor) -> Tensor:
+        return matrix.mT @ tensor if self._left else tensor @ matrix
