@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from skgbnf._warnings import warn
 from skgbnf.training.objective import TrainingSettings
-from skgbnf.training.soap import Soap
 
 _CLIP_NORM = 5.0
 _AVERAGING = 0.998
@@ -85,9 +84,9 @@ class Clock:
 def descend(target: Target, settings: TrainingSettings, seed: int) -> int:
     """Train the module of a target in place and leave it in its best state.
 
-    Steps are those of :class:`~skgbnf.training.soap.Soap`. What is scored after every epoch, and
-    kept where it is the best, is the running average of the states. A target without scores ends
-    in its last state, or where losses are not finite in that before them.
+    What is scored after every epoch, and kept where it is the best, is the running average of the
+    states. A target without scores ends in its last state, or where losses are not finite in that
+    before them.
 
     Parameters
     ----------
@@ -152,7 +151,7 @@ class _Run:
         self._target, self._settings = target, settings
         self._clock = Clock(settings.seconds)
         self._generator = torch.Generator().manual_seed(seed)
-        self.steps = Steps(target.module, settings.learning_rate)
+        self.steps = Steps(target.module, settings)
         self.progress = 0.0
 
     def epoch(self, n_iter: int, factor: float, best_score: float) -> bool:
@@ -188,7 +187,7 @@ def _warn_not_finite(advice: str) -> None:
 
 
 class Steps:
-    """Steps of :class:`Soap` with clipped gradients; those that are not finite are left out.
+    """Steps of an optimiser with clipped gradients; those that are not finite are left out.
 
     Beside the module it keeps the running average of its states, which scores better than any
     single one.
@@ -197,24 +196,24 @@ class Steps:
     ----------
     module : nn.Module
 
-    learning_rate : float
+    settings : TrainingSettings
     """
 
-    def __init__(self, module: nn.Module, learning_rate: float) -> None:
+    def __init__(self, module: nn.Module, settings: TrainingSettings) -> None:
         self.average = copy.deepcopy(module)
-        self._learning_rate = learning_rate
+        self._settings = settings
         self._parameters = list(module.parameters())
         self.restart()
 
     def restart(self) -> None:
         """Go on from the module's present state, with fresh moments; the average follows."""
-        self._optimiser = Soap(self._parameters)
+        self._optimiser = self._settings.optimiser(self._parameters)
         self._n_steps = self._n_failed = 0
 
     def step(self, loss: Tensor, factor: float) -> bool:
         """Take one step at `factor` times the rate; return False once too many have failed."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._learning_rate * factor
+            group["lr"] = self._settings.learning_rate * factor
         self._optimiser.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
