@@ -54,7 +54,7 @@ def test_progress_runs_from_zero_to_one_over_the_epochs():
 
 def test_a_target_without_scores_ends_in_its_last_state():
     target = Bowl()
-    descend(target, settings(20, patience=math.inf), seed=0)
+    descend(target, settings(40, patience=math.inf), seed=0)
     assert target.value == target.scored[-1] == pytest.approx(3.0, abs=0.3)
 
 

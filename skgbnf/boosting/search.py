@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Protocol
+from typing import Any, Protocol
 
 from zuko.lazy import LazyDistribution
 
@@ -88,6 +88,7 @@ class Search:
     def __init__(self, goals: Goals, settings: TrainingSettings, seed: int) -> None:
         self.training_seconds = 0.0
         self._goals, self._settings, self._seed = goals, settings, seed
+        self._starts: dict[Any, list[Any]] = {}
 
     def best(self, offered: Sequence[Candidates], seconds: float, *, needed: bool) -> Found | None:
         """The component with the highest validation score of what is offered.
@@ -208,10 +209,18 @@ class Search:
         folds = some.folds()
         with own_generator(self._seed):
             components = [architecture.build().to(some.x.device, some.x.dtype) for _ in folds]
-        for component, rows in zip(components, folds, strict=True):
-            initialise(component, rows.x, rows.weights, rows.context)
-        if not isinstance(components[0], FittedByEM):
+        by_em = isinstance(components[0], FittedByEM)
+        key = (architecture.family, architecture.splines, len(some))
+        if by_em and key in self._starts:
+            for component, start in zip(components, self._starts[key], strict=True):
+                component.transform.load_state_dict(start)
+        else:
+            for component, rows in zip(components, folds, strict=True):
+                initialise(component, rows.x, rows.weights, rows.context)
+        if not by_em:
             components = [component.float() for component in components]
+        elif hasattr(components[0], "transform"):
+            self._starts[key] = [component.transform.state_dict() for component in components]
         return components[0] if some.n_folds is None else stack(components)
 
     def _stride(self, architecture: Architecture, seconds: float) -> int:

@@ -159,7 +159,8 @@ class GradientBoostedFlowDensity(
         current density, as in [1]_. Families fitted by EM use "greedy" in place of "tempered".
 
     learning_rate_init : float, default=0.006
-        Learning rate of Adam at the start of a round; it decays along half a cosine.
+        Learning rate of the optimiser, SOAP [7]_, at the start of a round; it decays along half a
+        cosine.
 
     batch_size : int or "auto", default="auto"
         Samples per training step; "auto" is 256, fewer for small tables.
@@ -253,6 +254,9 @@ class GradientBoostedFlowDensity(
        M. Welling, 2021. https://arxiv.org/abs/2011.07248
     .. [6] Graphical Normalizing Flows. A. Wehenkel, G. Louppe, 2021.
        https://arxiv.org/abs/2006.02548
+    .. [7] SOAP: Improving and Stabilizing Shampoo using Adam. N. Vyas, D. Morwani, R. Zhao, M.
+       Kwun, I. Shapira, D. Brandfonbrener, L. Janson, S. Kakade, 2024.
+       https://arxiv.org/abs/2409.11321
 
     Examples
     --------

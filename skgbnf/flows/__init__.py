@@ -19,7 +19,7 @@ from skgbnf.flows.registry import (
     known_family,
     register_family,
 )
-from skgbnf.flows.stacking import stack, unstack
+from skgbnf.flows.stacking import StackedFlow, stack, unstack
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,6 +35,7 @@ __all__ = [
     "Family",
     "FittedByEM",
     "Penalised",
+    "StackedFlow",
     "base_from_plain",
     "base_to_plain",
     "dependence",

@@ -37,7 +37,7 @@ class MarginalSpline(ElementWise, DataInitialised):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
-        """Map the weighted quantiles of each column, smoothed, onto those of the standard normal."""
+        """Map the smoothed quantiles of each column onto those of the standard normal."""
         n_bins = (self.phi[0].shape[-1] + 1) // 3
         normal = torch.linspace(-2.5, 2.5, n_bins - 1, dtype=x.dtype, device=x.device)
         quantiles = smoothed_quantiles(x, weights, torch.special.ndtr(normal))

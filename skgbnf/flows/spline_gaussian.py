@@ -9,13 +9,15 @@ from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.gaussian import GaussianMixture
 from skgbnf.flows.interfaces import Stackable
+from skgbnf.flows.tails import TailTransform
 
 
 class SplineGaussianMixture(FittedByEM, Stackable, Flow):
     """A mixture of Gaussians of the normal scores of columns.
 
-    The splines map the marginals of the samples, skewed or with heavy tails, onto normal ones
-    before anything else; EM fits the Gaussians behind them and leaves the splines as they started.
+    A map of the tails and a spline take the marginals of the samples, skewed or with heavy tails,
+    onto normal ones before anything else; EM fits the Gaussians behind them and leaves them as they
+    started.
 
     Parameters
     ----------
@@ -27,7 +29,8 @@ class SplineGaussianMixture(FittedByEM, Stackable, Flow):
     """
 
     def __init__(self, n_features: int, n_components: int) -> None:
-        super().__init__([MarginalSpline(n_features)], GaussianMixture(n_features, n_components))
+        layers = [TailTransform(n_features), MarginalSpline(n_features)]
+        super().__init__(layers, GaussianMixture(n_features, n_components))
 
     @property
     def n_em_starts(self) -> int:

@@ -1,8 +1,11 @@
 """One component fitted, by EM or by gradient."""
 
+from dataclasses import replace
+from functools import partial
+
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows import FittedByEM
+from skgbnf.flows import FittedByEM, StackedFlow
 from skgbnf.training.descent import descend
 from skgbnf.training.em import fit_by_em
 from skgbnf.training.gradient import ComponentTarget
@@ -36,6 +39,8 @@ def fit_component(
         return fit_by_em(component, objective, settings, seed)
     if not list(component.parameters()):
         return 0
+    if isinstance(component, StackedFlow):
+        settings = replace(settings, optimiser=partial(settings.optimiser, stacked=True))
     # A component rebuilt from arrays is to go on as if it had never been arrays.
     component.train()
     return descend(ComponentTarget(component, objective, settings), settings, seed)

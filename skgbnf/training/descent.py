@@ -84,9 +84,9 @@ class Clock:
 def descend(target: Target, settings: TrainingSettings, seed: int) -> int:
     """Train the module of a target in place and leave it in its best state.
 
-    Steps are those of Adam. What is scored after every epoch, and kept where it is the best, is
-    the running average of the states. A target without scores ends in its last state, or where
-    losses are not finite in that before them.
+    What is scored after every epoch, and kept where it is the best, is the running average of the
+    states. A target without scores ends in its last state, or where losses are not finite in that
+    before them.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class _Run:
         self._target, self._settings = target, settings
         self._clock = Clock(settings.seconds)
         self._generator = torch.Generator().manual_seed(seed)
-        self.steps = Steps(target.module, settings.learning_rate)
+        self.steps = Steps(target.module, settings)
         self.progress = 0.0
 
     def epoch(self, n_iter: int, factor: float, best_score: float) -> bool:
@@ -187,7 +187,7 @@ def _warn_not_finite(advice: str) -> None:
 
 
 class Steps:
-    """Steps of Adam with clipped gradients; those that are not finite are left out.
+    """Steps of an optimiser with clipped gradients; those that are not finite are left out.
 
     Beside the module it keeps the running average of its states, which scores better than any
     single one.
@@ -196,25 +196,25 @@ class Steps:
     ----------
     module : nn.Module
 
-    learning_rate : float
+    settings : TrainingSettings
     """
 
-    def __init__(self, module: nn.Module, learning_rate: float) -> None:
+    def __init__(self, module: nn.Module, settings: TrainingSettings) -> None:
         self.average = copy.deepcopy(module)
         self._averages: list[Tensor] = list(self.average.parameters())
-        self._learning_rate = learning_rate
-        self._parameters: list[Tensor] = list(module.parameters())
+        self._settings = settings
+        self._parameters = list(module.parameters())
         self.restart()
 
     def restart(self) -> None:
         """Go on from the module's present state, with fresh moments; the average follows."""
-        self._optimiser = torch.optim.Adam(self._parameters, fused=True)
+        self._optimiser = self._settings.optimiser(self._parameters)
         self._n_steps = self._n_failed = 0
 
     def step(self, loss: Tensor, factor: float) -> bool:
         """Take one step at `factor` times the rate; return False once too many have failed."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._learning_rate * factor
+            group["lr"] = self._settings.learning_rate * factor
         self._optimiser.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)

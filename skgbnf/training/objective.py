@@ -1,13 +1,15 @@
 """What one component is trained for, and for how long."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from skgbnf.training.rows import Rows
+from skgbnf.training.soap import Soap
 
 _SPREAD = 1.0
 
@@ -80,6 +82,9 @@ class TrainingSettings:
     em_tol : float, default=1e-5
         EM ends with the first step that gains less, in nats of the objective.
 
+    optimiser : callable ``(parameters)``, default=Soap
+        Makes the optimiser of what is trained by gradient.
+
     on_epoch : callable ``(n_iter, max_iter, score)``
         Called after each epoch or EM iteration with the best score so far, and within an epoch
         after each step, `n_iter` then with a fraction.
@@ -96,6 +101,7 @@ class TrainingSettings:
     n_restarts: int = 3
     lipschitz_penalty: float = 0.0
     em_tol: float = 1e-5
+    optimiser: Callable[[Iterable[nn.Parameter]], Optimizer] = Soap
     on_epoch: Callable[[float, int, float], None] = ignore
     on_part: Callable[[str], None] = ignore
 
