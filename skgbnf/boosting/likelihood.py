@@ -56,7 +56,7 @@ class LikelihoodBoosting(Boosting):
         super().__init__()
         self.train, self.validation = train, validation
         self._plan, self._settings, self._seed = plan, settings, seed
-        self._tuned = False
+        self._search, self._tuned = Search(self, settings), False
         self._log_probs = {
             rows: rows.x.new_empty(*rows.weights.shape, 0) for rows in (train, validation)
         }
@@ -101,14 +101,13 @@ class LikelihoodBoosting(Boosting):
         seconds = share * (limits.deadline - time.perf_counter())
         start = time.perf_counter()
         seed = derive_seed(self._seed, _ROUND_KEY, len(self.components))
-        search = Search(self, self._settings, seed)
-        found = search.best(offered, seconds, needed=not self.components)
+        found = self._search.best(offered, seconds, seed, needed=not self.components)
         if found is None:
             return False
         self._settings.on_part("scoring all rows")
         gain = self._gain(found.component) if self.components else math.inf
         self.append(found.architecture, found.component, found.n_iter, gain)
-        self.overhead = time.perf_counter() - start - search.training_seconds
+        self.overhead = time.perf_counter() - start - self._search.training_seconds
         return True
 
     def has_stopped(self, limits: Limits) -> bool:

@@ -67,7 +67,7 @@ class Found:
 
 
 class Search:
-    """The search of one round.
+    """The search of each round.
 
     Parameters
     ----------
@@ -76,21 +76,20 @@ class Search:
     settings : TrainingSettings
         Of the training in full.
 
-    seed : int
-        Governs the start of every component and the order of its samples.
-
     Attributes
     ----------
     training_seconds : float
-        Wall time of the training in full.
+        Wall time of the training in full, in the last round.
     """
 
-    def __init__(self, goals: Goals, settings: TrainingSettings, seed: int) -> None:
+    def __init__(self, goals: Goals, settings: TrainingSettings) -> None:
         self.training_seconds = 0.0
-        self._goals, self._settings, self._seed = goals, settings, seed
-        self._starts: dict[Any, list[Any]] = {}
+        self._goals, self._settings, self._seed = goals, settings, 0
+        self._margins: dict[object, list[Any]] = {}
 
-    def best(self, offered: Sequence[Candidates], seconds: float, *, needed: bool) -> Found | None:
+    def best(
+        self, offered: Sequence[Candidates], seconds: float, seed: int, *, needed: bool
+    ) -> Found | None:
         """The component with the highest validation score of what is offered.
 
         Of several families networks are tried for a twentieth of the epochs and of the `seconds`
@@ -103,6 +102,9 @@ class Search:
 
         seconds : float
 
+        seed : int
+            Governs the start of every component and the order of its samples.
+
         needed : bool
             Whether a network that was only tried will do, if trials leave no time to train it.
 
@@ -111,7 +113,7 @@ class Search:
         found : Found or None
             None if there is none.
         """
-        start = time.perf_counter()
+        self._seed, start = seed, time.perf_counter()
         full = replace(self._settings, seconds=seconds)
         tried = self._trials(offered, full) if len(offered) > 1 else []
         networks = [found for found in tried if not found.by_em]
@@ -209,19 +211,24 @@ class Search:
         folds = some.folds()
         with own_generator(self._seed):
             components = [architecture.build().to(some.x.device, some.x.dtype) for _ in folds]
-        by_em = isinstance(components[0], FittedByEM)
-        key = (architecture.family, architecture.splines, len(some))
-        if by_em and key in self._starts:
-            for component, start in zip(components, self._starts[key], strict=True):
-                component.transform.load_state_dict(start)
+        if isinstance(components[0], FittedByEM):
+            self._start_margins(components, folds, (architecture.splines, len(some)))
         else:
             for component, rows in zip(components, folds, strict=True):
                 initialise(component, rows.x, rows.weights, rows.context)
-        if not by_em:
             components = [component.float() for component in components]
-        elif hasattr(components[0], "transform"):
-            self._starts[key] = [component.transform.state_dict() for component in components]
         return components[0] if some.n_folds is None else stack(components)
+
+    def _start_margins(self, components: Sequence[Any], folds: Sequence[Rows], key: object) -> None:
+        """Start what stands before Gaussians, which is the same for any number of them."""
+        if not hasattr(components[0], "transform"):
+            return
+        if key not in self._margins:
+            for component, rows in zip(components, folds, strict=True):
+                initialise(component, rows.x, rows.weights)
+            self._margins[key] = [component.transform.state_dict() for component in components]
+        for component, state in zip(components, self._margins[key], strict=True):
+            component.transform.load_state_dict(state)
 
     def _stride(self, architecture: Architecture, seconds: float) -> int:
         """Which share of the samples there is time to start a component from: one in so many."""

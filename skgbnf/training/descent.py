@@ -203,7 +203,7 @@ class Steps:
         self.average = copy.deepcopy(module)
         self._averages: list[Tensor] = list(self.average.parameters())
         self._settings = settings
-        self._parameters = list(module.parameters())
+        self._parameters: list[Tensor] = list(module.parameters())
         self.restart()
 
     def restart(self) -> None:

@@ -1,11 +1,11 @@
 """What one component is trained for, and for how long."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from skgbnf.training.rows import Rows
@@ -101,7 +101,7 @@ class TrainingSettings:
     n_restarts: int = 3
     lipschitz_penalty: float = 0.0
     em_tol: float = 1e-5
-    optimiser: Callable[[Iterable[nn.Parameter]], Optimizer] = Soap
+    optimiser: Callable[..., Optimizer] = Soap
     on_epoch: Callable[[float, int, float], None] = ignore
     on_part: Callable[[str], None] = ignore
 
