@@ -16,14 +16,17 @@ class RoundAttributes:
 
     @property
     def estimators_(self) -> list[FittedComponent]:
-        """The components, a list of FittedComponent, with their parameters as NumPy arrays."""
+        """The components, a list of FittedComponent, with their parameters as NumPy arrays.
+
+        Round by round; a density that was cross-fitted has one for each fold in each round.
+        """
         return list(self._rounds()[0].components)
 
     @property
     def estimator_weights_(self) -> np.ndarray:
         """Mixture weights, or with ``combine="product"`` powers, which sum to 1.
 
-        ndarray of shape (`n_estimators_`,).
+        ndarray of shape (n_components,), in the order of `estimators_`.
         """
         return self._rounds()[0].weights
 
@@ -57,7 +60,7 @@ class RoundAttributes:
 
     @property
     def validation_scores_(self) -> np.ndarray | None:
-        """The same of the validation set; None without one.
+        """The same of the validation set, or of all samples out of their folds; None without.
 
         Of a matched density the evidence lower bounds, estimated from draws that training did not
         see: the logarithm of the integral of what was matched, less the Kullback-Leibler divergence

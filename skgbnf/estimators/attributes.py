@@ -21,8 +21,13 @@ class DensityAttributes(RoundAttributes):
 
     @property
     def staged_weights_(self) -> np.ndarray:
-        """Weights after each round, ndarray of shape (`n_estimators_`, `n_estimators_`)."""
+        """Weights after each round, ndarray of shape (`n_estimators_`, n_components)."""
         return self.fitted_.combination.staged_weights
+
+    @property
+    def n_folds_(self) -> int:
+        """Number of folds, and of components in each round; 1 if there was one split."""
+        return self.fitted_.n_folds
 
     @property
     def gains_(self) -> np.ndarray:

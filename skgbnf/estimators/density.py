@@ -85,7 +85,8 @@ class GradientBoostedFlowDensity(
           "glow": the same with a normalisation and a learned linear map before each layer [3]_.
         - "linear": linear layers alternating with one spline per feature, without a network [4]_.
         - "affine": one Gaussian with a full covariance.
-        - "gaussian_mixture": Gaussians fitted by EM; the validation set chooses how many.
+        - "gaussian_mixture": Gaussians fitted by EM, in the units of training or behind a fixed map
+          of each feature onto a normal one; the validation set chooses which, and how many.
         - "student_t": one multivariate Student t with three degrees of freedom, fitted by EM.
         - a callable ``n_features -> zuko.flows.Flow``, trained on standardised samples.
 
@@ -183,11 +184,20 @@ class GradientBoostedFlowDensity(
 
     When to stop:
 
+    n_folds : int, "auto" or None, default="auto"
+        Number of folds for cross-fitting [7]_, at least 2; None for one validation set. A round
+        then trains one component per fold, on the samples of the other folds. Every sample thus
+        trains and validates: it is scored by the components that did not see it, and these
+        out-of-fold scores stop training, choose families, fit the mixture weights and stop
+        boosting. The components of a round share its weight equally. "auto" is 5 with 10 to 1,999
+        samples, and None with more or fewer, with ``combine="product"`` and without a validation
+        set. Ignored if `fit` is given `X_val`.
+
     validation_fraction : float or None, default=0.1
-        Fraction of the samples set aside as validation set, which stops the training of a
-        component, fits the mixture weights and chooses the number of rounds; at least 10 samples,
-        at most a third of them. None or 0 trains `n_estimators` rounds on all samples, and uses the
-        training score for the rest. Ignored if `fit` is given `X_val`.
+        Without folds, the fraction of the samples set aside as validation set, which stops the
+        training of a component, fits the mixture weights and chooses the number of rounds; at least
+        10 samples, at most a third of them. None or 0 trains `n_estimators` rounds on all samples,
+        and uses the training score for the rest. Ignored if `fit` is given `X_val`.
 
     n_iter_no_change : int, default=2
         Rounds without a gain of `tol` after which boosting stops.
@@ -254,6 +264,8 @@ class GradientBoostedFlowDensity(
        M. Welling, 2021. https://arxiv.org/abs/2011.07248
     .. [6] Graphical Normalizing Flows. A. Wehenkel, G. Louppe, 2021.
        https://arxiv.org/abs/2006.02548
+    .. [7] Linearly Combining Density Estimators via Stacking. P. Smyth, D. Wolpert, 1999.
+       https://doi.org/10.1023/A:1007511322260
     .. [7] SOAP: Improving and Stabilizing Shampoo using Adam. N. Vyas, D. Morwani, R. Zhao, M.
        Kwun, I. Shapira, D. Brandfonbrener, L. Janson, S. Kakade, 2024.
        https://arxiv.org/abs/2409.11321

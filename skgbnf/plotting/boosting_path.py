@@ -126,9 +126,12 @@ class BoostingPathDisplay:
         test_scores = None
         if X is not None:
             test_scores = np.array([np.mean(s) for s in estimator.staged_score_samples(X)])
+        weights = estimator.staged_weights_
+        n_rounds = len(weights)
         display = cls(
             train_scores=estimator.train_scores_,
-            staged_weights=estimator.staged_weights_,
+            # A round that was cross-fitted has one component for each fold.
+            staged_weights=weights.reshape(n_rounds, n_rounds, -1).sum(axis=2),
             validation_scores=estimator.validation_scores_,
             test_scores=test_scores,
         )
