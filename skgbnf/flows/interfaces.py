@@ -72,7 +72,7 @@ class Differentiated(ABC):
     """Base class of layers with a backward pass of their own.
 
     A step of a small network costs what the number of operations costs, and autograd more than
-    doubles that number. :func:`~skgbnf.flows.chain.pulled` puts such layers together.
+    doubles that number. :func:`~skgbnf.flows.chain.chained` puts such layers together.
     """
 
     @property

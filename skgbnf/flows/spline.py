@@ -89,7 +89,7 @@ class RationalQuadraticSpline(Transform):
     def _samples_last(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Values of shape (n_splines, n_samples) and raw parameters as :meth:`pullback` has them.
 
-        Where each value has parameters of its own, it is one spline that all values are seen by.
+        Where each value has parameters of its own, they are those of one spline's samples.
         """
         shape = self.raw.shape[:-1]
         if len(shape) < x.dim():
