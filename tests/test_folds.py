@@ -28,7 +28,8 @@ def table(n_rows=80, n_columns=3, seed=0):
 
 
 def density(n_estimators=3, **parameters):
-    defaults = {"n_folds": N_FOLDS, "max_iter": 3, "random_state": 0, "tol": 0.0}
+    flow = ["maf", "gaussian_mixture"]
+    defaults = {"flow": flow, "n_folds": N_FOLDS, "max_iter": 3, "random_state": 0, "tol": 0.0}
     return GradientBoostedFlowDensity(n_estimators, **{**defaults, **parameters})
 
 

@@ -173,12 +173,18 @@ class TailTransform(LazyTransform, DataInitialised, Stackable):
         self.df.copy_(tails.df)
 
     def forward(self, c: Tensor | None = None) -> Transform:
-        return _TailTransform(*map(_sides_first, (self.edges, self.rates, self.df)))
+        pairs = self.edges, self.rates, self.df
+        if any(pair.dim() > 2 for pair in pairs):
+            return _TailTransform(*map(_sides_first, pairs))
+        return _TailTransform(*pairs)
 
 
 def _sides_first(pair: Tensor) -> Tensor:
-    """Values of both sides along the first axis, those of several networks beside their samples."""
-    return pair if pair.dim() == 2 else pair.movedim(1, 0).unsqueeze(-2)
+    """Values of both sides along the first axis, those of several networks beside their samples.
+
+    Networks may share some of them.
+    """
+    return pair.reshape(-1, *pair.shape[-2:]).movedim(1, 0).unsqueeze(-2)
 
 
 class _TailTransform(Transform):
