@@ -73,9 +73,9 @@ class GradientBoostedFlowDensity(
         Family of the components.
 
         - "auto": each round takes the better of "nsf" and "maf"; with fewer than 2,000 training
-          samples, the best of these and "gaussian_mixture". If at most a fifth of the pairs of
-          features show dependence, the first network is "graphical", and later rounds may choose
-          it too. The first rounds follow `init`.
+          samples, the best of these, "gaussian_mixture" and "copula_mixture". If at most a fifth of
+          the pairs of features show dependence, the first network is "graphical", and later rounds
+          may choose it too. The first rounds follow `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample with many features.
         - "maf": autoregressive affine maps; faster than splines.
@@ -85,8 +85,9 @@ class GradientBoostedFlowDensity(
           "glow": the same with a normalisation and a learned linear map before each layer [3]_.
         - "linear": linear layers alternating with one spline per feature, without a network [4]_.
         - "affine": one Gaussian with a full covariance.
-        - "gaussian_mixture": Gaussians fitted by EM, in the units of training or behind a fixed map
-          of each feature onto a normal one; the validation set chooses which, and how many.
+        - "gaussian_mixture": Gaussians fitted by EM; the validation set chooses how many.
+        - "copula_mixture": the same behind a fixed map of each feature onto a normal one; with one
+          Gaussian a Gaussian copula.
         - "student_t": one multivariate Student t with three degrees of freedom, fitted by EM.
         - a callable ``n_features -> zuko.flows.Flow``, trained on standardised samples.
 

@@ -135,8 +135,7 @@ class Architecture:
         record = self.record
         if len(record.n_components) > 1:
             gaussians = f"{self.n_components} Gaussian{'s' if self.n_components > 1 else ''}"
-            by_em = record.fitted_by == "em" and not self.n_context
-            return f"{'EM' if by_em else record.name} of {gaussians}"
+            return f"{record.name} of {gaussians}"
         return record.name + (_PLACES.get(self.splines or "", "") if record.splines else "")
 
     def check(self, array_sizes: Sequence[int]) -> None:

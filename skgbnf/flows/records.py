@@ -10,6 +10,7 @@ from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import make_base
 from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.conditional import ConditionalAffine, ConditionalGaussianMixture
+from skgbnf.flows.copula_mixture import CopulaMixture
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.layered import Layered, fewest_of_columns, flow_of, network_of
 from skgbnf.flows.layers import (
@@ -26,8 +27,8 @@ from skgbnf.flows.layers import (
 )
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.registry import Family
-from skgbnf.flows.spline_gaussian import SplineGaussianMixture
 from skgbnf.flows.student_t import StudentT
+from skgbnf.flows.tails import TailTransform
 
 _BOTH_PLACES = ("columns", "whitened")
 # Of those that serve few samples, which have too little to teach splines of whitened columns too.
@@ -56,14 +57,26 @@ def _affine(architecture: Architecture) -> LazyDistribution:
 
 def _gaussian_mixture(architecture: Architecture) -> LazyDistribution:
     d, n_context = architecture.n_features, architecture.n_context
-    behind = architecture.splines == "columns"
     if not n_context:
-        make = SplineGaussianMixture if behind else GaussianMixture
-        return make(d, architecture.n_components)
-    network = network_of(architecture)
-    base = ConditionalGaussianMixture(d, architecture.n_components, n_context, **network)
-    splines = [MarginalSpline(d)] if behind else []
-    return Flow([*splines, ConditionalAffine(d, n_context)], base)
+        return GaussianMixture(d, architecture.n_components)
+    return Flow([ConditionalAffine(d, n_context)], _mixture_density(architecture))
+
+
+def _copula_mixture(architecture: Architecture) -> LazyDistribution:
+    d, n_context = architecture.n_features, architecture.n_context
+    if not n_context:
+        return CopulaMixture(d, architecture.n_components)
+    layers = [TailTransform(d), MarginalSpline(d), ConditionalAffine(d, n_context)]
+    return Flow(layers, _mixture_density(architecture))
+
+
+def _mixture_density(architecture: Architecture) -> LazyDistribution:
+    return ConditionalGaussianMixture(
+        architecture.n_features,
+        architecture.n_components,
+        architecture.n_context,
+        **network_of(architecture),
+    )
 
 
 def _fewest_of_gaussian_mixture(architecture: Architecture) -> tuple[int, int]:
@@ -158,10 +171,19 @@ OWN_FAMILIES = (
         _gaussian_mixture,
         fitted_by="em",
         n_components=_NUMBERS_OF_GAUSSIANS,
-        splines=_COLUMNS_OR_NONE,
         fewest=_fewest_of_gaussian_mixture,
         reference="Maximum Likelihood from Incomplete Data via the EM Algorithm. A. P. Dempster, "
         "N. M. Laird, D. B. Rubin, 1977. https://www.jstor.org/stable/2984875",
+    ),
+    Family(
+        "copula_mixture",
+        _copula_mixture,
+        fitted_by="em",
+        n_components=_NUMBERS_OF_GAUSSIANS,
+        fewest=_fewest_of_gaussian_mixture,
+        reference="The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected "
+        "Graphs. H. Liu, J. Lafferty, L. Wasserman, 2009. "
+        "https://www.jmlr.org/papers/v10/liu09a.html",
     ),
     Family(
         "student_t",

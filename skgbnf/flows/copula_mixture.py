@@ -1,4 +1,4 @@
-"""A mixture of Gaussians behind a spline for each column, fitted by EM."""
+"""A mixture of Gaussians behind a fixed map of each column, fitted by EM."""
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -12,12 +12,12 @@ from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.tails import TailTransform
 
 
-class SplineGaussianMixture(FittedByEM, Stackable, Flow):
+class CopulaMixture(FittedByEM, Stackable, Flow):
     """A mixture of Gaussians of the normal scores of columns.
 
     A map of the tails and a spline take the marginals of the samples, skewed or with heavy tails,
-    onto normal ones before anything else; EM fits the Gaussians behind them and leaves them as they
-    started.
+    onto normal ones. They stay as they start; EM fits the Gaussians behind them. One Gaussian gives
+    the nonparanormal distribution, a Gaussian copula.
 
     Parameters
     ----------
@@ -26,6 +26,11 @@ class SplineGaussianMixture(FittedByEM, Stackable, Flow):
 
     n_components : int
         Number of Gaussians.
+
+    References
+    ----------
+    The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected Graphs. H. Liu,
+    J. Lafferty, L. Wasserman, 2009. https://www.jmlr.org/papers/v10/liu09a.html
     """
 
     def __init__(self, n_features: int, n_components: int) -> None:
