@@ -36,12 +36,16 @@ SMALL = {
     "n_transforms": 2,
     "hidden_layer_sizes": (16,),
     "random_state": 0,
+    "n_folds": None,
 }
 
 
 @pytest.fixture(scope="session")
 def quick():
-    """Factory of estimators that fit in a fraction of a second; keywords override its choices."""
+    """Factory of estimators that fit in a fraction of a second; keywords override its choices.
+
+    They have one validation set: `test_folds.py` is about folds.
+    """
 
     def make(**parameters):
         return GradientBoostedFlowDensity(**{**SMALL, "flow": "nsf", **parameters})

@@ -51,7 +51,7 @@ def shifted_clusters(seed, *, n_samples=2000, n_features=10, shares=(0.5, 0.5), 
 
 
 def mixture(**parameters):
-    settings = {"flow": "gaussian_mixture", "random_state": 0, **parameters}
+    settings = {"flow": "gaussian_mixture", "n_folds": None, "random_state": 0, **parameters}
     return GradientBoostedFlowDensity(1, **settings)
 
 

@@ -368,6 +368,7 @@ def test_what_is_told_of_a_component():
         Architecture("gaussian_mixture", 2, n_components=3, n_context=1).describe(),
     ]
     assert told == [
-        "nsf, splines of columns", "maf", "affine", "gaussian_mixture of 1 Gaussian", "gaussian_mixture of 3 Gaussians",
+        "nsf, splines of columns", "maf", "affine", "gaussian_mixture of 1 Gaussian",
+        "gaussian_mixture of 3 Gaussians",
         "gaussian_mixture of 3 Gaussians",
     ]  # fmt: skip

@@ -434,7 +434,9 @@ def test_a_path_shows_scores_and_weights(boosted, table2):
         np.testing.assert_allclose(line.get_ydata(), scores)
     upper, lower = display.axes_
     heights = np.array([[bar.get_height() for bar in bars] for bars in lower.containers])
-    np.testing.assert_allclose(heights, boosted.staged_weights_.T)
+    n_rounds = boosted.n_estimators_
+    of_rounds = boosted.staged_weights_.reshape(n_rounds, n_rounds, -1).sum(axis=2)
+    np.testing.assert_allclose(heights, of_rounds.T)
     tops = [bar.get_y() + bar.get_height() for bar in lower.containers[-1]]
     np.testing.assert_allclose(tops, 1.0)
     assert upper.get_xlim() == lower.get_xlim()

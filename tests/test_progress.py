@@ -196,7 +196,8 @@ def test_lines_of_a_long_fit_are_few(capfd, clock):
 def test_trials_and_em_are_told_of(small, table2, capfd):
     small(verbose=2, flow=["gaussian_mixture", "maf"], n_estimators=1, max_iter=1).fit(table2)
     out = capfd.readouterr().out
-    for part in ("trial of gaussian_mixture of 1 Gaussian\n", "trial of gaussian_mixture of 4 Gaussians", "trial of maf",
+    em = "trial of gaussian_mixture of"
+    for part in (f"{em} 1 Gaussian\n", f"{em} 4 Gaussians", "trial of maf",
                  "round 1/1: maf", "scoring all rows"):  # fmt: skip
         assert part in out
 
