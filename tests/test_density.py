@@ -507,7 +507,7 @@ def test_warm_start_without_new_rounds_changes_nothing(quick, table2):
 
 
 def test_warm_start_fine_tunes_when_there_are_new_rounds(quick, table2):
-    settings = {"fine_tune": 1, "max_iter": 5, "n_iter_no_change": 5, "tol": 0.0}
+    settings = {"fine_tune": 1, "max_iter": 3, "n_iter_no_change": 5, "tol": 0.0}
     model = quick(n_estimators=1, warm_start=True, **settings).fit(table2)
     n_iter, before = model.staged_n_iter_.copy(), model.score_samples(table2)
     model.fit(table2)
