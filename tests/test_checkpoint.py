@@ -44,7 +44,7 @@ def long_fit(quick):
             "flow": "realnvp",
             "n_transforms": 1,
             "hidden_layer_sizes": (8,),
-            "max_iter": 2,
+            "max_iter": 1,
             "tol": 0.0,
             "n_iter_no_change": 9,
         }
