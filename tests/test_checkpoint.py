@@ -27,7 +27,7 @@ class Killing:
 sys.stdout = Killing()
 folder = sys.argv[1]
 model = skgbnf.GradientBoostedFlowDensity(
-    n_estimators=4, flow="realnvp", n_transforms=1, hidden_layer_sizes=(8,), max_iter=3, tol=0.0,
+    n_estimators=4, flow="realnvp", n_transforms=1, hidden_layer_sizes=(8,), max_iter=3, tol=0.0, n_folds=None,
     n_iter_no_change=9, fine_tune=1, random_state=3, verbose=1, checkpoint=folder + "/rounds",
 )
 model.fit(np.load(folder + "/X.npy"))
@@ -107,7 +107,7 @@ def test_other_parameters_rows_and_files_are_refused(long_fit, table2, table3, t
     model = long_fit(checkpoint=path).fit(table2)
     before = model.score_samples(table2)
     with pytest.raises(ValueError, match=r"resume_from.*\['max_iter'\]"):
-        long_fit(max_iter=3).fit(table2, resume_from=path)
+        long_fit(max_iter=4).fit(table2, resume_from=path)
     with pytest.raises(ValueError, match=r"resume_from.*other rows"):
         model.fit(2 * table2, resume_from=path)
     with pytest.raises(ValueError, match="features"):
