@@ -13,7 +13,7 @@ _ROWS_OF_PRECISE_QUANTILES = 2000
 _SILVERMAN = 1.06
 _GRID_END, _GRID_SIZE = 8.0, 257
 _SMALLEST = 1e-12
-_SHRINKAGES = (0.0, *torch.logspace(-4, 0, 13, dtype=torch.float64, device="cpu").tolist())
+_SHRINKAGES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 _LEAST_LEFT = 1e-3
 _PENALTIES = (1e-8, *torch.logspace(-6, 1, 15, dtype=torch.float64, device="cpu").tolist())
 
