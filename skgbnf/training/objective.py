@@ -68,7 +68,7 @@ class TrainingSettings:
     seconds : float, default=inf
         Wall time. The learning rate falls with whichever ends first, this or the epochs.
 
-    patience : float, default=6
+    patience : float, default=15
         Epochs without a better validation score after which training starts again from the best
         state at a quarter of the rate, or ends.
 
@@ -97,7 +97,7 @@ class TrainingSettings:
     batch_size: int
     learning_rate: float
     seconds: float = math.inf
-    patience: float = 6
+    patience: float = 15
     n_restarts: int = 3
     lipschitz_penalty: float = 0.0
     em_tol: float = 1e-5
