@@ -1,5 +1,6 @@
 """A mixture of Gaussians behind a fixed map of each column, fitted by EM."""
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from zuko.distributions import NormalizingFlow
@@ -52,12 +53,17 @@ class CopulaMixture(FittedByEM, Stackable, Flow):
     def forward(self, c: None = None) -> Distribution:
         return NormalizingFlow(self.transform(None), self.base(None))
 
+    @property
+    def core(self) -> GaussianMixture:
+        return self.base
+
+    @torch.no_grad()
+    def mapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores, ladj = self.transform(None).call_and_ladj(x)
+        return scores, ladj
+
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
-        self.base.em_seed(self._scores(x), weights, n_neighbours, start)
+        self.base.em_seed(self.mapped(x)[0], weights, n_neighbours, start)
 
     def em_step(self, x: Tensor, weights: Tensor) -> None:
-        self.base.em_step(self._scores(x), weights)
-
-    def _scores(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.transform(None)(x).detach()
-        return scores
+        self.base.em_step(self.mapped(x)[0], weights)

@@ -28,6 +28,15 @@ class FittedByEM(LazyDistribution):
         """Whether one step, from any state, ends at the maximum."""
         return False
 
+    @property
+    def core(self) -> "FittedByEM":
+        """What EM fits: the component, or what of it stands behind a map that is not fitted."""
+        return self
+
+    def mapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples as the core sees them, and the log-determinants of the map at each of them."""
+        return x, x.new_zeros(x.shape[:-1])
+
     @abstractmethod
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         """Place the component for one start; draws come from torch's generator.

@@ -143,6 +143,13 @@ class StackedByEM(FittedByEM):
     def forward(self, c: Tensor | None = None) -> Distribution:
         return self.joined(c)
 
+    @property
+    def core(self) -> FittedByEM:
+        return self.joined.core
+
+    def mapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.joined.mapped(x)
+
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         self.joined.em_seed(x, weights, n_neighbours, start)
 
