@@ -100,7 +100,7 @@ class CandidatePlan:
         return [candidates for family in families for candidates in self._of(family)]
 
     def _of(self, name: FamilyName) -> list[Candidates]:
-        """The architectures of one family: for each place of its splines, several sizes."""
+        """The architectures of one family: for each place of splines and tail, several sizes."""
         family = get_family(name)
         architecture = replace(
             self.template,
@@ -108,9 +108,15 @@ class CandidatePlan:
             n_transforms=self.n_transforms or family.n_transforms,
             activation=self.activation or family.activation,
         )
+        places = family.splines or (architecture.splines,)
+        tails = family.tails or (architecture.tail,)
         return [
-            [replace(architecture, splines=place, n_components=k) for k in family.n_components]
-            for place in family.splines or (architecture.splines,)
+            [
+                replace(architecture, splines=place, tail=tail, n_components=k)
+                for k in family.n_components
+            ]
+            for place in places
+            for tail in tails
         ]
 
 

@@ -212,7 +212,9 @@ class Search:
         with own_generator(self._seed):
             components = [architecture.build().to(some.x.device, some.x.dtype) for _ in folds]
         if isinstance(components[0], FittedByEM):
-            self._start_margins(components, folds, (architecture.family, len(some)))
+            self._start_margins(
+                components, folds, (architecture.family, architecture.tail, len(some))
+            )
         else:
             for component, rows in zip(components, folds, strict=True):
                 initialise(component, rows.x, rows.weights, rows.context)

@@ -189,7 +189,8 @@ def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSet
         batch_size = min(_BATCH_SIZE, max(_MIN_BATCH_SIZE, n_samples // _MIN_BATCHES))
     if isinstance(max_iter, str):
         n_batches = math.ceil(n_samples / batch_size)
-        max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), _MAX_EPOCHS)
+        most = _MIN_EPOCHS if n_samples < _FEW_ROWS else _MAX_EPOCHS
+        max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), most)
     return TrainingSettings(
         max_iter=min(int(max_iter), _MOST_ITER),
         batch_size=min(int(batch_size), n_samples),

@@ -1,5 +1,7 @@
 """A mixture of Gaussians behind a fixed map of each column, fitted by EM."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -13,12 +15,18 @@ from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.tails import TailTransform
 
 
+def marginal_map(n_features: int, *, tails: bool) -> list[Any]:
+    """Layers that start as a map of each column onto a normal one."""
+    first = [TailTransform(n_features)] if tails else []
+    return [*first, MarginalSpline(n_features)]
+
+
 class CopulaMixture(FittedByEM, Stackable, Flow):
     """A mixture of Gaussians of the normal scores of columns.
 
-    A map of the tails and a spline take the marginals of the samples, skewed or with heavy tails,
-    onto normal ones. They stay as they start; EM fits the Gaussians behind them. One Gaussian gives
-    the nonparanormal distribution, a Gaussian copula.
+    A spline for each column, perhaps behind a map of the tails, takes the marginals of the samples
+    onto normal ones. It stays as it starts; EM fits the Gaussians behind it. One Gaussian gives the
+    nonparanormal distribution, a Gaussian copula.
 
     Parameters
     ----------
@@ -28,14 +36,17 @@ class CopulaMixture(FittedByEM, Stackable, Flow):
     n_components : int
         Number of Gaussians.
 
+    tails : bool, default=False
+        Whether the tails are mapped first.
+
     References
     ----------
     The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected Graphs. H. Liu,
     J. Lafferty, L. Wasserman, 2009. https://www.jmlr.org/papers/v10/liu09a.html
     """
 
-    def __init__(self, n_features: int, n_components: int) -> None:
-        layers = [TailTransform(n_features), MarginalSpline(n_features)]
+    def __init__(self, n_features: int, n_components: int, *, tails: bool = False) -> None:
+        layers = marginal_map(n_features, tails=tails)
         super().__init__(layers, GaussianMixture(n_features, n_components))
 
     @property

@@ -8,9 +8,8 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.architecture import Architecture
 from skgbnf.flows.bases import make_base
-from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.conditional import ConditionalAffine, ConditionalGaussianMixture
-from skgbnf.flows.copula_mixture import CopulaMixture
+from skgbnf.flows.copula_mixture import CopulaMixture, marginal_map
 from skgbnf.flows.gaussian import AffineFlow, GaussianMixture
 from skgbnf.flows.layered import Layered, fewest_of_columns, flow_of, network_of
 from skgbnf.flows.layers import (
@@ -28,7 +27,6 @@ from skgbnf.flows.layers import (
 from skgbnf.flows.linear import LULinear
 from skgbnf.flows.registry import Family
 from skgbnf.flows.student_t import StudentT
-from skgbnf.flows.tails import TailTransform
 
 _BOTH_PLACES = ("columns", "whitened")
 # Of those that serve few samples, which have too little to teach splines of whitened columns too.
@@ -64,9 +62,10 @@ def _gaussian_mixture(architecture: Architecture) -> LazyDistribution:
 
 def _copula_mixture(architecture: Architecture) -> LazyDistribution:
     d, n_context = architecture.n_features, architecture.n_context
+    tails = architecture.tail == "transform"
     if not n_context:
-        return CopulaMixture(d, architecture.n_components)
-    layers = [TailTransform(d), MarginalSpline(d), ConditionalAffine(d, n_context)]
+        return CopulaMixture(d, architecture.n_components, tails=tails)
+    layers = [*marginal_map(d, tails=tails), ConditionalAffine(d, n_context)]
     return Flow(layers, _mixture_density(architecture))
 
 
@@ -179,6 +178,7 @@ OWN_FAMILIES = (
         "copula_mixture",
         _copula_mixture,
         fitted_by="em",
+        tails=("base", "transform"),
         n_components=_NUMBERS_OF_GAUSSIANS,
         fewest=_fewest_of_gaussian_mixture,
         reference="The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected "

@@ -8,7 +8,7 @@ import torch
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.dropout import with_own_dropout
-from skgbnf.flows.options import ACTIVATIONS, SPLINES
+from skgbnf.flows.options import ACTIVATIONS, SPLINES, TAILS
 
 Build = Callable[[Any], LazyDistribution]
 """What makes an untrained component of an :class:`~skgbnf.flows.Architecture`."""
@@ -47,6 +47,9 @@ class Family:
     splines : tuple of {"columns", "whitened", None}, default=()
         Places of the splines of single columns that a round tries; () where it has none.
 
+    tails : tuple of {"base", "transform"}, default=()
+        Sources of the tails that a round tries; () for that which the estimator asks for.
+
     n_components : tuple of int, default=(1,)
         Numbers of Gaussians that a round tries, ascending.
 
@@ -83,6 +86,7 @@ class Family:
     n_transforms: int = 3
     activation: str = "relu"
     splines: tuple[str | None, ...] = ()
+    tails: tuple[str, ...] = ()
     n_components: tuple[int, ...] = (1,)
     takes_context: bool = True
     invertible: bool = False
@@ -102,6 +106,8 @@ class Family:
             )
         if not set(self.splines) <= set(SPLINES):
             raise ValueError(f"splines must be among {SPLINES}, got {self.splines!r}.")
+        if not set(self.tails) <= set(TAILS):
+            raise ValueError(f"tails must be among {TAILS}, got {self.tails!r}.")
         for flag in ("takes_context", "invertible"):
             if not isinstance(getattr(self, flag), bool):
                 raise TypeError(f"{flag} must be True or False, got {getattr(self, flag)!r}.")
