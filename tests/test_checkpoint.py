@@ -28,7 +28,8 @@ sys.stdout = Killing()
 folder = sys.argv[1]
 model = skgbnf.GradientBoostedFlowDensity(
     n_estimators=4, flow="realnvp", n_transforms=1, hidden_layer_sizes=(8,), max_iter=3, tol=0.0,
-    n_iter_no_change=9, n_folds=None, fine_tune=1, random_state=3, verbose=1, checkpoint=folder + "/rounds",
+    n_iter_no_change=9, n_folds=None, fine_tune=1, random_state=3, verbose=1,
+    checkpoint=folder + "/rounds",
 )
 model.fit(np.load(folder + "/X.npy"))
 """
