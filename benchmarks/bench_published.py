@@ -183,21 +183,36 @@ METHODS: dict[str, Callable[[np.ndarray, int], Fit]] = {
 """The methods by name; "one split" is this package with a single validation set."""
 
 
+HEADER = [
+    "table", "method", "splits", "score", f"ahead of {PUBLISHED}", "in splits", "seconds",
+    "CPU seconds",
+]  # fmt: skip
+WIDTHS = [15, 18, 8, 20, 20, 12, 9, 13]
+
+
 def print_table(results: dict) -> None:
-    """Print a line for each table and method.
+    """Print a line for each table and method."""
+    print()
+    for cells in [HEADER, *summary_rows(results)]:
+        texts = [f"{c:>{w}}" for c, w in zip(cells[2:], WIDTHS[2:], strict=True)]
+        print(f"{cells[0]:<{WIDTHS[0]}}{cells[1]:<{WIDTHS[1]}}" + "".join(texts))
+    for error in errors_in(results):
+        print(", ".join(error))
+
+
+def summary_rows(results: dict) -> list[list[str]]:
+    """For each table and method the columns of `HEADER`.
 
     Means over splits have their standard errors. Differences to the published scores are paired:
     each is taken on one split.
     """
-    header = f"{'table':<15}{'method':<18}{'splits':>6}{'score':>20}{f'ahead of {PUBLISHED}':>20}"
-    print(f"\n{header}{'ahead in splits':>17}{'seconds':>9}{'CPU seconds':>13}")
+    rows = []
     for table in results["cells"]:
         for method in [*METHODS, PUBLISHED]:
             cells = scored(results, table, method)
             if cells:
-                print(line(table, method, cells, scored(results, table, PUBLISHED)))
-    for error in errors_in(results):
-        print(", ".join(error))
+                rows.append([table, method, *row(cells, scored(results, table, PUBLISHED))])
+    return rows
 
 
 def scored(results: dict, table: str, method: str) -> dict[str, dict]:
@@ -206,21 +221,23 @@ def scored(results: dict, table: str, method: str) -> dict[str, dict]:
     return {k: cell for k, cell in found.items() if "score" in cell}
 
 
-def line(table: str, method: str, cells: dict[str, dict], published: dict[str, dict]) -> str:
-    """One line of what is printed; published scores have no differences and no seconds."""
+def row(cells: dict[str, dict], published: dict[str, dict]) -> list[str]:
+    """The figures of one method; published scores have no differences and no seconds."""
     scores = {k: cell["score"] for k, cell in cells.items()}
-    text = (
-        f"{table:<15}{method:<18}{len(scores):>6}{report.mean_text(list(scores.values()), 4):>20}"
-    )
-    if method == PUBLISHED:
-        return text
+    texts = [str(len(scores)), report.mean_text(list(scores.values()), 3)]
     ahead = [score - published[k]["score"] for k, score in scores.items() if k in published]
-    difference = report.mean_text(ahead, 4) if ahead else ""
-    n_ahead = f"{sum(d > 0 for d in ahead)} of {len(ahead)}" if ahead else ""
-    seconds, cpu_seconds = (
-        np.mean([cell[name] for cell in cells.values()]) for name in ("seconds", "cpu_seconds")
-    )
-    return f"{text}{difference:>20}{n_ahead:>17}{seconds:>9.1f}{cpu_seconds:>13.1f}"
+    if cells == published or not ahead:
+        return [*texts, "", "", *seconds_of(cells)]
+    n_ahead = f"{sum(d > 0 for d in ahead)} of {len(ahead)}"
+    return [*texts, report.mean_text(ahead, 3), n_ahead, *seconds_of(cells)]
+
+
+def seconds_of(cells: dict[str, dict]) -> list[str]:
+    """Means over the splits, empty of scores that others published."""
+    names = "seconds", "cpu_seconds"
+    if any(name not in cell for cell in cells.values() for name in names):
+        return ["", ""]
+    return [f"{np.mean([cell[name] for cell in cells.values()]):.1f}" for name in names]
 
 
 if __name__ == "__main__":

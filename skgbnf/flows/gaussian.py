@@ -99,7 +99,10 @@ class GaussianMixture(FittedByEM, Stackable, GMM):
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__(n_features, components=n_components)
 
-    n_plain_starts = 4
+    @property
+    def n_plain_starts(self) -> int:
+        """Number of starts by k-means; one where each of several sets of samples has its own."""
+        return 4 if self.phi[0].dim() == 1 else 1
 
     @property
     def n_em_starts(self) -> int:
