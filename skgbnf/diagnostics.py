@@ -224,7 +224,7 @@ def jacobian_report(
     >>> from skgbnf.diagnostics import jacobian_report
     >>> X = load_wine().data[:, :3]
     >>> model = GradientBoostedFlowDensity(
-    ...     2, flow="maf", init="student_t", max_iter=5, random_state=0
+    ...     2, flow="maf", init="student_t", max_iter=5, n_folds=None, random_state=0
     ... ).fit(X)
     >>> report = jacobian_report(model, X)
     >>> report.families

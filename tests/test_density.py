@@ -777,7 +777,7 @@ def test_layers_and_activation_suit_the_family_where_they_are_auto(
 
 @pytest.mark.parametrize(
     ("n_samples", "offered"),
-    [(1999, {"nsf", "maf", "gaussian_mixture"}), (2000, {"nsf", "maf"})],
+    [(1999, {"nsf", "maf", "gaussian_mixture", "copula_mixture"}), (2000, {"nsf", "maf"})],
 )
 def test_auto_offers_each_round_splines_and_affine_layers(quick, n_samples, offered):
     model = quick(flow="auto", n_estimators=3)

@@ -361,15 +361,15 @@ def test_the_penalty_holds_stretch_and_condition_down(quick, flow):
     stretches, conditions, scores = [], [], []
     for penalty in (0.0, 0.3):
         model = quick(
-            n_estimators=1, flow=flow, lipschitz_penalty=penalty, max_iter=60, batch_size=50,
+            n_estimators=1, flow=flow, lipschitz_penalty=penalty, max_iter=100, batch_size=50,
             validation_fraction=None, hidden_layer_sizes=(32,),
         ).fit(X)  # fmt: skip
         report = jacobian_report(model, X_test, random_state=0)
         stretches.append(np.quantile(report.singular_values[0, :, 0], 0.95))
         conditions.append(np.quantile(report.condition[0], 0.95))
         scores.append(model.score(X_test))
-    assert stretches[1] < 0.8 * stretches[0]
-    assert conditions[1] < 0.8 * conditions[0]
+    assert stretches[1] < 0.9 * stretches[0]
+    assert conditions[1] < 0.9 * conditions[0]
     assert scores[1] > scores[0] - 0.02
 
 

@@ -223,7 +223,7 @@ def test_warm_start_gives_what_one_fit_gives(ring):
     def model(n_estimators):
         small = {"n_transforms": 1, "hidden_layer_sizes": (8,), "max_iter": 3}
         kept = {"n_iter_no_change": 5, "tol": 0.0, "warm_start": True}
-        return product_of(n_estimators, "maf", **small, **kept)
+        return product_of(n_estimators, "realnvp", **small, **kept)
 
     X = ring[0][:500]
     once = model(2).fit(X)

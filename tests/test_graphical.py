@@ -110,7 +110,7 @@ def test_few_pairs_that_depend_on_each_other_make_a_table_sparse(n_pairs, sparse
 def test_auto_begins_with_it_where_the_table_is_sparse(quick):
     model = quick(flow="auto", n_estimators=4)
     assert kinds_offered(model, 2, sparse=True) == {"graphical"}
-    others = {"nsf", "maf", "gaussian_mixture"}
+    others = {"nsf", "maf", "gaussian_mixture", "copula_mixture"}
     assert kinds_offered(model, 3, sparse=True) == {"graphical", *others}
     assert kinds_offered(model, 2, sparse=False) == others
     # A single round is no round to be won without others.

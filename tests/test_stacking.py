@@ -16,7 +16,7 @@ from skgbnf.flows import (
     stack,
     unstack,
 )
-from skgbnf.flows.stacking import OneByOne, StackedFlow
+from skgbnf.flows.stacking import OneByOne, OneByOneByEM, StackedByEM, StackedFlow
 from skgbnf.training.gradient import lent
 
 N_NETWORKS, N_SAMPLES, N_FEATURES = 3, 20, 4
@@ -136,8 +136,10 @@ def test_so_they_are_with_every_non_linearity(activation):
         ("maf", {"log_det": "exact"}, StackedFlow),
         ("maf", {"log_det": "self_normalizing"}, OneByOne),
         ("realnvp", {}, OneByOne),
-        ("gaussian_mixture", {}, OneByOne),
-        ("affine", {}, OneByOne),
+        ("gaussian_mixture", {}, StackedByEM),
+        ("copula_mixture", {"tail": "transform"}, StackedByEM),
+        ("student_t", {}, StackedByEM),
+        ("affine", {}, OneByOneByEM),
     ],
 )
 def test_layers_say_whether_they_can_be_stacked(family, fields, kind):

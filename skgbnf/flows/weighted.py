@@ -9,9 +9,9 @@ RIDGE = 1e-6
 """Variance that components fitted by EM add to each column, so that they do not become spikes."""
 
 _ROWS_PER_COLUMN = 20
-_ROWS_OF_PRECISE_QUANTILES = 2000
+_ROWS_OF_PRECISE_QUANTILES = 1000
 _SILVERMAN = 1.06
-_GRID_END, _GRID_SIZE = 8.0, 257
+_GRID_END, _GRID_SIZE = 6.0, 97
 _SMALLEST = 1e-12
 _SHRINKAGES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 _LEAST_LEFT = 1e-3
@@ -31,7 +31,7 @@ def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
 def smoothed_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
     """Quantiles of each column under a kernel density of the same mean and variance.
 
-    The bandwidth is that of Silverman's rule. Of thousands of samples, whose own quantiles are
+    The bandwidth is that of Silverman's rule. Of a thousand samples or more, whose own quantiles are
     precise, :func:`weighted_quantiles`.
 
     Parameters

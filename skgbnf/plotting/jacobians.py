@@ -62,7 +62,7 @@ class JacobianDisplay:
     >>> from skgbnf import GradientBoostedFlowDensity
     >>> from skgbnf.plotting import JacobianDisplay
     >>> X = load_wine().data[:, :3]
-    >>> model = GradientBoostedFlowDensity(1, flow="maf", max_iter=5, random_state=0).fit(X)
+    >>> model = GradientBoostedFlowDensity(1, flow="maf", max_iter=5, n_folds=None).fit(X)
     >>> display = JacobianDisplay.from_estimator(model, X)
     >>> [line.get_label() for line in display.lines_]
     ['1: maf']
