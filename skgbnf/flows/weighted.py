@@ -31,8 +31,8 @@ def weighted_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
 def smoothed_quantiles(x: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
     """Quantiles of each column under a kernel density of the same mean and variance.
 
-    The bandwidth is that of Silverman's rule. Of a thousand samples or more, whose own quantiles are
-    precise, :func:`weighted_quantiles`.
+    The bandwidth is that of Silverman's rule. A thousand samples or more have precise quantiles of
+    their own, those of :func:`weighted_quantiles`.
 
     Parameters
     ----------
