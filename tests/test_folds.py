@@ -230,7 +230,20 @@ def test_a_warm_start_keeps_the_folds(fitted):
         model.set_params(n_folds=4).fit(X)
     with pytest.raises(ValueError, match="X_val: the rounds already fitted are judged by folds"):
         model.set_params(n_folds="auto").fit(X, X_val=X)
+    with pytest.raises(ValueError, match="n_folds=3 is above the number of samples, 2"):
+        model.fit(X[:2])
     assert model.fit(X).n_folds_ == N_FOLDS
+
+
+def test_a_warm_start_without_folds_stays_without():
+    X = table()
+    model = density(1, flow="affine", n_folds=None, warm_start=True).fit(X)
+    model.set_params(n_estimators=2, n_folds="auto").fit(X)
+    assert model.n_folds_ == 1
+    # With a validation set of one's own the number of folds says nothing.
+    model.set_params(n_estimators=3, n_folds=4).fit(X, X_val=table(seed=1))
+    with pytest.raises(ValueError, match="n_folds must be that of the rounds already fitted, 1"):
+        model.fit(X)
 
 
 def test_verbose_names_the_folds(capsys):

@@ -240,9 +240,8 @@ def _split(
 ) -> _Split:
     """Who learns and who judges, in samples with noise."""
     n_samples, key = len(sample.X), derive_seed(seed, _SPLIT_KEY)
-    n_folds = None if own is not None else number_of_folds(options.n_folds, n_samples)
-    if earlier is not None:
-        n_folds = _kept_folds(earlier.n_folds, options, own)
+    asked = options.n_folds if earlier is None else _kept_folds(earlier.n_folds, options, own)
+    n_folds = None if own is not None else number_of_folds(asked, n_samples)
     if n_folds is not None:
         return _Split(sample, folds=fold_rows(n_samples, n_folds, key))
     if own is not None:
@@ -255,7 +254,7 @@ def _kept_folds(n_folds: int, options: TableOptions, own: _Sample | None) -> int
     """The number of folds of the rounds already fitted; ValueError if another is asked for."""
     if own is not None and n_folds > 1:
         raise ValueError("X_val: the rounds already fitted are judged by folds of X (n_folds).")
-    if isinstance(options.n_folds, int) and options.n_folds != n_folds:
+    if isinstance(options.n_folds, int) and options.n_folds != n_folds and own is None:
         raise ValueError(f"n_folds must be that of the rounds already fitted, {n_folds}.")
     return n_folds if n_folds > 1 else None
 

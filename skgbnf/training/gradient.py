@@ -48,16 +48,17 @@ class ComponentTarget:
         self._stretch = StretchPenalty(rows) if stretches else None
 
     def batches(self, generator: torch.Generator) -> Iterable[Index]:
-        n_folds = self._x.shape[:-2].numel()
-        orders = [
-            torch.randperm(self._n_rows, generator=generator, device="cpu") for _ in range(n_folds)
-        ]
-        device = self._x.device
-        if self._x.dim() == 2:
-            return orders[0].to(device).tensor_split(self.n_batches)
-        folds = torch.arange(n_folds, device=device).unsqueeze(1)
-        batches = torch.stack(orders).to(device).tensor_split(self.n_batches, dim=1)
-        return ((folds, batch) for batch in batches)
+        sets = self._x.shape[:-2]
+        orders = torch.stack(
+            [
+                torch.randperm(self._n_rows, generator=generator, device="cpu")
+                for _ in range(sets.numel())
+            ]
+        ).to(self._x.device)
+        if not sets:
+            return orders[0].tensor_split(self.n_batches)
+        folds = torch.arange(len(orders), device=orders.device).unsqueeze(1)
+        return ((folds, batch) for batch in orders.tensor_split(self.n_batches, dim=1))
 
     def loss(self, batch: Index, progress: float, generator: torch.Generator) -> Tensor:
         x = self._x[batch]
