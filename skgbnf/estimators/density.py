@@ -115,8 +115,8 @@ class GradientBoostedFlowDensity(
         Source of the tails of flows: the base, or a first layer that maps each side of each
         feature from a Student t, with the tail index of the training samples there, onto a normal.
         Use "transform" for features with different or one-sided tails: layers that mix features
-        give all of them the heaviest tail of the base. Not used by "gaussian_mixture", "student_t"
-        and callables.
+        give all of them the heaviest tail of the base. "copula_mixture" is tried with both;
+        "gaussian_mixture", "student_t" and callables do not use it.
 
     combine : {"sum", "product"}, default="sum"
         How components make up the density: a mixture, or a normalised product of powers of the
@@ -168,8 +168,9 @@ class GradientBoostedFlowDensity(
         Samples per training step; "auto" is 256, fewer for small tables.
 
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs of a round. "auto" allows more for small tables, whose epochs have
-        few steps. Families fitted by EM have a limit of their own.
+        Maximum number of epochs of a round. "auto" is 30 with fewer than 2,000 training samples,
+        and with more as many as make 8,000 steps, from 30 to 200. Families fitted by EM have a
+        limit of their own.
 
     lipschitz_penalty : float, default=0.0
         Weight of a smoothness penalty: the mean squared log of the local stretch relative to the
