@@ -188,7 +188,8 @@ def test_weights_of_samples_count_when_samples_judge():
 @pytest.mark.parametrize(
     ("n_samples", "parameters", "expected"),
     [
-        (100, {}, 5),
+        (100, {}, 10),
+        (300, {}, 5),
         (2500, {}, 1),
         (100, {"validation_fraction": None}, 1),
         (100, {"combine": "product"}, 1),
@@ -197,7 +198,7 @@ def test_weights_of_samples_count_when_samples_judge():
         (2500, {"n_folds": 2}, 2),
     ],
 )
-def test_auto_takes_five_folds_where_samples_are_few(n_samples, parameters, expected):
+def test_auto_takes_folds_where_samples_are_few(n_samples, parameters, expected):
     model = density(**{"n_folds": "auto", "flow": "affine", "n_estimators": 1, **parameters})
     assert model.fit(table(n_samples)).n_folds_ == expected
 

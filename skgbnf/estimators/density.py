@@ -191,9 +191,9 @@ class GradientBoostedFlowDensity(
         then trains one component per fold, on the samples of the other folds. Every sample thus
         trains and validates: it is scored by the components that did not see it, and these
         out-of-fold scores stop training, choose families, fit the mixture weights and stop
-        boosting. The components of a round share its weight equally. "auto" is 5 with 10 to 1,999
-        samples, and None with more or fewer, with ``combine="product"`` and without a validation
-        set. Ignored if `fit` is given `X_val`.
+        boosting. The components of a round share its weight equally. "auto" is 10 with 10 to 199
+        samples, 5 with up to 1,999, and None with more or fewer, with ``combine="product"`` and
+        without a validation set. Ignored if `fit` is given `X_val`.
 
     validation_fraction : float or None, default=0.1
         Without folds, the fraction of the samples set aside as validation set, which stops the

@@ -51,7 +51,9 @@ COMBINATIONS = ("sum", "product")
 
 _FEW_ROWS = 2000
 _FEWEST_ROWS_OF_FOLDS = 10
+_VERY_FEW_ROWS = 200
 _N_FOLDS = 5
+_N_FOLDS_FOR_VERY_FEW_ROWS = 10
 _FAMILIES = ("nsf", "maf")
 _FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture", "copula_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
@@ -175,8 +177,9 @@ def _n_folds(estimator: Any) -> int | str | None:
 def number_of_folds(n_folds: int | str | None, n_samples: int) -> int | None:
     """Number of folds for so many samples; ValueError if there are fewer samples than folds."""
     if isinstance(n_folds, str):
-        few = _FEWEST_ROWS_OF_FOLDS <= n_samples < _FEW_ROWS
-        return _N_FOLDS if few else None
+        if not _FEWEST_ROWS_OF_FOLDS <= n_samples < _FEW_ROWS:
+            return None
+        return _N_FOLDS_FOR_VERY_FEW_ROWS if n_samples < _VERY_FEW_ROWS else _N_FOLDS
     if n_folds is not None and n_folds > n_samples:
         raise ValueError(f"n_folds={n_folds} is above the number of samples, {n_samples}.")
     return n_folds
