@@ -173,7 +173,7 @@ class Architecture:
             and (isinstance(dropout, int | float) and 0 <= dropout < 1)
             and self.log_det in LOG_DETS
             and self.splines in SPLINES
-            and (clamp is None or (isinstance(clamp, int | float) and 0 < clamp < math.inf))
+            and (clamp is None or (isinstance(clamp, float) and 0 < clamp < math.inf))
             and self.record is not None
         )
 
