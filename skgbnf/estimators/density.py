@@ -187,7 +187,7 @@ class GradientBoostedFlowDensity(
     When to stop:
 
     n_folds : int, "auto" or None, default="auto"
-        Number of folds for cross-fitting [7]_, at least 2; None for one validation set. A round
+        Number of folds for cross-fitting [8]_, at least 2; None for one validation set. A round
         then trains one component per fold, on the samples of the other folds. Every sample thus
         trains and validates: it is scored by the components that did not see it, and these
         out-of-fold scores stop training, choose families, fit the mixture weights and stop
@@ -266,11 +266,11 @@ class GradientBoostedFlowDensity(
        M. Welling, 2021. https://arxiv.org/abs/2011.07248
     .. [6] Graphical Normalizing Flows. A. Wehenkel, G. Louppe, 2021.
        https://arxiv.org/abs/2006.02548
-    .. [7] Linearly Combining Density Estimators via Stacking. P. Smyth, D. Wolpert, 1999.
-       https://doi.org/10.1023/A:1007511322260
     .. [7] SOAP: Improving and Stabilizing Shampoo using Adam. N. Vyas, D. Morwani, R. Zhao, M.
        Kwun, I. Shapira, D. Brandfonbrener, L. Janson, S. Kakade, 2024.
        https://arxiv.org/abs/2409.11321
+    .. [8] Linearly Combining Density Estimators via Stacking. P. Smyth, D. Wolpert, 1999.
+       https://doi.org/10.1023/A:1007511322260
 
     Examples
     --------
