@@ -9,7 +9,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import Flow
 
 from skgbnf.flows.column_splines import MarginalSpline
-from skgbnf.flows.em import FittedByEM
+from skgbnf.flows.em import DelegatedEM
 from skgbnf.flows.gaussian import GaussianMixture
 from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.tails import TailTransform
@@ -21,7 +21,7 @@ def marginal_map(n_features: int, *, tails: bool) -> list[Any]:
     return [*first, MarginalSpline(n_features)]
 
 
-class CopulaMixture(FittedByEM, Stackable, Flow):
+class CopulaMixture(DelegatedEM, Stackable, Flow):
     """A mixture of Gaussians of the normal scores of columns.
 
     A spline for each column, perhaps behind a map of the tails, takes the marginals of the samples
@@ -49,18 +49,6 @@ class CopulaMixture(FittedByEM, Stackable, Flow):
         layers = marginal_map(n_features, tails=tails)
         super().__init__(layers, GaussianMixture(n_features, n_components))
 
-    @property
-    def n_em_starts(self) -> int:
-        return int(self.base.n_em_starts)
-
-    @property
-    def n_plain_starts(self) -> int:
-        return int(self.base.n_plain_starts)
-
-    @property
-    def em_step_is_exact(self) -> bool:
-        return bool(self.base.em_step_is_exact)
-
     def forward(self, c: None = None) -> Distribution:
         return NormalizingFlow(self.transform(None), self.base(None))
 
@@ -72,9 +60,3 @@ class CopulaMixture(FittedByEM, Stackable, Flow):
     def mapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores, ladj = self.transform(None).call_and_ladj(x)
         return scores, ladj
-
-    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
-        self.base.em_seed(self.mapped(x)[0], weights, n_neighbours, start)
-
-    def em_step(self, x: Tensor, weights: Tensor) -> None:
-        self.base.em_step(self.mapped(x)[0], weights)

@@ -58,3 +58,37 @@ class FittedByEM(LazyDistribution):
     @abstractmethod
     def em_step(self, x: Tensor, weights: Tensor) -> None:
         """One iteration of EM on weighted samples, without a gradient."""
+
+
+class DelegatedEM(FittedByEM):
+    """Base class of components that are fitted by fitting their :attr:`core`.
+
+    A subclass says what that is, and what maps samples onto those of the core.
+    """
+
+    @property
+    @abstractmethod
+    def core(self) -> FittedByEM:
+        """What EM fits."""
+
+    @abstractmethod
+    def mapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples as the core sees them, and the log-determinants of the map at each of them."""
+
+    @property
+    def n_em_starts(self) -> int:
+        return self.core.n_em_starts
+
+    @property
+    def n_plain_starts(self) -> int:
+        return self.core.n_plain_starts
+
+    @property
+    def em_step_is_exact(self) -> bool:
+        return self.core.em_step_is_exact
+
+    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
+        self.core.em_seed(self.mapped(x)[0], weights, n_neighbours, start)
+
+    def em_step(self, x: Tensor, weights: Tensor) -> None:
+        self.core.em_step(self.mapped(x)[0], weights)

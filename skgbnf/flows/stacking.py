@@ -11,7 +11,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows.chain import ChainedDistribution, ChainedFlow
-from skgbnf.flows.em import FittedByEM
+from skgbnf.flows.em import DelegatedEM, FittedByEM
 from skgbnf.flows.interfaces import Stackable
 
 
@@ -113,7 +113,7 @@ class StackedFlow(ChainedFlow):
         return ChainedFlow(one.transform, one.base).train(self.training)
 
 
-class StackedByEM(FittedByEM):
+class StackedByEM(DelegatedEM):
     """Components fitted by EM, each to samples of its own, in steps that all take at once.
 
     Parameters
@@ -128,18 +128,6 @@ class StackedByEM(FittedByEM):
         self.joined: Any = copy.deepcopy(components[0])
         self._shared = _join(self.joined, components)
 
-    @property
-    def n_em_starts(self) -> int:
-        return int(self.joined.n_em_starts)
-
-    @property
-    def n_plain_starts(self) -> int:
-        return int(self.joined.n_plain_starts)
-
-    @property
-    def em_step_is_exact(self) -> bool:
-        return bool(self.joined.em_step_is_exact)
-
     def forward(self, c: Tensor | None = None) -> Distribution:
         return self.joined(c)
 
@@ -149,12 +137,6 @@ class StackedByEM(FittedByEM):
 
     def mapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.joined.mapped(x)
-
-    def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
-        self.joined.em_seed(x, weights, n_neighbours, start)
-
-    def em_step(self, x: Tensor, weights: Tensor) -> None:
-        self.joined.em_step(x, weights)
 
     def unstacked(self) -> list[LazyDistribution]:
         """The components, with copies of the parameters."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Chi2, Distribution, constraints
 from zuko.lazy import LazyDistribution
 
+from skgbnf.flows.broadcasting import per_network
 from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.interfaces import DataInitialised, Stackable
 from skgbnf.flows.weighted import RIDGE, weighted_gaussian
@@ -58,7 +59,7 @@ class MultivariateStudentT(Distribution):
         log_scale = math.lgamma((self.df + d) / 2) - math.lgamma(self.df / 2)
         log_scale -= d / 2 * math.log(self.df * math.pi)
         constant = log_scale - self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return self._for_samples(constant, 1) - (self.df + d) / 2 * log_bracket
+        return per_network(constant, 0) - (self.df + d) / 2 * log_bracket
 
     def responsiveness(self, x: Tensor) -> Tensor:
         """Expected precision of each sample, by which EM weights it: small for far samples."""
@@ -71,12 +72,8 @@ class MultivariateStudentT(Distribution):
         return self.loc + (normal / precision.sqrt().unsqueeze(-1)) @ self.factor.T
 
     def _whitened(self, x: Tensor) -> Tensor:
-        centred = (x - self._for_samples(self.loc, 2)).mT
+        centred = (x - per_network(self.loc, 1)).mT
         return torch.linalg.solve_triangular(self.factor, centred, upper=False).mT
-
-    def _for_samples(self, value: Tensor, n_axes: int) -> Tensor:
-        """A value of each set of samples with an axis for these, `n_axes` from the end."""
-        return value if self.loc.dim() == 1 else value.unsqueeze(-n_axes)
 
 
 class StudentT(FittedByEM, DataInitialised, Stackable, LazyDistribution):
