@@ -106,7 +106,7 @@ class Offers:
     def depends_on_sparsity(self, n_rounds):
         return False
 
-    def offered(self, n_rounds, *, sparse):
+    def offered(self, earlier, *, sparse):
         return self._offered
 
 

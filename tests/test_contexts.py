@@ -30,7 +30,8 @@ def boosted(family, n_rounds):
     train, validation = regression(400, 0), regression(200, 1)
     sizes = {"hidden_layer_sizes": (8,), "n_context": 1}
     plan = CandidatePlan(
-        first=(), later=(family,), sparse=None, n_estimators=n_rounds, n_samples=len(train),
+        first=(), later=(family,), until_network=(), sparse=None,
+        n_estimators=n_rounds, n_samples=len(train),
         template=Architecture(family, 2, **sizes), n_transforms=2, activation=None,
     )  # fmt: skip
     settings = TrainingSettings(max_iter=10, batch_size=100, learning_rate=3e-3)

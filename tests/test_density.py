@@ -782,7 +782,7 @@ def test_layers_and_activation_suit_the_family_where_they_are_auto(
 def test_auto_offers_each_round_splines_and_affine_layers(quick, n_samples, offered):
     model = quick(flow="auto", n_estimators=3)
     plan = candidate_plan(model, n_samples, 2)
-    of_a_network = plan.offered(2, sparse=False)
+    of_a_network = plan.offered(["student_t", "gaussian_mixture"], sparse=False)
     architectures = [
         architecture for family_candidates in of_a_network for architecture in family_candidates
     ]

@@ -80,7 +80,7 @@ def test_rows_learned_by_heart_are_learned_less(table3):
 )
 def test_auto_is_for_few_rows_for_each_column(quick, dropout, n_samples, expected):
     model = quick(dropout=dropout, n_estimators=1)
-    family_candidates, *_ = candidate_plan(model, n_samples, 3).offered(0, sparse=False)
+    family_candidates, *_ = candidate_plan(model, n_samples, 3).offered((), sparse=False)
     assert [architecture.dropout for architecture in family_candidates] == [expected]
 
 

@@ -1,7 +1,7 @@
 """Architectures that each round may choose from, by the records of the families."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zuko.lazy import LazyDistribution
@@ -12,7 +12,7 @@ from skgbnf.training.rows import Rows
 FamilyName = str | Callable[[int], LazyDistribution]
 """A registered family, or a user's callable."""
 
-Candidates = Iterable[Architecture]
+Candidates = Sequence[Architecture]
 """Architectures of one family, each larger than the one before."""
 
 _SPARSE = 0.2
@@ -35,6 +35,9 @@ class CandidatePlan:
     later : tuple of str or callable
         Families that each round after them chooses from.
 
+    until_network : tuple of str
+        Families that it may choose too until one of those was chosen.
+
     sparse : str or None
         Family that is among them where few features depend on each other.
 
@@ -56,6 +59,7 @@ class CandidatePlan:
 
     first: tuple[FamilyName, ...]
     later: tuple[FamilyName, ...]
+    until_network: tuple[FamilyName, ...]
     sparse: str | None
     n_estimators: int
     n_samples: int
@@ -79,18 +83,22 @@ class CandidatePlan:
         """Whether the next round asks how many pairs of features depend on each other."""
         return self.sparse is not None and n_rounds >= self.n_first
 
-    def offered(self, n_rounds: int, *, sparse: bool) -> list[Candidates]:
-        """Architectures that the round after `n_rounds` others may choose from.
+    def offered(self, earlier: Sequence[FamilyName], *, sparse: bool) -> list[Candidates]:
+        """Architectures that the next round may choose from.
 
         Parameters
         ----------
-        n_rounds : int
+        earlier : sequence of str or callable
+            Families of the components so far, one for each round.
 
         sparse : bool
             Whether the family for sparse tables is among them: alone in the first round of a
             network, unless there is one round only, and with the others in each round after it.
         """
-        families = self.later
+        n_rounds, families = len(earlier), self.later
+        # Where a network explains more, Gaussians do not pay for the time that they take.
+        if not any(family in self.later for family in earlier):
+            families += self.until_network
         if n_rounds < self.n_first:
             families = (self.first[n_rounds],)
         elif sparse and self.sparse is not None:

@@ -230,14 +230,14 @@ class LikelihoodBoosting(Boosting):
 
         Where there is no time to make use of all samples, it is to learn from a part of them.
         """
-        n_rounds = len(self.stages)
+        n_rounds, earlier = len(self.stages), [a.family for a in self.architectures]
         share = self._plan.share(n_rounds)
         if all(isinstance(component, FittedByEM) for component in self.components):
-            offered = self._plan.offered(n_rounds, sparse=False)
+            offered = self._plan.offered(earlier, sparse=False)
             limit = rows_in_time(offered, self.train.x.shape[-1], share * seconds)
             self.thin(int(min(limit, self._plan.n_samples)))
         sparse = self._plan.depends_on_sparsity(n_rounds) and self._sparse
-        return self._plan.offered(n_rounds, sparse=sparse), share
+        return self._plan.offered(earlier, sparse=sparse), share
 
     @cached_property
     def _sparse(self) -> bool:

@@ -3,18 +3,19 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from zuko.lazy import LazyDistribution
 
 from skgbnf._random import derive_seed, own_generator
 from skgbnf.boosting.candidates import Candidates
-from skgbnf.flows import Architecture, FittedByEM, initialise, stack
-from skgbnf.training.component import fit_component
-from skgbnf.training.em import continue_em
+from skgbnf.flows import Architecture, FittedByEM, get_family, initialise, stack
+from skgbnf.training.component import new_descent
+from skgbnf.training.descent import Descent
+from skgbnf.training.em import continue_em, fit_by_em
 from skgbnf.training.mixture import component_log_prob, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings, clear_gain
 from skgbnf.training.rows import Rows
@@ -52,18 +53,32 @@ class Goals(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """A trained component, its score on the validation set, and how long it takes for a sample."""
+    """A trained component, its score on the validation set, and how long it takes for a sample.
+
+    `finished` is whether there was time to train it to its end.
+    """
 
     architecture: Architecture
     component: LazyDistribution
     n_iter: int
     score: float
     seconds_per_row: float
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class _Contender:
+    """A network in training, and what its best state so far is worth."""
+
+    descent: Descent
+    found: Found
 
     @property
-    def by_em(self) -> bool:
-        """Whether it was fitted by EM."""
-        return isinstance(self.component, FittedByEM)
+    def score(self) -> float:
+        return self.found.score
+
+
+_Tried = TypeVar("_Tried", Found, _Contender)
 
 
 class Search:
@@ -79,7 +94,7 @@ class Search:
     Attributes
     ----------
     training_seconds : float
-        Wall time of the training in full, in the last round.
+        Wall time of the training of the winner, in the last round.
     """
 
     def __init__(self, goals: Goals, settings: TrainingSettings) -> None:
@@ -92,8 +107,9 @@ class Search:
     ) -> Found | None:
         """The component with the highest validation score of what is offered.
 
-        Of several families networks are tried for a twentieth of the epochs and of the `seconds`
-        that the round may take, and only the best of them is trained in full.
+        Of several families each that EM fits has a twentieth of the time. Networks are trained by
+        successive halving: all of them for a twentieth of their epochs or of their time, the better
+        half as long again, and so on until one is left, which goes on to its end.
 
         Parameters
         ----------
@@ -101,6 +117,7 @@ class Search:
             Those of one family each.
 
         seconds : float
+            What the round may take.
 
         seed : int
             Governs the start of every component and the order of its samples.
@@ -112,67 +129,122 @@ class Search:
         -------
         found : Found or None
             None if there is none.
+
+        References
+        ----------
+        Non-stochastic Best Arm Identification and Hyperparameter Optimization. K. Jamieson,
+        A. Talwalkar, 2016. https://arxiv.org/abs/1502.07943
         """
         self._seed, start = seed, time.perf_counter()
         full = replace(self._settings, seconds=seconds)
-        tried = self._trials(offered, full) if len(offered) > 1 else []
-        networks = [found for found in tried if not found.by_em]
-        before = time.perf_counter()
-        left = seconds - (before - start)
-        if not tried:
-            tried = [self._best_size(offered[0], full, self._goals.rows_to_score())]
-        elif networks:
-            winner = max(networks, key=attrgetter("score"))
-            left -= self._goals.rows_to_score() * winner.seconds_per_row
-            if left > 0:
-                tried.append(self._fit(winner.architecture, replace(full, seconds=left)))
-        self.training_seconds = time.perf_counter() - before
-        best = max(reversed(tried), key=attrgetter("score"))
-        return best if left > 0 or needed or best.by_em else None
-
-    def _trials(self, offered: Sequence[Candidates], full: TrainingSettings) -> list[Found]:
-        """The best component of each family that there is time for, of the first in any case."""
-        max_iter = -(-full.max_iter // _TRIALS_PER_ROUND)
+        by_em = [candidates for candidates in offered if _is_fitted_by_em(candidates)]
+        networks = [candidates for candidates in offered if candidates not in by_em]
+        if len(offered) == len(by_em) == 1:
+            found = self._best_by_em(by_em[0], full, self._goals.rows_to_score())
+            self.training_seconds = time.perf_counter() - start
+            return found
         share = max(_TRIALS_PER_ROUND, 2 * len(offered))
-        trial = replace(
-            full,
-            max_iter=max_iter,
-            seconds=full.seconds / share,
-            on_part=lambda what: full.on_part(f"trial of {what}"),
-        )
-        deadline = time.perf_counter() + full.seconds
-        tried: list[Found] = []
-        for candidates in offered:
-            if not tried or time.perf_counter() < deadline:
-                tried.append(self._best_size(candidates, trial))
-        return tried
+        tried = self._tried_by_em(by_em, replace(_trial(full), seconds=seconds / share))
+        left = seconds - (time.perf_counter() - start)
+        if networks and (left > 0 or not tried):
+            tried.append(self._best_network(networks, replace(full, seconds=left)))
+        there = [found for found in reversed(tried) if found.finished or needed]
+        return max(there, key=attrgetter("score"), default=None)
 
-    def _best_size(
+    def _tried_by_em(self, offered: Sequence[Candidates], trial: TrainingSettings) -> list[Found]:
+        """The best component of each family that EM fits."""
+        return [self._best_by_em(candidates, trial) for candidates in offered]
+
+    def _best_by_em(
         self, candidates: Candidates, settings: TrainingSettings, n_to_score: int = 0
     ) -> Found:
+        """The best size of a family that EM fits.
+
+        EM gains most in its first steps, so that each size takes those and the best one the rest.
+        """
+        deadline = time.perf_counter() + settings.seconds
+        coarse = replace(settings, em_tol=_COARSE_EM_TOL)
+
+        def fit(architecture: Architecture, seconds: float) -> Found:
+            return self._fitted(architecture, replace(coarse, seconds=seconds), n_to_score)
+
+        found = self._best_size(candidates, fit, deadline)
+        return self._refined(found, replace(settings, seconds=deadline - time.perf_counter()))
+
+    def _best_network(self, offered: Sequence[Candidates], settings: TrainingSettings) -> Found:
+        """The winner of successive halving, trained to its end."""
+        start = time.perf_counter()
+        deadline, share = start + settings.seconds, 1 / _TRIALS_PER_ROUND
+        own = replace(settings, seconds=settings.seconds / _cost_of_halving(len(offered)))
+        if len(offered) > 1:
+            own = _trial(own)
+
+        def enter(architecture: Architecture, seconds: float) -> _Contender:
+            return self._advanced(self._entered(architecture, own), share, seconds)
+
+        contenders: list[_Contender] = []
+        for candidates in offered:
+            if not contenders or time.perf_counter() < deadline:
+                contenders.append(self._best_size(candidates, enter, deadline))
+        while len(contenders) > 1:
+            contenders.sort(key=attrgetter("score"), reverse=True)
+            del contenders[len(contenders) // 2 :]
+            if len(contenders) > 1:
+                share *= 2
+                contenders = [
+                    self._advanced(contender, share, deadline - time.perf_counter())
+                    for contender in contenders
+                ]
+        winner, found = contenders[0], contenders[0].found
+        to_score = self._goals.rows_to_score() * found.seconds_per_row
+        left = deadline - time.perf_counter() - to_score
+        if left > 0:
+            settings.on_part(found.architecture.describe())
+            found = self._advanced(winner, math.inf, left).found
+        self.training_seconds = winner.descent.seconds
+        return replace(found, finished=left > 0)
+
+    def _entered(self, architecture: Architecture, settings: TrainingSettings) -> _Contender:
+        """A network that is yet to be trained."""
+        settings.on_part(architecture.describe())
+        component = self._started(architecture, settings.seconds / _TRIALS_PER_ROUND)
+        objective = self._goals.new_objective(architecture, component)
+        descent = new_descent(component, objective, settings, derive_seed(self._seed, 1))
+        return _Contender(descent, Found(architecture, component, 0, -math.inf, 0.0))
+
+    def _advanced(self, contender: _Contender, share: float, seconds: float) -> _Contender:
+        """A network trained until a share of its epochs or of its time is spent."""
+        descent = contender.descent
+        descent.run(share, seconds)
+        found = self._scored(contender.found.architecture, descent.best(), descent.n_iter)
+        return _Contender(descent, found)
+
+    def _best_size(
+        self,
+        candidates: Candidates,
+        fit: Callable[[Architecture, float], _Tried],
+        deadline: float,
+    ) -> _Tried:
         """The best candidate of one family, larger ones tried until two in a row bring no gain.
 
-        EM gains most in its first steps, so that each candidate takes those and the best one the
-        rest; a gain smaller than what the steps left out would bring is none. Four candidates are
-        tried in any case, since clusters may show only once there is a Gaussian for each.
+        A gain smaller than what more training would bring is none. Four candidates are tried in any
+        case, since clusters may show only once there is a Gaussian for each.
         """
-        best: Found | None = None
-        n_stale, deadline = 0, time.perf_counter() + settings.seconds
-        coarse = replace(settings, em_tol=_COARSE_EM_TOL)
+        best: _Tried | None = None
+        n_stale = 0
         for number, architecture in enumerate(candidates):
             left = deadline - time.perf_counter()
             done = n_stale >= _MOST_STALE and number >= _FEWEST_CANDIDATES
             if best is not None and (left <= 0 or done):
                 break
-            found = self._fit(architecture, replace(coarse, seconds=left), n_to_score)
-            if best is None or found.score > best.score + self._least_gain(n_stale):
-                best, n_stale = found, 0
+            tried = fit(architecture, left)
+            if best is None or tried.score > best.score + self._least_gain(n_stale):
+                best, n_stale = tried, 0
             else:
                 n_stale += 1
         if best is None:
             raise ValueError("a family has no candidates")
-        left = deadline - time.perf_counter()
-        return self._refined(best, replace(settings, seconds=left)) if best.by_em else best
+        return best
 
     def _least_gain(self, n_stale: int) -> float:
         """Gain that a candidate must bring; more where those before it would have been the end."""
@@ -190,10 +262,10 @@ class Search:
         refined = self._scored(found.architecture, component, n_iter)
         return max(found, refined, key=attrgetter("score"))
 
-    def _fit(
-        self, architecture: Architecture, settings: TrainingSettings, n_to_score: int = 0
+    def _fitted(
+        self, architecture: Architecture, settings: TrainingSettings, n_to_score: int
     ) -> Found:
-        """Train a component, and leave time for so many samples to be scored after it."""
+        """A component fitted by EM, with time left for so many samples to be scored after it."""
         deadline = time.perf_counter() + settings.seconds
         train = self._goals.train
         settings.on_part(architecture.describe())
@@ -202,7 +274,7 @@ class Search:
         if n_to_score and math.isfinite(deadline):
             deadline -= n_to_score * seconds_per_row(component, train.x, train.context)
         settings = replace(settings, seconds=deadline - time.perf_counter())
-        n_iter = fit_component(component, objective, settings, derive_seed(self._seed, 1))
+        n_iter = fit_by_em(component, objective, settings, derive_seed(self._seed, 1))
         return self._scored(architecture, component, n_iter)
 
     def _started(self, architecture: Architecture, seconds: float) -> LazyDistribution:
@@ -249,3 +321,28 @@ class Search:
         log_g = component_log_prob(component, rows.x, rows.context)
         seconds = (time.perf_counter() - start) / len(rows)
         return Found(architecture, component, n_iter, joint.score(log_g), seconds)
+
+
+def _is_fitted_by_em(candidates: Candidates) -> bool:
+    """Whether EM fits a family, with the base and the context that it has here."""
+    architecture = candidates[0]
+    if get_family(architecture.family).fitted_by != "em":
+        return False
+    with own_generator(0):
+        return isinstance(architecture.build(), FittedByEM)
+
+
+def _trial(settings: TrainingSettings) -> TrainingSettings:
+    """Settings that call each part a trial."""
+    return replace(settings, on_part=lambda what: settings.on_part(f"trial of {what}"))
+
+
+def _cost_of_halving(n_networks: int) -> float:
+    """Time of all trials and of the training of the winner, as a multiple of the latter."""
+    cost, more = 1.0, 1 / _TRIALS_PER_ROUND
+    done = 0.0
+    while n_networks > 1:
+        cost += (n_networks - 1) * more
+        done += more
+        n_networks, more = n_networks // 2, done
+    return cost

@@ -55,7 +55,7 @@ _VERY_FEW_ROWS = 200
 _N_FOLDS = 5
 _N_FOLDS_FOR_VERY_FEW_ROWS = 10
 _FAMILIES = ("nsf", "maf")
-_FAMILIES_FOR_FEW_ROWS = (*_FAMILIES, "gaussian_mixture", "copula_mixture")
+_FAMILIES_FOR_FEW_ROWS = ("gaussian_mixture", "copula_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
 _FAMILY_OF_SPARSE_TABLES = "graphical"
 _BATCH_SIZE = 256
@@ -209,8 +209,7 @@ def _candidates(estimator: Any, n_samples: int, n_features: int) -> CandidatePla
     flow = estimator.flow
     automatic = isinstance(flow, str) and flow == "auto"
     later = tuple(flow) if isinstance(flow, list | tuple) else (flow,)
-    if automatic:
-        later = _FAMILIES_FOR_FEW_ROWS if n_samples < _FEW_ROWS else _FAMILIES
+    later = _FAMILIES if automatic else later
     clamp, n_transforms = estimator.scale_clamp, estimator.n_transforms
     template = Architecture(
         family=later[0],
@@ -227,6 +226,7 @@ def _candidates(estimator: Any, n_samples: int, n_features: int) -> CandidatePla
     return CandidatePlan(
         first=first_families(estimator.init, flow, int(estimator.n_estimators)),
         later=later,
+        until_network=_FAMILIES_FOR_FEW_ROWS if automatic and n_samples < _FEW_ROWS else (),
         sparse=_FAMILY_OF_SPARSE_TABLES if automatic else None,
         n_estimators=int(estimator.n_estimators),
         n_samples=n_samples,

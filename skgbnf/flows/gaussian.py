@@ -143,18 +143,9 @@ class GaussianMixture(FittedByEM, Stackable, GMM):
 
     def _projections(self, x: Tensor, weights: Tensor) -> list[Tensor]:
         """Coordinates of whitened samples in which clusters may lie apart."""
-        n_most = min(self.components - 1, _MOST_DIRECTIONS)
-        sets = zip(x.reshape(-1, *x.shape[-2:]), weights.reshape(-1, x.shape[-2]), strict=True)
-        found = []
-        for own, own_weights in sets:
-            z = whitened(own, own_weights)
-            flat = flattest(z, own_weights, n_most)
-            # Columns of zeros say nothing, and give all sets the same number.
-            flat = torch.nn.functional.pad(flat, (0, n_most - flat.shape[1]))
-            found.append((z, flat, flat[:, :1], most_skewed(z, own_weights)))
-        return [
-            torch.stack(places).reshape(*x.shape[:-1], -1) for places in zip(*found, strict=True)
-        ]
+        z = whitened(x, weights)
+        flat = flattest(z, weights, min(self.components - 1, _MOST_DIRECTIONS))
+        return [z, flat, flat[..., :1], most_skewed(z, weights)]
 
     def _place(self, x: Tensor, weights: Tensor, places: Tensor) -> None:
         """Fit the Gaussians to the clusters of samples whose coordinates `places` are."""

@@ -6,7 +6,7 @@ from functools import partial
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows import FittedByEM, StackedFlow
-from skgbnf.training.descent import descend
+from skgbnf.training.descent import Descent
 from skgbnf.training.em import fit_by_em
 from skgbnf.training.gradient import ComponentTarget
 from skgbnf.training.objective import Objective, TrainingSettings
@@ -37,10 +37,25 @@ def fit_component(
     """
     if isinstance(component, FittedByEM):
         return fit_by_em(component, objective, settings, seed)
+    descent = new_descent(component, objective, settings, seed)
+    descent.run()
+    return descent.finish()
+
+
+def new_descent(
+    component: LazyDistribution, objective: Objective, settings: TrainingSettings, seed: int
+) -> Descent:
+    """The training of a component by gradient, yet to run, in place.
+
+    Parameters
+    ----------
+    component, objective, settings, seed
+        As for :func:`fit_component`.
+    """
     if not list(component.parameters()):
-        return 0
+        settings = replace(settings, max_iter=0)
     if isinstance(component, StackedFlow):
         settings = replace(settings, optimiser=partial(settings.optimiser, stacked=True))
     # A component rebuilt from arrays is to go on as if it had never been arrays.
     component.train()
-    return descend(ComponentTarget(component, objective, settings), settings, seed)
+    return Descent(ComponentTarget(component, objective, settings), settings, seed)

@@ -7,7 +7,7 @@ an autoencoder or a mixture is trained, and on what, is the target's.
 import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -53,7 +53,7 @@ class Target(Protocol):
 
 
 class Clock:
-    """Wall time since it was made, and whether there is time for more.
+    """Wall time since it was made, but for pauses, and whether there is time for more.
 
     Parameters
     ----------
@@ -62,12 +62,25 @@ class Clock:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._start = self._lap = time.perf_counter()
+        self._start = self._lap = self._paused = time.perf_counter()
         self._seconds = seconds
+
+    def spent(self) -> float:
+        """Seconds that have passed."""
+        return time.perf_counter() - self._start
+
+    def pause(self) -> None:
+        """Let no time pass until it is resumed."""
+        self._paused = time.perf_counter()
+
+    def resume(self, left: float = math.inf) -> None:
+        """Let time pass again, of which no more than `left` seconds may be spent from now on."""
+        self._start += time.perf_counter() - self._paused
+        self._seconds = min(self._seconds, self.spent() + left)
 
     def share(self) -> float:
         """Time as a share of what may be spent."""
-        return (time.perf_counter() - self._start) / max(self._seconds, 1e-9)
+        return self.spent() / max(self._seconds, 1e-9)
 
     def lap(self) -> float:
         """Seconds since this, or :meth:`has_time`, was last called."""
@@ -84,43 +97,136 @@ class Clock:
 def descend(target: Target, settings: TrainingSettings, seed: int) -> int:
     """Train the module of a target in place and leave it in its best state.
 
-    What is scored after every epoch, and kept where it is the best, is the running average of the
-    states. A target without scores ends in its last state, or where losses are not finite in that
-    before them.
-
-    Parameters
-    ----------
-    target : Target
-
-    settings : TrainingSettings
-
-    seed : int
-        Governs batches and losses.
+    Parameters are those of a :class:`Descent`.
 
     Returns
     -------
     n_iter : int
         Number of epochs.
     """
-    run, best = _Run(target, settings, seed), _Best()
-    best.update(run.steps.average, target.score(run.steps.average))
-    n_iter = n_stale = n_restarts = 0
-    for n_iter in range(1, settings.max_iter + 1):
-        healthy = run.epoch(n_iter, _DECAY**n_restarts, best.score)
-        average = run.steps.average
-        n_stale = 0 if healthy and best.update(average, target.score(average)) else n_stale + 1
-        settings.on_epoch(n_iter, settings.max_iter, best.score)
-        if run.progress >= 1:
-            break
-        if healthy and n_stale < settings.patience:
-            continue
-        if n_restarts == settings.n_restarts:
-            break
-        n_restarts, n_stale = n_restarts + 1, 0
-        best.restore(target.module)
-        run.steps.restart()
-    best.restore(target.module)
-    return n_iter
+    descent = Descent(target, settings, seed)
+    descent.run()
+    return descent.finish()
+
+
+class Descent:
+    """The training of a target's module, at once or in parts with pauses between them.
+
+    What is scored after every epoch and at each pause, and kept where it is the best, is the
+    running average of the states. A target without scores ends in its last state, or where losses
+    are not finite in that before them.
+
+    Parameters
+    ----------
+    target : Target
+
+    settings : TrainingSettings
+        Time passes only while it runs.
+
+    seed : int
+        Governs batches and losses.
+
+    Attributes
+    ----------
+    n_iter : int
+        Number of epochs so far, the one under way included.
+
+    finished : bool
+        Whether there is nothing left to do.
+    """
+
+    def __init__(self, target: Target, settings: TrainingSettings, seed: int) -> None:
+        self.n_iter, self.finished = 0, settings.max_iter < 1
+        self._target, self._settings = target, settings
+        self._generator = torch.Generator().manual_seed(seed)
+        self._steps, self._best = Steps(target.module, settings), _Best()
+        self._batches: Iterator[Any] | None = None
+        self._progress, self._n_steps, self._n_stale, self._n_restarts = 0.0, 0, 0, 0
+        self._unscored = False
+        self._clock = Clock(settings.seconds)
+        self._score()
+        self._clock.pause()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time for which it has run."""
+        return self._clock.spent()
+
+    def run(self, share: float = math.inf, seconds: float = math.inf) -> None:
+        """Train until a share of the epochs or of the time is spent, or nothing is gained.
+
+        Parameters
+        ----------
+        share : float, default=inf
+            Of what the settings allow, what was spent before included.
+
+        seconds : float, default=inf
+            What may be spent from now on in any case; the learning rate falls with it.
+        """
+        self._clock.resume(seconds)
+        while not self.finished and self._progress < share:
+            self._advance()
+        if self._unscored:
+            self._score()
+        self._clock.pause()
+
+    def best(self) -> nn.Module:
+        """A copy of the module in its best state so far."""
+        module = copy.deepcopy(self._target.module)
+        self._best.restore(module)
+        return module
+
+    def finish(self) -> int:
+        """Leave the module in its best state, and return the number of epochs."""
+        self._best.restore(self._target.module)
+        return self.n_iter
+
+    def _advance(self) -> None:
+        """Take one step, or end an epoch that has no more of them."""
+        target, settings, n_batches = self._target, self._settings, self._target.n_batches
+        if self._batches is None:
+            self.n_iter, self._n_steps = self.n_iter + 1, 0
+            self._batches = iter(target.batches(self._generator))
+        batch = next(self._batches, None)
+        if batch is None:
+            self._end_epoch(healthy=True)
+            return
+        done = (self.n_iter - 1) * n_batches + self._n_steps
+        self._progress = max(done / (settings.max_iter * n_batches), self._clock.share())
+        if self._progress >= 1:
+            self._end_epoch(healthy=True)
+            return
+        loss = target.loss(batch, self._progress, self._generator)
+        factor = _cosine(self._progress) * _DECAY**self._n_restarts
+        healthy = self._unscored = self._steps.step(loss, factor)
+        self._n_steps += 1
+        fraction = self.n_iter - 1 + self._n_steps / (n_batches + 1)
+        settings.on_epoch(fraction, settings.max_iter, self._best.score)
+        if not healthy:
+            _warn_not_finite(target.advice)
+            self._end_epoch(healthy=False)
+
+    def _end_epoch(self, *, healthy: bool) -> None:
+        """Score the average; start again from the best state, or end, where nothing was gained."""
+        settings, self._batches = self._settings, None
+        self._n_stale = 0 if healthy and self._score() else self._n_stale + 1
+        settings.on_epoch(self.n_iter, settings.max_iter, self._best.score)
+        if self.n_iter == settings.max_iter or self._progress >= 1:
+            self.finished = True
+        elif healthy and self._n_stale < settings.patience:
+            return
+        elif self._n_restarts == settings.n_restarts:
+            self.finished = True
+        else:
+            self._n_restarts, self._n_stale = self._n_restarts + 1, 0
+            self._best.restore(self._target.module)
+            self._steps.restart()
+
+    def _score(self) -> bool:
+        """Score the average of the states, and return whether it is the best so far."""
+        self._unscored = False
+        average = self._steps.average
+        return self._best.update(average, self._target.score(average))
 
 
 class _Best:
@@ -142,35 +248,6 @@ class _Best:
     def restore(self, module: nn.Module) -> None:
         if self._state is not None:
             module.load_state_dict(self._state)
-
-
-class _Run:
-    """One descent under way."""
-
-    def __init__(self, target: Target, settings: TrainingSettings, seed: int) -> None:
-        self._target, self._settings = target, settings
-        self._clock = Clock(settings.seconds)
-        self._generator = torch.Generator().manual_seed(seed)
-        self.steps = Steps(target.module, settings)
-        self.progress = 0.0
-
-    def epoch(self, n_iter: int, factor: float, best_score: float) -> bool:
-        """Take the steps of one epoch; return False once too many losses were not finite."""
-        target, settings, n_batches = self._target, self._settings, self._target.n_batches
-        n_steps = settings.max_iter * n_batches
-        for i, batch in enumerate(target.batches(self._generator)):
-            done = (n_iter - 1) * n_batches + i
-            self.progress = max(done / n_steps, self._clock.share())
-            if self.progress >= 1:
-                return True
-            loss = target.loss(batch, self.progress, self._generator)
-            healthy = self.steps.step(loss, _cosine(self.progress) * factor)
-            fraction = n_iter - 1 + (i + 1) / (n_batches + 1)
-            settings.on_epoch(fraction, settings.max_iter, best_score)
-            if not healthy:
-                _warn_not_finite(target.advice)
-                return False
-        return True
 
 
 def _cosine(progress: float) -> float:
@@ -208,7 +285,8 @@ class Steps:
 
     def restart(self) -> None:
         """Go on from the module's present state, with fresh moments; the average follows."""
-        self._optimiser = self._settings.optimiser(self._parameters)
+        if self._parameters:
+            self._optimiser = self._settings.optimiser(self._parameters)
         self._n_steps = self._n_failed = 0
 
     def step(self, loss: Tensor, factor: float) -> bool:

@@ -16,7 +16,7 @@ from skgbnf.training.objective import Index, Objective, TrainingSettings, clear_
 _TRIAL_STEPS = 5
 _TRIAL_ROWS = 5000
 _STEPS = 200
-_PATIENCE = 10
+_PATIENCE = 3
 
 
 def em_is_exact(component: LazyDistribution, objective: Objective) -> bool:
