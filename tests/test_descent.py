@@ -1,13 +1,14 @@
 """The descent that everything is trained by: schedule, patience, restarts, states kept."""
 
 import math
+import time
 
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from skgbnf.training.descent import descend
+from skgbnf.training.descent import Descent, descend
 from skgbnf.training.objective import TrainingSettings
 
 
@@ -84,3 +85,63 @@ def test_time_that_is_over_ends_a_descent_at_once():
     target = Bowl()
     assert descend(target, settings(10**6, seconds=1e-9), seed=0) == 1
     assert target.progress == []
+
+
+def noted(scores):
+    return Bowl(scores=[math.sin(7 * i) for i in range(60)]) if scores else Bowl()
+
+
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize("shares", [(0.25, 0.5), (0.5, 0.5, 0.75, 0.9)])
+def test_pauses_between_epochs_change_nothing(scores, shares):
+    at_once, in_parts = noted(scores), noted(scores)
+    chosen = settings(20, patience=3, n_restarts=2)
+    n_iter = descend(at_once, chosen, seed=0)
+    descent = Descent(in_parts, chosen, seed=0)
+    for share in shares:
+        descent.run(share)
+        assert descent.finished or descent.n_iter == share * 20
+    descent.run()
+    assert descent.finish() == n_iter
+    assert in_parts.value == at_once.value
+    assert in_parts.progress == at_once.progress
+
+
+def test_a_pause_within_an_epoch_scores_what_was_learned():
+    target = Bowl(scores=[float(i) for i in range(50)])
+    descent = Descent(target, settings(10), seed=0)
+    descent.run(0.05)
+    # Three steps of fifty reach the share; the average after them is scored, as the start was.
+    assert (descent.n_iter, len(target.progress), len(target.scored)) == (1, 3, 2)
+    assert float(descent.best().bias.detach()) == target.scored[-1] != 0.0
+    descent.run()
+    assert (descent.n_iter, len(target.progress)) == (10, 50)
+
+
+def test_time_passes_only_while_it_runs(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Slow(Bowl):
+        def loss(self, *args):
+            now[0] += 1.0
+            return super().loss(*args)
+
+    target = Slow()
+    descent = Descent(target, settings(10**6, seconds=40.0), seed=0)
+    descent.run(0.5)
+    now[0] += 1000.0
+    assert descent.seconds == pytest.approx(20.0, abs=1.0)
+    descent.run(seconds=10.0)
+    assert descent.finished
+    assert descent.seconds == pytest.approx(30.0, abs=2.0)
+
+
+def test_a_module_without_parameters_is_finished_at_once():
+    target = Bowl()
+    target.module = nn.Identity()
+    target.score = lambda module: 0.0
+    descent = Descent(target, settings(0), seed=0)
+    descent.run()
+    assert descent.finished
+    assert descent.finish() == 0

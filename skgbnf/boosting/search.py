@@ -13,9 +13,9 @@ from zuko.lazy import LazyDistribution
 from skgbnf._random import derive_seed, own_generator
 from skgbnf.boosting.candidates import Candidates
 from skgbnf.flows import Architecture, FittedByEM, get_family, initialise, stack
-from skgbnf.training.component import new_descent
+from skgbnf.training.component import fit_component, new_descent
 from skgbnf.training.descent import Descent
-from skgbnf.training.em import continue_em, fit_by_em
+from skgbnf.training.em import continue_em
 from skgbnf.training.mixture import component_log_prob, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings, clear_gain
 from skgbnf.training.rows import Rows
@@ -274,7 +274,7 @@ class Search:
         if n_to_score and math.isfinite(deadline):
             deadline -= n_to_score * seconds_per_row(component, train.x, train.context)
         settings = replace(settings, seconds=deadline - time.perf_counter())
-        n_iter = fit_by_em(component, objective, settings, derive_seed(self._seed, 1))
+        n_iter = fit_component(component, objective, settings, derive_seed(self._seed, 1))
         return self._scored(architecture, component, n_iter)
 
     def _started(self, architecture: Architecture, seconds: float) -> LazyDistribution:

@@ -1,7 +1,7 @@
 """Parameters of the density: declared, checked, and "auto" resolved into what is to be done."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -64,6 +64,8 @@ _MIN_BATCHES = 16
 _FEW_ROWS_PER_COLUMN = 50
 _DROPOUT_FOR_FEW_ROWS = 0.1
 _STEPS = 8000
+_PATIENCE_FOR_FEW_ROWS = 4
+"""Epochs; with few rows networks overfit after ten of them, and what they gain later is little."""
 _MIN_EPOCHS = 30
 _MAX_EPOCHS = 200
 _MOST_ITER = 10**12
@@ -194,7 +196,7 @@ def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSet
         n_batches = math.ceil(n_samples / batch_size)
         most = _MIN_EPOCHS if n_samples < _FEW_ROWS else _MAX_EPOCHS
         max_iter = min(max(math.ceil(_STEPS / n_batches), _MIN_EPOCHS), most)
-    return TrainingSettings(
+    settings = TrainingSettings(
         max_iter=min(int(max_iter), _MOST_ITER),
         batch_size=min(int(batch_size), n_samples),
         learning_rate=float(estimator.learning_rate_init),
@@ -202,6 +204,9 @@ def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSet
         on_epoch=progress.epoch,
         on_part=progress.part,
     )
+    if n_samples < _FEW_ROWS:
+        settings = replace(settings, patience=_PATIENCE_FOR_FEW_ROWS, n_restarts=1)
+    return settings
 
 
 def _candidates(estimator: Any, n_samples: int, n_features: int) -> CandidatePlan:

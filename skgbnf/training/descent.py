@@ -62,12 +62,13 @@ class Clock:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._start = self._lap = self._paused = time.perf_counter()
-        self._seconds = seconds
+        self._start = self._lap = time.perf_counter()
+        self._seconds, self._paused = seconds, math.nan
 
     def spent(self) -> float:
         """Seconds that have passed."""
-        return time.perf_counter() - self._start
+        now = time.perf_counter() if math.isnan(self._paused) else self._paused
+        return now - self._start
 
     def pause(self) -> None:
         """Let no time pass until it is resumed."""
@@ -76,6 +77,7 @@ class Clock:
     def resume(self, left: float = math.inf) -> None:
         """Let time pass again, of which no more than `left` seconds may be spent from now on."""
         self._start += time.perf_counter() - self._paused
+        self._paused = math.nan
         self._seconds = min(self._seconds, self.spent() + left)
 
     def share(self) -> float:
@@ -141,7 +143,7 @@ class Descent:
         self._generator = torch.Generator().manual_seed(seed)
         self._steps, self._best = Steps(target.module, settings), _Best()
         self._batches: Iterator[Any] | None = None
-        self._progress, self._n_steps, self._n_stale, self._n_restarts = 0.0, 0, 0, 0
+        self._n_steps = self._n_stale = self._n_restarts = 0
         self._unscored = False
         self._clock = Clock(settings.seconds)
         self._score()
@@ -164,7 +166,7 @@ class Descent:
             What may be spent from now on in any case; the learning rate falls with it.
         """
         self._clock.resume(seconds)
-        while not self.finished and self._progress < share:
+        while not self.finished and self._spent() < share:
             self._advance()
         if self._unscored:
             self._score()
@@ -181,37 +183,39 @@ class Descent:
         self._best.restore(self._target.module)
         return self.n_iter
 
+    def _spent(self) -> float:
+        """Share of the epochs, or of the time, that is spent, whichever is larger."""
+        n_batches = self._target.n_batches
+        n_done = max(self.n_iter - 1, 0) * n_batches + self._n_steps
+        return max(n_done / (self._settings.max_iter * n_batches), self._clock.share())
+
     def _advance(self) -> None:
-        """Take one step, or end an epoch that has no more of them."""
-        target, settings, n_batches = self._target, self._settings, self._target.n_batches
+        """Take one step, and end the epoch if it is the last of it or there is no more time."""
+        target, settings = self._target, self._settings
         if self._batches is None:
             self.n_iter, self._n_steps = self.n_iter + 1, 0
             self._batches = iter(target.batches(self._generator))
-        batch = next(self._batches, None)
-        if batch is None:
+        spent = self._spent()
+        if spent >= 1:
             self._end_epoch(healthy=True)
             return
-        done = (self.n_iter - 1) * n_batches + self._n_steps
-        self._progress = max(done / (settings.max_iter * n_batches), self._clock.share())
-        if self._progress >= 1:
-            self._end_epoch(healthy=True)
-            return
-        loss = target.loss(batch, self._progress, self._generator)
-        factor = _cosine(self._progress) * _DECAY**self._n_restarts
+        loss = target.loss(next(self._batches), spent, self._generator)
+        factor = _cosine(spent) * _DECAY**self._n_restarts
         healthy = self._unscored = self._steps.step(loss, factor)
         self._n_steps += 1
-        fraction = self.n_iter - 1 + self._n_steps / (n_batches + 1)
+        fraction = self.n_iter - 1 + self._n_steps / (target.n_batches + 1)
         settings.on_epoch(fraction, settings.max_iter, self._best.score)
         if not healthy:
             _warn_not_finite(target.advice)
-            self._end_epoch(healthy=False)
+        if not healthy or self._n_steps == target.n_batches:
+            self._end_epoch(healthy=healthy)
 
     def _end_epoch(self, *, healthy: bool) -> None:
         """Score the average; start again from the best state, or end, where nothing was gained."""
         settings, self._batches = self._settings, None
         self._n_stale = 0 if healthy and self._score() else self._n_stale + 1
         settings.on_epoch(self.n_iter, settings.max_iter, self._best.score)
-        if self.n_iter == settings.max_iter or self._progress >= 1:
+        if self.n_iter == settings.max_iter or self._spent() >= 1:
             self.finished = True
         elif healthy and self._n_stale < settings.patience:
             return
