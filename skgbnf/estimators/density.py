@@ -73,9 +73,10 @@ class GradientBoostedFlowDensity(
         Family of the components.
 
         - "auto": each round takes the better of "nsf" and "maf"; with fewer than 2,000 training
-          samples, the best of these, "gaussian_mixture" and "copula_mixture". If at most a fifth of
-          the pairs of features show dependence, the first network is "graphical", and later rounds
-          may choose it too. The first rounds follow `init`.
+          samples, until it takes one of these, the best of them, "gaussian_mixture" and
+          "copula_mixture". If at most a fifth of the pairs of features show dependence, the first
+          network is "graphical", and later rounds may choose it too. The first rounds follow
+          `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample with many features.
         - "maf": autoregressive affine maps; faster than splines.
@@ -91,10 +92,10 @@ class GradientBoostedFlowDensity(
         - "student_t": one multivariate Student t with three degrees of freedom, fitted by EM.
         - a callable ``n_features -> zuko.flows.Flow``, trained on standardised samples.
 
-        From a list, each round takes the family with the best validation score; networks are
-        compared after a trial of a twentieth of the epochs. Such trials also choose the place of
-        the splines per feature in a flow of several layers: before the first linear layer or behind
-        it ("maf", "graphical" and "linear": before it or nowhere).
+        From a list, each round takes the family with the best validation score. Of networks the
+        better half goes on after a twentieth of the epochs, and so on until one is left [9]_. So is
+        chosen, too, the place of the splines per feature in a flow of several layers: before the
+        first linear layer or behind it ("maf", "graphical" and "linear": before it or nowhere).
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, one round each; `flow` governs the rounds after them. "auto"
@@ -271,6 +272,8 @@ class GradientBoostedFlowDensity(
        https://arxiv.org/abs/2409.11321
     .. [8] Linearly Combining Density Estimators via Stacking. P. Smyth, D. Wolpert, 1999.
        https://doi.org/10.1023/A:1007511322260
+    .. [9] Non-stochastic Best Arm Identification and Hyperparameter Optimization. K. Jamieson, A.
+       Talwalkar, 2016. https://arxiv.org/abs/1502.07943
 
     Examples
     --------

@@ -21,6 +21,7 @@ _CELLS_AT_ONCE = 200_000
 _FEWEST_ROWS = 5
 _CLUSTERING_STEPS = 10
 _MOST_DIRECTIONS = 3
+_MOST_OF_WHITENED_STARTS = 4
 
 
 class AffineFlow(FittedByEM, Flow):
@@ -102,15 +103,19 @@ class GaussianMixture(FittedByEM, Stackable, GMM):
     @property
     def n_plain_starts(self) -> int:
         """Number of starts by k-means; one where each of several sets of samples has its own."""
+        if self.components == 1:
+            return 1
         return 4 if self.phi[0].dim() == 1 else 1
 
     @property
     def n_em_starts(self) -> int:
         """Number of starts that differ; that of one Gaussian is always the same.
 
-        Those behind the plain ones must beat them clearly, so that nothing is lost by luck.
+        Those behind the plain ones must beat them clearly, so that nothing is lost by luck. Of
+        several sets of samples, which are small, only few Gaussians have one.
         """
-        return self.n_plain_starts + 1 if self.components > 1 else 1
+        most = math.inf if self.phi[0].dim() == 1 else _MOST_OF_WHITENED_STARTS
+        return self.n_plain_starts + (1 < self.components <= most)
 
     @property
     def em_step_is_exact(self) -> bool:
