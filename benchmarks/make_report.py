@@ -14,6 +14,8 @@ import data
 import numpy as np
 import report
 from bench_budget import OBJECTIVES, budget_rows
+from bench_choices import HEADER as CHOICES
+from bench_choices import choice_rows
 from bench_published import HEADER, PUBLISHED, summary_rows
 from bench_speed import OURS as OUR_COMPONENT
 from bench_speed import THEIRS, describe, passes_per_column
@@ -41,6 +43,7 @@ def main() -> None:
     sections = {
         "bench_peers": peers_section,
         "bench_published": published_section,
+        "bench_choices": choices_section,
         "bench_budget": budget_section,
         "bench_speed": speed_section,
     }
@@ -301,6 +304,19 @@ def published_section(results: dict) -> str:
         'Walker, 2023. <https://arxiv.org/abs/2103.15671> "one split" is this package with '
         "`n_folds=None`; both have no limit of time. Means and standard errors over splits; "
         "differences are paired.\n\n" + table(HEADER, rows)
+    )
+
+
+def choices_section(results: dict) -> str:
+    setting, rows = results["setting"], choice_rows(results)
+    n_seeds = max(len(seeds) for seeds in results["cells"].values())
+    return (
+        f"## How repeatable the choice of a family is\n\n{report.machine_text(results['machine'])}"
+        f"\n\nFits of {setting['rounds']} rounds with {n_seeds} seeds on one split of each table, "
+        f"{setting['seconds']:g} seconds by `max_time`: the component of the third round, the "
+        "first that networks compete for, by how many fits chose it, and the second most frequent "
+        "one; mean and standard deviation of the test scores over the seeds.\n\n"
+        + table(CHOICES, rows)
     )
 
 

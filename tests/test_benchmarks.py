@@ -5,6 +5,7 @@ import json
 import sys
 
 import bench_budget
+import bench_choices
 import bench_family_costs
 import bench_peers
 import bench_published
@@ -414,3 +415,24 @@ def test_published_scores_may_be_absent_and_fits_are_not_repeated(tmp_path, caps
     assert json.loads(out.read_text())["cells"] == before
     run_published(out, "--splits", "3", "--redo", "gaussian")
     assert "0 of 1 cells are there" in capsys.readouterr().out
+
+
+def test_choices_of_families_are_counted():
+    cells = {
+        str(seed): {bench_choices.METHOD: {"choice": choice, "score": score}}
+        for seed, (choice, score) in enumerate([("nsf", 1.0), ("maf", 2.0), ("nsf", 3.0)])
+    }
+    sets = {"a": {"rows": {"train": 70, "held_out": 10, "test": 20}, "columns": 2}}
+    results = {
+        "machine": report.machine(), "setting": {"seconds": 1.0, "rounds": 3}, "sets": sets,
+        "cells": {"a": cells},
+    }  # fmt: skip
+    row = ["a", "80", "2", "nsf", "2 of 3", "maf", "1 of 3", "2.000", "1.000"]
+    assert bench_choices.choice_rows(results) == [row]
+    assert " | ".join(row) in make_report.choices_section(results)
+
+
+def test_the_choice_is_the_component_of_the_third_round():
+    cell = bench_choices.run_cell("wine", 0, None, 1.0)
+    assert cell.keys() == {"seconds", "cpu_seconds", "choice", "score"}
+    assert any(cell["choice"].startswith(name) for name in ("nsf", "maf", "g", "copula", "none"))
