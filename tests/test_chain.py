@@ -13,7 +13,14 @@ from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.chain import ChainedFlow, chained
 from skgbnf.flows.column_splines import MarginalSpline
 from skgbnf.flows.interfaces import Differentiated
-from skgbnf.flows.layers import Reversal, affine, autoregressive, bounded, spline
+from skgbnf.flows.layers import (
+    Reversal,
+    affine,
+    autoregressive,
+    bounded,
+    mixture_scores,
+    spline,
+)
 from skgbnf.flows.linear import LULinear
 from skgbnf.training.gradient import lent
 
@@ -43,6 +50,7 @@ LAYERS = {
     "affine": lambda: masked(affine),
     "affine without bound": lambda: masked(affine, scale_clamp=None),
     "splines": lambda: masked(spline),
+    "mixtures": lambda: masked(mixture_scores),
     **{f"affine by {name}": lambda name=name: masked(affine, name) for name in ACTIVATIONS},
 }
 

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers import joined, split
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_wine
@@ -130,12 +131,63 @@ def test_the_density_is_the_mean_of_the_densities_of_the_folds(fitted):
     assert_allclose(last, expected, rtol=1e-9)
 
 
+def test_out_of_fold_scores_are_those_of_components_that_did_not_see_the_sample(fitted):
+    X = table()
+    row_folds, scores = fitted.row_folds_, fitted.fold_score_samples(X)
+    assert scores.shape == (N_FOLDS, len(X))
+    for k, (_, aside) in enumerate(fold_rows(len(X), N_FOLDS, derive_seed(fitted.fitted_.seed, 0))):
+        assert_array_equal(np.flatnonzero(row_folds == k), np.sort(aside))
+    own = scores[row_folds, np.arange(len(X))]
+    assert_allclose(own, out_of_fold(fitted, X), rtol=1e-9)
+    assert own.mean() == pytest.approx(fitted.validation_scores_[-1], abs=1e-4)
+
+
+def test_out_of_fold_scores_are_those_of_refits_to_the_other_folds():
+    X = table()
+    model = density(1, flow="affine").fit(X)
+    scores = model.fold_score_samples(X)
+    for k in range(N_FOLDS):
+        alone = density(1, flow="affine", n_folds=None, validation_fraction=None)
+        alone.fit(X[model.row_folds_ != k])
+        assert_allclose(scores[k], alone.score_samples(X), rtol=1e-5)
+
+
+def test_the_density_is_the_mean_of_the_mixtures_of_the_folds(fitted):
+    X = table(seed=1)
+    scores = fitted.fold_score_samples(X)
+    expected = np.log(np.exp(scores).mean(axis=0))
+    assert_allclose(fitted.score_samples(X), expected, rtol=1e-9)
+    single = fitted.fold_score_samples(X.astype(np.float32))
+    assert single.dtype == np.float32
+    assert_allclose(single, scores, atol=1e-3)
+
+
+def test_without_folds_one_mixture_scores_all_samples():
+    X = table()
+    for parameters in ({"n_folds": None}, {"n_folds": None, "combine": "product"}):
+        model = density(2, flow="affine", **parameters).fit(X)
+        assert model.row_folds_ is None
+        assert_array_equal(model.fold_score_samples(X), model.score_samples(X)[None])
+
+
+def test_samples_that_no_component_saw_have_no_fold():
+    X = table()
+    weights = np.where(np.arange(80) % 4 == 0, 0.0, 1.0)
+    model = density(1, flow="affine").fit(X, sample_weight=weights)
+    assert_array_equal(model.row_folds_ == -1, weights == 0)
+    kept = density(1, flow="affine").fit(X[weights > 0])
+    assert_array_equal(model.row_folds_[weights > 0], kept.row_folds_)
+    own = model.fold_score_samples(X)[model.row_folds_, np.arange(80)][weights > 0]
+    assert own.mean() == pytest.approx(model.validation_scores_[-1], abs=1e-6)
+
+
 def test_rounds_added_later_are_those_of_one_fit(fitted):
     X = table()
     model = density(2).fit(X)
     model.set_params(n_estimators=3, warm_start=True).fit(X)
     assert_allclose(model.score_samples(X), fitted.score_samples(X), rtol=1e-12)
     assert_allclose(model.validation_scores_, fitted.validation_scores_, rtol=1e-12)
+    assert_array_equal(model.row_folds_, fitted.row_folds_)
 
 
 def test_a_checkpoint_is_continued(fitted, tmp_path):
@@ -153,8 +205,30 @@ def test_files_and_pickles_keep_the_folds(fitted, tmp_path):
     for model in (skgbnf.load(tmp_path / "model.safetensors"), pickle.loads(pickle.dumps(fitted))):
         assert model.n_folds_ == N_FOLDS
         assert model.n_estimators_ == fitted.n_estimators_
+        assert_array_equal(model.row_folds_, fitted.row_folds_)
+        assert_array_equal(model.fold_score_samples(X), fitted.fold_score_samples(X))
         assert_array_equal(model.score_samples(X), fitted.score_samples(X))
         assert_array_equal(model.sample(5, random_state=0), fitted.sample(5, random_state=0))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda folds: folds.astype(np.int64),
+        lambda folds: folds[None],
+        lambda folds: folds + 1,
+        lambda folds: np.zeros_like(folds),
+        lambda folds: np.where(folds == 0, -2, folds).astype(np.int32),
+    ],
+)
+def test_folds_of_a_file_that_are_none_are_refused(fitted, tmp_path, lie):
+    path = tmp_path / "model"
+    skgbnf.save(fitted, path)
+    metadata, model, arrays = split(path.read_bytes())
+    arrays["fitted.row_folds"] = lie(arrays["fitted.row_folds"])
+    path.write_bytes(joined(metadata, model, arrays))
+    with pytest.raises(ValueError, match="is not a readable skgbnf model"):
+        skgbnf.load(path)
 
 
 def test_fine_tuning_does_not_lower_the_validation_score(fitted):
@@ -206,6 +280,7 @@ def test_auto_takes_folds_where_samples_are_few(n_samples, parameters, expected)
 def test_a_validation_set_of_ones_own_leaves_no_folds():
     model = density(flow="affine").fit(table(), X_val=table(seed=1))
     assert model.n_folds_ == 1
+    assert model.row_folds_ is None
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,9 @@ def test_bad_parameters_are_named():
             with pytest.raises(ValueError, match=f"{name} must lie"):
                 FlowOutlierDetector(GaussianDensity(), **{name: value}).fit(X)
         with pytest.raises(TypeError, match=f"{name} must be a number"):
-            FlowOutlierDetector(GaussianDensity(), **{name: "auto"}).fit(X)
+            FlowOutlierDetector(GaussianDensity(), **{name: [0.1]}).fit(X)
+    with pytest.raises(ValueError, match='calibration_fraction must be a number or "auto"'):
+        FlowOutlierDetector(GaussianDensity(), calibration_fraction="all").fit(X)
     with pytest.raises(TypeError, match="estimator must have a method score_samples"):
         FlowOutlierDetector(LinearRegression()).fit(X)
     with pytest.raises(TypeError, match="'nsf'.*does not seem to be a scikit-learn estimator"):

@@ -15,6 +15,7 @@ from skgbnf.estimators.fitted import Evaluate, FittedDensity
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
 from skgbnf.table.frames import integer_columns, make_frame
 from skgbnf.table.weights import check_weights
+from skgbnf.training.mixture import fold_log_prob
 
 
 class DensityAnswers:
@@ -75,6 +76,38 @@ class DensityAnswers:
         yield from self._log_densities(
             X, lambda combination, Z: torch.stack([*combination.staged_log_prob(Z)])
         )
+
+    def fold_score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Log-density of each sample under the mixture of each fold.
+
+        The density of :meth:`score_samples` is the mean of those of the folds.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        log_density : ndarray of shape (`n_folds_`, n_samples)
+            In nats. Of the samples of `fit`, the entries ``[row_folds_[i], i]`` are out-of-fold
+            scores, by components that did not see sample i. Without folds, one row with the values
+            of :meth:`score_samples`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ValueError
+            If X is not a finite numeric table with the features seen in fit.
+        """
+        check_is_fitted(self)
+        n_folds = self.fitted_.n_folds
+        if n_folds == 1:
+            return np.asarray(self.score_samples(X))[None]
+        rows = np.asarray(X) if is_lazy(X) else X
+        return self._log_densities(rows, lambda mixture, Z: fold_log_prob(mixture, Z, n_folds))
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None

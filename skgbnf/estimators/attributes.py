@@ -30,6 +30,16 @@ class DensityAttributes(RoundAttributes):
         return self.fitted_.n_folds
 
     @property
+    def row_folds_(self) -> np.ndarray | None:
+        """Fold of each sample given to the last `fit`, ndarray of int of shape (n_samples,).
+
+        The components of fold k did not see the samples of fold k, and those of all other folds
+        did. -1 for a sample that no component saw: of weight 0, or left out for want of time. None
+        without folds. With `warm_start`, earlier rounds have the folds of their own samples.
+        """
+        return self.fitted_.row_folds
+
+    @property
     def gains_(self) -> np.ndarray:
         """Gain bound of each component, ndarray of shape (`n_estimators_`,).
 

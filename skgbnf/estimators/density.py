@@ -80,6 +80,8 @@ class GradientBoostedFlowDensity(
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample with many features.
         - "maf": autoregressive affine maps; faster than splines.
+        - "made_mixture": the same, but for the last map, under which each feature is a mixture of
+          ten Gaussians whose parameters a network gives [10]_.
         - "graphical": "maf" without linear layers; each feature depends only on features it shows
           dependence on [6]_.
         - "realnvp": affine coupling layers, each of which changes every second feature [2]_;
@@ -95,7 +97,8 @@ class GradientBoostedFlowDensity(
         From a list, each round takes the family with the best validation score. Of networks the
         better half goes on after a twentieth of the epochs, and so on until one is left [9]_. So is
         chosen, too, the place of the splines per feature in a flow of several layers: before the
-        first linear layer or behind it ("maf", "graphical" and "linear": before it or nowhere).
+        first linear layer or behind it ("maf", "made_mixture", "graphical" and "linear": before it
+        or nowhere).
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, one round each; `flow` governs the rounds after them. "auto"
@@ -133,8 +136,8 @@ class GradientBoostedFlowDensity(
         Widths of the hidden layers of each network; an integer means one layer.
 
     activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
-        Activation function of the networks; "auto" is "silu" for "maf" and "graphical", "relu" for
-        others.
+        Activation function of the networks; "auto" is "silu" for "maf", "made_mixture" and
+        "graphical", "relu" for others.
 
     dropout : float or "auto", default="auto"
         Fraction of the hidden values dropped in a training step, in [0, 1). "auto" is 0.1 with
@@ -148,9 +151,9 @@ class GradientBoostedFlowDensity(
         by "affine".
 
     scale_clamp : float or None, default=3.0
-        Soft bound on the log-scales that the networks of "maf", "graphical", "realnvp" and "glow"
-        return; None for no bound. It lets deep flows train at learning rates at which the loss
-        would overflow without it; below 1 it costs likelihood.
+        Soft bound on the log-scales that the affine maps of "maf", "made_mixture", "graphical",
+        "realnvp" and "glow" take from networks; None for no bound. It lets deep flows train at
+        learning rates at which the loss would overflow without it; below 1 it costs likelihood.
 
     The training:
 
@@ -274,6 +277,8 @@ class GradientBoostedFlowDensity(
        https://doi.org/10.1023/A:1007511322260
     .. [9] Non-stochastic Best Arm Identification and Hyperparameter Optimization. K. Jamieson, A.
        Talwalkar, 2016. https://arxiv.org/abs/1502.07943
+    .. [10] Masked Autoregressive Flow for Density Estimation. G. Papamakarios, T. Pavlakou, I.
+       Murray, 2017. https://arxiv.org/abs/1705.07057
 
     Examples
     --------

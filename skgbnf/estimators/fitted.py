@@ -45,6 +45,10 @@ class FittedDensity:
 
     seed : int
         From which every round derives its own.
+
+    row_folds : ndarray of int of shape (n_given_samples,), or None, default=None
+        The fold in which each sample given to ``fit`` judges, -1 for those that are left out; None
+        without folds.
     """
 
     table: Description
@@ -53,6 +57,12 @@ class FittedDensity:
     history: History
     reference_score: float
     seed: int
+    row_folds: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.row_folds is not None:
+            _check_folds(self.row_folds, self.n_folds)
+            self.row_folds.flags.writeable = False
 
     @property
     def n_folds(self) -> int:
@@ -94,13 +104,14 @@ class FittedDensity:
 
     def to_plain(self) -> Plain:
         """All but the description of the table, as plain values and arrays."""
-        return {
+        plain = {
             "coordinates": self.coordinates.to_arrays(),
             "combination": self.combination.to_plain(),
             "history": self.history.to_plain(),
             "reference_score": self.reference_score,
             "seed": self.seed,
         }
+        return plain if self.row_folds is None else {**plain, "row_folds": self.row_folds}
 
     @classmethod
     def from_plain(cls, plain: Plain, table: Description, *, check: bool = True) -> Self:
@@ -133,7 +144,8 @@ class FittedDensity:
         reference = float(plain["reference_score"])
         if np.isnan(reference):
             raise ValueError("the score of its reference is not a number")
-        return cls(table, coordinates, combination, history, reference, int(plain["seed"]))
+        seed, row_folds = int(plain["seed"]), plain.get("row_folds")
+        return cls(table, coordinates, combination, history, reference, seed, row_folds)
 
     def _of_block(self, rows: np.ndarray, device: torch.device, evaluate: Evaluate) -> np.ndarray:
         combination = self.combination.at(torch.from_numpy(np.empty(0, rows.dtype)).dtype, device)
@@ -145,6 +157,14 @@ class FittedDensity:
         block = scores[0] if len(scores) == 1 else _log_sum_exp(np.stack(scores))
         block[:, self.coordinates.bounds.excludes(rows)] = -np.inf
         return block
+
+
+def _check_folds(row_folds: np.ndarray, n_folds: int) -> None:
+    """Raise ValueError unless these are folds of samples, one of them or more in each fold."""
+    if row_folds.ndim != 1 or row_folds.dtype != np.int32:
+        raise ValueError("its folds of samples are no whole numbers")
+    if n_folds == 1 or not np.array_equal(np.setdiff1d(row_folds, -1), np.arange(n_folds)):
+        raise ValueError("it has samples of more or fewer folds than components")
 
 
 def _log_sum_exp(scores: np.ndarray) -> np.ndarray:

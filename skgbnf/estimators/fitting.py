@@ -87,4 +87,5 @@ def _fitted(boosting: LikelihoodBoosting, prepared: Prepared, seed: int) -> Fitt
         history=boosting.history(),
         reference_score=prepared.reference_score,
         seed=seed,
+        row_folds=prepared.row_folds,
     )

@@ -1,5 +1,6 @@
-"""Outlier detection by low density, with conformal p-values from a calibration set."""
+"""Outlier detection by low density, with conformal p-values."""
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -8,9 +9,15 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skgbnf._checks import check_real
+from skgbnf._checks import Check, check_real, or_auto, or_none
 from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
+from skgbnf.estimators.conformal import (
+    check_calibration,
+    conformal_pvalues,
+    out_of_fold_scores,
+    split_aside,
+)
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
     as_rows,
@@ -18,19 +25,19 @@ from skgbnf.estimators.wrapping import (
     densities_from_plain,
     densities_to_plain,
     fit_clone,
+    is_cross_fitted,
     take,
 )
 from skgbnf.persistence import adopt_columns, from_parameters, persistent
 from skgbnf.table.checks import note_columns
 
-_FEWEST_ASIDE = 19
-"""With this many samples in the calibration set, the smallest p-value is 5 %."""
-
-_TIE = 1e-5
-"""Largest difference, relative to their size, between float32 scores of repeated samples."""
+_SHARE_ASIDE = 0.2
+"""Of the samples in the calibration set, with "auto" and a density without folds."""
 
 _REPEATED = 1e-9
-"""The same for one batch in double precision."""
+"""Largest difference, relative to their size, between scores of repeated samples in one batch."""
+
+_check_share: Check = partial(check_real, low=0, high=1, open_low=True)
 
 
 @persistent
@@ -39,11 +46,13 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
 
     :meth:`predict` flags samples whose log-density is below a threshold: the quantile
     `contamination` over the samples of `fit`, as in scikit-learn's other detectors.
-    :meth:`pvalues` compares samples with a calibration set that the density was not fitted to.
+    :meth:`pvalues` compares samples with others that the density was not fitted to: the samples of
+    `fit`, each scored by components that did not see it, or a calibration set.
 
     A density is higher on the samples it was fitted to than on new ones, so :meth:`predict` usually
-    flags more than `contamination` of new samples. ``pvalues(X) <= t`` flags at most a fraction t
-    of new samples like those of `fit`, on average.
+    flags more than `contamination` of new samples. With a calibration set, ``pvalues(X) <= t``
+    flags at most a fraction t of new samples like those of `fit`, on average; with out-of-fold
+    scores about t, see :meth:`pvalues`.
 
     .. warning::
        A high density does not prove a sample an inlier. With many features, samples of another kind
@@ -62,10 +71,15 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         Fraction of the samples of `fit` to flag, in (0, 1). Scores equal to the threshold count as
         inliers, so fewer are flagged where many samples are equal.
 
-    calibration_fraction : float or None, default=0.2
-        Fraction of the samples set aside as calibration set for p-values: at least 19 samples,
-        which a p-value of 5 % needs, or a third of them if that is less. None fits the density to
-        all samples, without p-values.
+    calibration_fraction : float, "auto" or None, default="auto"
+        What p-values compare with.
+
+        - "auto": out-of-fold scores of the samples of `fit`, none of which is set aside, if
+          `estimator` is a :class:`GradientBoostedFlowDensity` that is cross-fitted to them, as it
+          is by default with 10 to 1,999 samples. Otherwise 0.2.
+        - a float: fraction of the samples set aside as calibration set, at least 19 samples, which
+          a p-value of 5 % needs, or a third of them if that is less.
+        - None: nothing. The density is fitted to all samples, without p-values.
 
     random_state : int, RandomState instance or None, default=None
         Determines the calibration set. Unless it is None, it also draws a seed for each parameter
@@ -81,7 +95,11 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         `fit`.
 
     calibration_scores_ : ndarray of shape (n_calibration_samples,) or None
-        Log-densities of the calibration set, ascending; None with ``calibration_fraction=None``.
+        Log-densities of the samples that p-values compare with, ascending in each fold; None with
+        ``calibration_fraction=None``.
+
+    calibration_folds_ : ndarray of int of shape (n_calibration_samples,) or None
+        Fold of each of these, ascending; None with a calibration set.
 
     n_features_in_ : int
         Number of features seen in fit.
@@ -126,7 +144,7 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         estimator: Any = None,
         *,
         contamination: float = 0.1,
-        calibration_fraction: float | None = 0.2,
+        calibration_fraction: float | str | None = "auto",
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
@@ -135,7 +153,7 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Fit the density to all samples but the calibration set, and score all of them.
+        """Fit the density to all samples but a calibration set, and score all of them.
 
         Parameters
         ----------
@@ -165,11 +183,16 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         note_columns(self, table, reset=True)
         check_whole(self.estimator, table)
         rng = None if self.random_state is None else check_random_state(self.random_state)
-        learned, aside = self._split(table.shape[0], seed_from(rng))
+        share = self._share_aside(table.shape[0])
+        learned, aside = split_aside(table.shape[0], share, seed_from(rng))
         density = fit_clone(self.estimator, take(table, learned), None, rng)
         scores = np.asarray(density.score_samples(table), dtype=np.float64)
         self.estimator_, self.offset_ = density, _quantile(scores, self.contamination)
-        self.calibration_scores_ = np.sort(scores[aside]) if len(aside) else None
+        self.calibration_scores_ = np.sort(scores[aside]) if share else None
+        self.calibration_folds_ = None
+        if share == 0:
+            calibration = out_of_fold_scores(density, table)
+            self.calibration_scores_, self.calibration_folds_ = calibration
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each sample; the lower, the more of an outlier.
@@ -236,13 +259,14 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
     def pvalues(self, X: ArrayLike) -> np.ndarray:
         r"""Conformal p-value of each sample, for the null hypothesis that it is an inlier.
 
-        .. math:: p(x) = \frac{1 + \#\{i : s_i \lesssim s(x)\}}{n + 1}
+        .. math:: p(x) = \frac{1 + \#\{i : s_{k(i)}(x_i) \lesssim s_{k(i)}(x)\}}{n + 1}
 
-        where :math:`s(x)` is the log-density of the sample and :math:`s_i` those of the n samples
-        of the calibration set. If the sample is exchangeable with these, then
-        :math:`P(p \le t) \le t` for every t, whatever their distribution and however poor the
-        density [1]_, [2]_. Scores that float32 cannot tell apart count as equal, so that repeated
-        samples have equal p-values in every batch.
+        where :math:`x_1, \ldots, x_n` are the samples compared with. With a calibration set,
+        :math:`s_k` is the log-density for every k. With out-of-fold scores, :math:`k(i)` is the
+        fold of :math:`x_i` and :math:`s_k` the log-density under the mixture of fold k, whose
+        components did not see :math:`x_i` (see `n_folds` of :class:`GradientBoostedFlowDensity`).
+        Scores that float32 cannot tell apart count as equal, so that repeated samples have equal
+        p-values in every batch.
 
         Parameters
         ----------
@@ -264,12 +288,21 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
 
         Notes
         -----
-        The guarantee is marginal: it also averages over calibration sets. Given one, the fraction
-        of inliers with :math:`p \le t` differs from t by about :math:`\sqrt{t (1 - t) / n}`.
+        With a calibration set, :math:`P(p \le t) \le t` for every t and a sample exchangeable with
+        the set, whatever their distribution and however poor the density [1]_, [2]_. It is marginal
+        and also averages over calibration sets: given one, the fraction of inliers with
+        :math:`p \le t` differs from t by about :math:`\sqrt{t (1 - t) / n}`.
 
-        It is for one sample. To test many, use the procedure of Benjamini and Hochberg: it bounds
-        the expected fraction of false alarms among the flagged samples, again marginally, although
-        these p-values depend on each other [1]_.
+        Out-of-fold scores give the cross-conformal p-value [3]_, which is close to t in practice.
+        What is proved for K separate fits, with folds of equal size, is
+        :math:`P(p \le t) \le 2 t + \min(2 (1 - t) \frac{K - 1}{n + K}, \frac{1 - K / n}{K + 1})`
+        [4]_, [5]_. The K mixtures of a density share its units, families, numbers of epochs and
+        weights, which the scores of all samples choose, so that even this holds only approximately.
+        Set `calibration_fraction` to a number where the bound t is needed.
+
+        P-values are for one sample. To test many, use the procedure of Benjamini and Hochberg: with
+        a calibration set it bounds the expected fraction of false alarms among the flagged samples,
+        again marginally, although these p-values depend on each other [1]_.
 
         Outliers among the samples of `fit` make p-values of inliers usually too large, and outliers
         harder to find. The p-values of the samples of `fit` are too large as well, since the
@@ -282,45 +315,48 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
 
         .. [2] Algorithmic Learning in a Random World. V. Vovk, A. Gammerman, G. Shafer, 2005.
            https://doi.org/10.1007/b106715
+
+        .. [3] Cross-conformal predictors. V. Vovk, 2015. https://arxiv.org/abs/1208.0806
+
+        .. [4] Predictive inference with the jackknife+. R. F. Barber, E. J. Candès, A. Ramdas,
+           R. J. Tibshirani, 2021. https://arxiv.org/abs/1905.02928
+
+        .. [5] Improving the statistical efficiency of cross-conformal prediction. M. Gasparin,
+           A. Ramdas, 2025. https://arxiv.org/abs/2503.01495
         """
         check_is_fitted(self, "offset_")
         if self.calibration_scores_ is None:
-            raise ValueError("pvalues needs rows set aside, but calibration_fraction is None.")
-        scores = np.asarray(self.score_samples(X), dtype=np.float64)
-        ties = scores + _tolerance(scores)
-        n_below = np.searchsorted(self.calibration_scores_, ties, side="right")
-        return (1 + n_below) / (1 + len(self.calibration_scores_))
+            raise ValueError(
+                "pvalues needs scores to compare with, but calibration_fraction is None."
+            )
+        folds = self.calibration_folds_
+        if folds is None:
+            scores = np.asarray(self.score_samples(X), dtype=np.float64)[None]
+            folds = np.zeros(len(self.calibration_scores_), dtype=np.int32)
+        else:
+            scores = self.estimator_.fold_score_samples(X).astype(np.float64)
+        return conformal_pvalues(scores, self.calibration_scores_, folds)
 
     def _check_parameters(self) -> None:
         """Raise ValueError or TypeError unless every parameter is in its range."""
-        check_real("contamination", self.contamination, 0, 1, open_low=True)
-        if self.calibration_fraction is not None:
-            check_real("calibration_fraction", self.calibration_fraction, 0, 1, open_low=True)
+        _check_share("contamination", self.contamination)
+        check = or_none(or_auto(_check_share, "a number"))
+        check("calibration_fraction", self.calibration_fraction)
 
-    def _split(self, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the samples for the density, and of those of the calibration set."""
-        order = np.random.default_rng(seed).permutation(n_rows)
-        if self.calibration_fraction is None:
-            return np.arange(n_rows), order[:0]
-        n_aside = round(self.calibration_fraction * n_rows)
-        n_aside = max(n_aside, min(_FEWEST_ASIDE, n_rows // 3))
-        if n_aside == 0:
-            raise ValueError(
-                "FlowOutlierDetector needs at least 3 rows to set one of them aside, got "
-                f"n_samples={n_rows}; calibration_fraction=None sets none aside."
-            )
-        if n_rows - n_aside < 2:
-            raise ValueError(
-                f"calibration_fraction={self.calibration_fraction} leaves the density fewer than "
-                f"two of {n_rows} rows."
-            )
-        return order[n_aside:], order[:n_aside]
+    def _share_aside(self, n_rows: int) -> float | None:
+        """Fraction of the samples to set aside, 0 for out-of-fold scores, None without p-values."""
+        if not isinstance(self.calibration_fraction, str):
+            return self.calibration_fraction
+        return 0.0 if is_cross_fitted(self.estimator, n_rows) else _SHARE_ASIDE
 
     def to_plain(self) -> dict[str, Any]:
         """The fitted detector as JSON values and arrays."""
         check_is_fitted(self, "offset_")
-        scores = self.calibration_scores_
-        fitted = {"offset": self.offset_, "calibration_scores": scores}
+        fitted = {
+            "offset": self.offset_,
+            "calibration_scores": self.calibration_scores_,
+            "calibration_folds": self.calibration_folds_,
+        }
         return {**densities_to_plain(self, [self.estimator_]), **fitted}
 
     @classmethod
@@ -329,21 +365,14 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         self = from_parameters(cls, plain["parameters"])
         (density,) = densities_from_plain(plain)
         offset, scores = float(plain["offset"]), plain["calibration_scores"]
+        folds = plain.get("calibration_folds")
         if np.isnan(offset):
             raise ValueError("its threshold is not a number")
-        if scores is not None:
-            rising = scores.ndim == 1 and len(scores) and (scores == np.sort(scores)).all()
-            if scores.dtype != np.float64 or not rising:
-                raise ValueError("its calibration scores are no ascending numbers")
-        self.estimator_, self.offset_, self.calibration_scores_ = density, offset, scores
+        check_calibration(scores, folds, density.n_folds_)
+        self.estimator_, self.offset_ = density, offset
+        self.calibration_scores_, self.calibration_folds_ = scores, folds
         adopt_columns(self, density)
         return self
-
-
-def _tolerance(scores: np.ndarray) -> np.ndarray:
-    """Largest difference between scores that float32 cannot tell apart."""
-    finite = np.where(np.isfinite(scores), scores, 0.0)
-    return _TIE * np.maximum(1.0, np.abs(finite))
 
 
 def _quantile(scores: np.ndarray, share: float) -> float:

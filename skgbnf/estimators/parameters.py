@@ -176,6 +176,18 @@ def _n_folds(estimator: Any) -> int | str | None:
     return None if isinstance(n_folds, str) and not judged else n_folds
 
 
+def expected_folds(estimator: Any, n_samples: int) -> int | None:
+    """Number of folds of a fit to so many samples without a validation set of their own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is out of its range.
+    """
+    check_density_parameters(estimator)
+    return number_of_folds(_n_folds(estimator), n_samples)
+
+
 def number_of_folds(n_folds: int | str | None, n_samples: int) -> int | None:
     """Number of folds for so many samples; ValueError if there are fewer samples than folds."""
     if isinstance(n_folds, str):

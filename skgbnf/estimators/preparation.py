@@ -1,7 +1,7 @@
 """From a table to samples for training: checked, mapped to the units of training, split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
 from skgbnf.table.frames import Description
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.split import fold_rows, split_rows
-from skgbnf.table.thinning import thinned
+from skgbnf.table.thinning import kept_rows
 from skgbnf.table.weights import check_spread, weighted_rows
 from skgbnf.training.rows import Rows
 
@@ -56,6 +56,10 @@ class Prepared:
 
     reference_score : float
         Mean log-density of the training samples under the best Gaussian, in the units of X.
+
+    row_folds : ndarray of int of shape (n_given_samples,), or None, default=None
+        The fold in which each sample given to ``fit`` judges, -1 for those that are left out; None
+        without folds.
     """
 
     train: Rows
@@ -63,17 +67,19 @@ class Prepared:
     table: Description
     coordinates: Coordinates
     reference_score: float
+    row_folds: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Samples in the units of X, and their weights."""
+    """Samples in the units of X, their weights, and their positions in the table given."""
 
     X: np.ndarray
     weights: np.ndarray
+    positions: np.ndarray
 
-    def __getitem__(self, index: np.ndarray) -> "_Sample":
-        return _Sample(self.X[index], self.weights[index])
+    def __getitem__(self, index: np.ndarray | slice) -> "_Sample":
+        return _Sample(self.X[index], self.weights[index], self.positions[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +100,15 @@ class _Split:
     train: _Sample
     validation: _Sample | None = None
     folds: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+
+    def row_folds(self, n_given: int) -> np.ndarray | None:
+        """The fold in which each of the samples given judges, -1 for none; None without folds."""
+        if not self.folds:
+            return None
+        row_folds = np.full(n_given, -1, dtype=np.int32)
+        for k, (_, aside) in enumerate(self.folds):
+            row_folds[self.train.positions[aside]] = k
+        return row_folds
 
 
 def prepare(
@@ -120,7 +135,7 @@ def prepare(
     earlier : FittedDensity or None
         The rounds to which the fit adds; their units and their number of folds are kept.
     """
-    train, table = _check(estimator, given, options, earlier)
+    train, table, n_given = _check(estimator, given, options, earlier)
     limits = limits_from(options.bounds, table.labels)
     check_within(limits, train.X, "X", table.labels)
     check_dequantize(options.dequantize, train.X.shape[1])
@@ -133,10 +148,10 @@ def prepare(
     else:
         noise, bounds = earlier.coordinates.noise, earlier.coordinates.bounds
         _check_kept(options, noise, bounds, limits)
-    train = _Sample(noise.apply(train.X, derive_seed(seed, _NOISE_KEY)), train.weights)
+    train = replace(train, X=noise.apply(train.X, derive_seed(seed, _NOISE_KEY)))
     own = _own_validation(estimator, given, options, table, limits, seed)
     if own is not None:
-        own = _Sample(noise.apply(own.X, derive_seed(seed, _VALIDATION_NOISE_KEY)), own.weights)
+        own = replace(own, X=noise.apply(own.X, derive_seed(seed, _VALIDATION_NOISE_KEY)))
     split = _split(train, own, options, earlier, seed)
     if earlier is None:
         X, weights = split.train.X, split.train.weights
@@ -145,7 +160,8 @@ def prepare(
     else:
         coordinates = earlier.coordinates
     rng = np.random.default_rng(derive_seed(seed, _ATOM_KEY))
-    return _prepared(table, coordinates, split, options.device, rng)
+    prepared = _prepared(table, coordinates, split, options.device, rng)
+    return replace(prepared, row_folds=split.row_folds(n_given))
 
 
 def _check(
@@ -153,8 +169,8 @@ def _check(
     given: Given,
     options: TableOptions,
     earlier: FittedDensity | None,
-) -> tuple[_Sample, Description]:
-    """Training samples with their weights, and the description of their table."""
+) -> tuple[_Sample, Description, int]:
+    """Training samples, the description of their table, and the number of samples given."""
     known = None if earlier is None else earlier.table
     X = checked_rows(estimator, given.X, reset=known is None, table=known, ensure_min_samples=2)
     check_base(options.base, X.shape[1])
@@ -165,12 +181,11 @@ def _check(
     if len(sample.X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
     check_spread(sample.X, known.labels)
-    return sample, known
+    return sample, known, len(X)
 
 
 def _thin(sample: _Sample, options: TableOptions, seed: int) -> _Sample:
-    key = derive_seed(seed, _THIN_KEY)
-    return _Sample(*thinned(sample.X, sample.weights, options.max_time, key))
+    return sample[kept_rows(sample.X, options.max_time, derive_seed(seed, _THIN_KEY))]
 
 
 def _treat(

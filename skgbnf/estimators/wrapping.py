@@ -10,6 +10,7 @@ from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.estimators.density import GradientBoostedFlowDensity
+from skgbnf.estimators.parameters import expected_folds
 from skgbnf.persistence import (
     PersistentEstimator,
     from_parameters,
@@ -84,6 +85,13 @@ def fit_clone(
 def takes_reference(estimator: Any) -> bool:
     """Whether a density chooses its units by another table than that of its rows."""
     return has_fit_parameter(chosen(estimator), "X_reference")
+
+
+def is_cross_fitted(estimator: Any, n_samples: int) -> bool:
+    """Whether a density of this package would be cross-fitted to so many samples."""
+    density = chosen(estimator)
+    own = isinstance(density, GradientBoostedFlowDensity)
+    return own and expected_folds(density, n_samples) is not None
 
 
 def check_whole(estimator: Any, X: Any) -> None:

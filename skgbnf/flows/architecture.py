@@ -55,7 +55,8 @@ class Architecture:
 
     scale_clamp : float or None, default=3.0
         Soft bound of the log-scale of each affine layer that a network governs ("maf",
-        "graphical", "realnvp", "glow"); None for no bound. Splines bound their slopes.
+        "made_mixture", "graphical", "realnvp", "glow"); None for no bound. Splines bound their
+        slopes.
 
     splines : {"columns", "whitened", None}, default="columns"
         Where there is a spline for each column: before the first linear layer, which helps where

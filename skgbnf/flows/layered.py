@@ -45,6 +45,9 @@ class Layered:
 
     has_network : bool, default=True
         Whether there are networks without a context too.
+
+    last : callable or None, default=None
+        Makes the last layer of a network; None for one like the others.
     """
 
     layer: Layer
@@ -52,6 +55,7 @@ class Layered:
     before_with_context: Before = linear
     first: Before = nothing
     has_network: bool = True
+    last: Layer | None = None
 
     def build(self, architecture: Architecture) -> Flow:
         """An untrained flow."""
@@ -100,10 +104,11 @@ class Layered:
             layers: list[LazyTransform] = [ConditionalAffine(d, architecture.n_context)]
         else:
             layers = self.first(d, make_linear)
-        before = self._before(architecture)
-        for i in range(architecture.n_transforms):
+        before, n_layers = self._before(architecture), architecture.n_transforms
+        for i in range(n_layers):
             layers += before(d, make_linear)
-            layers.append(bounded(self.layer(d, i, **network)))
+            make = self.last if self.last is not None and i == n_layers - 1 else self.layer
+            layers.append(bounded(make(d, i, **network)))
         return layers
 
 

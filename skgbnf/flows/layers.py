@@ -16,9 +16,11 @@ from skgbnf.flows.autoregressive import IncrementalAutoregressive
 from skgbnf.flows.element_wise import ElementWise
 from skgbnf.flows.graphical import GraphicalAutoregressive
 from skgbnf.flows.interfaces import Differentiated, Pulled, Stackable
+from skgbnf.flows.mixture_scores import MixtureScores
 from skgbnf.flows.spline import RationalQuadraticSpline
 
 _N_BINS = 8
+_N_GAUSSIANS = 10
 _INPUT_BOUND = 10.0
 _SMALL_START = 0.1
 
@@ -76,6 +78,14 @@ def affine(
     """A layer of affine functions."""
     univariate = partial(Affine, scale_clamp=scale_clamp)
     return make(n_features, i, univariate=univariate, shapes=[(), ()], **network)
+
+
+def mixture_scores(
+    make: Layer, n_features: int, i: int, *, scale_clamp: float | None, **network: Any
+) -> LazyTransform:
+    """A layer of normal scores under mixtures of Gaussians."""
+    shapes = [(3 * _N_GAUSSIANS,)]
+    return make(n_features, i, univariate=MixtureScores, shapes=shapes, **network)
 
 
 class Reversal(UnconditionalTransform, Stackable, Differentiated):

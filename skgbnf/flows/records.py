@@ -19,6 +19,7 @@ from skgbnf.flows.layers import (
     element_wise,
     graphical,
     linear,
+    mixture_scores,
     normalised_linear,
     nothing,
     reversal,
@@ -36,6 +37,9 @@ _NUMBERS_OF_GAUSSIANS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64
 _autoregressive_spline = Layered(partial(spline, autoregressive))
 _coupling_spline = Layered(partial(spline, coupling), before_with_context=nothing)
 _autoregressive_affine = Layered(partial(affine, autoregressive))
+_autoregressive_mixture = Layered(
+    partial(affine, autoregressive), last=partial(mixture_scores, autoregressive)
+)
 _graphical_affine = Layered(partial(affine, graphical), reversal, reversal)
 _realnvp = Layered(partial(affine, coupling), nothing, nothing, first=linear)
 # It begins with a linear layer, since the steps of a scale for each column would be stretched where
@@ -120,6 +124,15 @@ OWN_FAMILIES = (
         activation="silu",
         splines=_COLUMNS_OR_NONE,
         fewest=_autoregressive_affine.fewest,
+        reference="Masked Autoregressive Flow for Density Estimation. G. Papamakarios, "
+        "T. Pavlakou, I. Murray, 2017. https://arxiv.org/abs/1705.07057",
+    ),
+    Family(
+        "made_mixture",
+        _autoregressive_mixture.build,
+        activation="silu",
+        splines=_COLUMNS_OR_NONE,
+        fewest=_autoregressive_mixture.fewest,
         reference="Masked Autoregressive Flow for Density Estimation. G. Papamakarios, "
         "T. Pavlakou, I. Murray, 2017. https://arxiv.org/abs/1705.07057",
     ),

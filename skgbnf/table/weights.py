@@ -80,8 +80,9 @@ def rounded(weights: np.ndarray) -> np.ndarray:
 
 def weighted_rows(
     X: np.ndarray, sample_weight: Any, input_name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Samples of positive weight, and their weights divided by the largest."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples of positive weight, with weights divided by the largest, and their positions."""
     name = "sample_weight" + input_name.removeprefix("X")
     weights = rounded(check_weights(sample_weight, len(X), name))
-    return X[weights > 0], weights[weights > 0]
+    positions = np.flatnonzero(weights > 0)
+    return X[positions], weights[positions], positions

@@ -91,6 +91,16 @@ def mixture_log_prob(log_probs: Tensor, log_weights: Tensor) -> Tensor:
     return torch.logsumexp(log_probs + log_weights, dim=-1)
 
 
+def fold_log_prob(mixture: Combination, x: Tensor, n_folds: int) -> Tensor:
+    """Log-density of each sample under the mixture of each fold, shape (n_folds, n_samples).
+
+    Components come round by round, in each of them fold by fold, in equal shares.
+    """
+    log_probs = mixture.component_log_prob(x).unflatten(1, (-1, n_folds)).transpose(1, 2)
+    log_weights = (n_folds * mixture.weights[-1]).log().unflatten(0, (-1, n_folds)).T
+    return mixture_log_prob(log_probs, log_weights).T
+
+
 def any_tensor(component: LazyDistribution) -> Tensor:
     """One of the component's tensors, all of which share a dtype and a device."""
     tensors = itertools.chain(component.parameters(), component.buffers())
