@@ -165,7 +165,7 @@ class AdditiveBoosting(LikelihoodBoosting):
             for k in settled:
                 if shares[..., k].sum() > 0:
                     components[k].em_step(train.x, shares[..., k])
-                    log_probs[..., k] = component_log_prob(components[k], train.x)
+                    log_probs[..., k] = component_log_prob(components[k], train.x, train.context)
         self._accept({k: components[k] for k in settled})
 
     def _fit_jointly(self, k: int, component: LazyDistribution, settings: TrainingSettings) -> None:

@@ -30,7 +30,7 @@ class CandidatePlan:
     Attributes
     ----------
     first : tuple of str
-        Families of the first rounds, one each.
+        Families of the first rounds, one each, without a context.
 
     later : tuple of str or callable
         Families that each round after them chooses from.
@@ -92,19 +92,21 @@ class CandidatePlan:
         """
         families = self.later
         if n_rounds < self.n_first:
-            families = (self.first[n_rounds],)
-        elif sparse and self.sparse is not None:
+            # EM knows no context; what is conditional on one follows in later rounds.
+            return self._of(self.first[n_rounds], n_context=0)
+        if sparse and self.sparse is not None:
             # A short trial would not tell what it is worth: others learn faster, and then noise.
             alone = n_rounds == self.n_first and self.n_estimators > 1
             families = (self.sparse,) if alone else (*families, self.sparse)
         return [candidates for family in families for candidates in self._of(family)]
 
-    def _of(self, name: FamilyName) -> list[Candidates]:
+    def _of(self, name: FamilyName, n_context: int | None = None) -> list[Candidates]:
         """The architectures of one family: for each place of splines and tail, several sizes."""
         family = get_family(name)
         architecture = replace(
             self.template,
             family=name,
+            n_context=self.template.n_context if n_context is None else n_context,
             n_transforms=self.n_transforms or family.n_transforms,
             activation=self.activation or family.activation,
         )

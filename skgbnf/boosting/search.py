@@ -15,7 +15,7 @@ from skgbnf.boosting.candidates import Candidates
 from skgbnf.flows import Architecture, FittedByEM, initialise, stack
 from skgbnf.training.component import fit_component
 from skgbnf.training.em import continue_em
-from skgbnf.training.mixture import component_log_prob, seconds_per_row
+from skgbnf.training.mixture import component_log_prob, given_to, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings, clear_gain
 from skgbnf.training.rows import Rows
 
@@ -217,7 +217,7 @@ class Search:
             )
         else:
             for component, rows in zip(components, folds, strict=True):
-                initialise(component, rows.x, rows.weights, rows.context)
+                initialise(component, rows.x, rows.weights, given_to(component, rows.context))
             components = [component.float() for component in components]
         return components[0] if some.n_folds is None else stack(components)
 

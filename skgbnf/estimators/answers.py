@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgbnf._checks import check_integer
 from skgbnf._device import score_device
 from skgbnf._random import RandomState, seed_from
-from skgbnf.estimators.fitted import Evaluate, FittedDensity
+from skgbnf.estimators.fitted import Evaluate, FittedDensity, of_all_rounds, of_each_round
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
 from skgbnf.table.frames import integer_columns, make_frame
 from skgbnf.table.weights import check_weights
@@ -48,7 +48,7 @@ class DensityAnswers:
         check_is_fitted(self)
         if is_lazy(X):
             return score_lazily(self, X)
-        return self._log_densities(X, lambda combination, Z: combination.log_prob(Z)[None])[0]
+        return self._log_densities(X, of_all_rounds)[0]
 
     def staged_score_samples(self, X: ArrayLike) -> Iterator[np.ndarray]:
         """Log-density of each sample after each round.
@@ -72,9 +72,7 @@ class DensityAnswers:
             If X is not a finite numeric table with the features seen in fit.
         """
         check_is_fitted(self)
-        yield from self._log_densities(
-            X, lambda combination, Z: torch.stack([*combination.staged_log_prob(Z)])
-        )
+        yield from self._log_densities(X, of_each_round)
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None

@@ -128,7 +128,9 @@ class Architecture:
         record = self.record
         if self.n_context and not record.takes_context:
             raise ValueError(f"n_context: {record.name!r} takes no context.")
-        return record.build(self)
+        component = record.build(self)
+        component.n_context = self.n_context
+        return component
 
     def describe(self) -> str:
         """What a reader is told of a component that is being fitted."""

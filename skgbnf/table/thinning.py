@@ -7,10 +7,8 @@ _FEWEST_ROWS = 1000
 _ROWS_PER_COLUMN = 2
 
 
-def thinned(
-    X: np.ndarray, weights: np.ndarray, max_time: float | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A random subsample that can be prepared within a part of the time, and its weights.
+def kept_rows(X: np.ndarray, max_time: float | None, seed: int) -> np.ndarray | slice:
+    """A random subsample that can be prepared within a part of the time.
 
     Its size depends on the limit alone, not on the machine. A feature that varies in X varies in
     the subsample.
@@ -20,9 +18,6 @@ def thinned(
     X : ndarray of shape (n_samples, n_features)
         Samples.
 
-    weights : ndarray of shape (n_samples,)
-        Sample weights.
-
     max_time : float or None
         Time limit of the fit, in seconds; None keeps all samples.
 
@@ -31,17 +26,15 @@ def thinned(
 
     Returns
     -------
-    X : ndarray of shape (n_kept_samples, n_features)
-
-    weights : ndarray of shape (n_kept_samples,)
+    kept : ndarray of int, ascending, or slice
+        What picks the samples.
     """
     n_samples, n_features = X.shape
     fewest = max(_FEWEST_ROWS, _ROWS_PER_COLUMN * n_features)
     n_rows = max((max_time or np.inf) * _CELLS_PER_SECOND / n_features, fewest)
     if n_samples <= n_rows:
-        return X, weights
+        return slice(None)
     kept = np.random.default_rng(seed).choice(n_samples, int(n_rows), replace=False)
     level = np.flatnonzero(np.ptp(X[kept], axis=0) == 0)
     other = [np.flatnonzero(X[:, j] != X[kept[0], j])[:1] for j in level]
-    kept = np.unique(np.concatenate([kept, *other]))
-    return X[kept], weights[kept]
+    return np.unique(np.concatenate([kept, *other]))

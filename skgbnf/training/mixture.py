@@ -97,6 +97,11 @@ def any_tensor(component: LazyDistribution) -> Tensor:
     return next(tensor for tensor in tensors if tensor.is_floating_point())
 
 
+def given_to(component: LazyDistribution, context: Tensor | None) -> Tensor | None:
+    """The context, or None for a component that does not depend on it."""
+    return context if getattr(component, "n_context", 1) else None
+
+
 @torch.no_grad()
 def component_log_prob(
     component: LazyDistribution, x: Tensor, context: Tensor | None = None
@@ -105,7 +110,7 @@ def component_log_prob(
 
     Of stacked components, one for each fold of the samples, it has the shape (n_folds, n_samples).
     """
-    dtype = any_tensor(component).dtype
+    dtype, context = any_tensor(component).dtype, given_to(component, context)
     chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[-1]))
     with computing_on(x.device):
         if context is None:
@@ -131,7 +136,7 @@ def sample_component(
     component: LazyDistribution, n_samples: int, seed: int, context: Tensor | None = None
 ) -> Tensor:
     """Samples of one component, by a generator of their own, one for each context if any."""
-    like = any_tensor(component)
+    like, context = any_tensor(component), given_to(component, context)
     given = None if context is None else context.to(like)
     with computing_on(like.device):
         distribution = component(given)

@@ -1,0 +1,428 @@
+"""Predictions of a mean and a spread out of folds, from several models, combined.
+
+References
+----------
+Stacked Regressions. L. Breiman, 1996. https://doi.org/10.1007/BF00117832
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy.optimize import minimize, nnls
+from scipy.special import gammaln
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+
+from skgbnf._random import derive_seed
+from skgbnf.predictors.effort import Effort
+from skgbnf.predictors.kernel import KernelModel
+from skgbnf.predictors.trees import Trees
+
+Fold = tuple[np.ndarray, np.ndarray]
+"""Indices of the training samples of a fold, and of the samples that it is to predict."""
+
+_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+_LARGEST_DETAIL = 8.0
+_FLOOR = 1e-3
+_ROWS_OF_LINE = 5000
+_SMALLEST_SPREAD = 1e-4
+_MODEL_KEY, _SPREAD_KEY = 0, 1
+_LARGEST_SEED = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of samples in the two forms that models need.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_samples, n_features)
+        With gaps, for trees.
+
+    columns : ndarray of shape (n_samples, n_columns)
+        Standardised, for smooth models.
+    """
+
+    codes: np.ndarray
+    columns: np.ndarray
+
+    def __getitem__(self, index: np.ndarray | slice) -> "Features":
+        return Features(self.codes[index], self.columns[index])
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What models say of each target given features.
+
+    Attributes
+    ----------
+    mean, log_spread : ndarrays of shape (n_samples, n_targets)
+
+    details : ndarray of shape (n_samples, n_details)
+        Quantiles over the trees of forests, in units of the spread around the mean.
+    """
+
+    mean: np.ndarray
+    log_spread: np.ndarray
+    details: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Boosting:
+    """A sum of trees, fitted by gradient boosting."""
+
+    trees: Trees
+
+    @classmethod
+    def fit(
+        cls, X: Features, y: np.ndarray, weights: np.ndarray, effort: Effort, seed: int
+    ) -> Self:
+        model = HistGradientBoostingRegressor(
+            learning_rate=effort.learning_rate,
+            max_iter=effort.n_iter,
+            max_leaf_nodes=effort.max_leaf_nodes,
+            min_samples_leaf=effort.min_samples_leaf,
+            l2_regularization=1.0,
+            max_features=0.5,
+            early_stopping=False,
+            random_state=seed,
+        ).fit(X.codes, y, weights)
+        return cls(Trees.of_boosting(model, X.codes))
+
+    def outputs(self, X: Features) -> np.ndarray:
+        return self.trees.total(X.codes)[:, None]
+
+    def to_plain(self) -> dict[str, Any]:
+        return self.trees.to_plain()
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
+        return cls(Trees.from_plain(plain, n_features))
+
+
+@dataclass(frozen=True, eq=False)
+class _Forest:
+    """Extremely randomised trees, each of them grown to the end."""
+
+    trees: Trees
+
+    @classmethod
+    def fit(
+        cls, X: Features, y: np.ndarray, weights: np.ndarray, effort: Effort, seed: int
+    ) -> Self:
+        model = ExtraTreesRegressor(effort.n_trees, max_features=0.7, random_state=seed)
+        return cls(Trees.of_forest(model.fit(X.codes, y, weights)))
+
+    def outputs(self, X: Features) -> np.ndarray:
+        return self.trees.outputs(X.codes)
+
+    def to_plain(self) -> dict[str, Any]:
+        return self.trees.to_plain()
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
+        return cls(Trees.from_plain(plain, n_features))
+
+
+@dataclass(frozen=True, eq=False)
+class _Smooth:
+    """The mean of a Gaussian process."""
+
+    kernel: KernelModel
+
+    @classmethod
+    def fit(
+        cls, X: Features, y: np.ndarray, weights: np.ndarray, effort: Effort, seed: int
+    ) -> Self:
+        return cls(KernelModel.fit(X.columns, y, weights, effort.n_centres, seed))
+
+    def outputs(self, X: Features) -> np.ndarray:
+        return self.kernel.predict(X.columns)[:, None]
+
+    def to_plain(self) -> dict[str, Any]:
+        return self.kernel.to_plain()
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
+        return cls(KernelModel.from_plain(plain, n_columns))
+
+
+MODELS: dict[str, Any] = {"boosting": _Boosting, "forest": _Forest, "kernel": _Smooth}
+"""Models of a mean by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """Models of one target, each of them fitted once for each fold.
+
+    Attributes
+    ----------
+    models : dict of str to list
+        Fitted models of all folds by name.
+
+    shares : ndarray of shape (n_models,)
+        What each of them contributes to the mean.
+
+    spreads : list of Trees
+        Logarithm of the squared residual, for each fold.
+
+    line : tuple of float
+        Intercept and slope of the log-spread as a function of what the trees say of it.
+    """
+
+    models: dict[str, list[Any]]
+    shares: np.ndarray
+    spreads: list[Trees]
+    line: tuple[float, float]
+
+    @property
+    def n_details(self) -> int:
+        """Number of columns of details."""
+        return len(_QUANTILES) if "forest" in self.models else 0
+
+    def predict(self, X: Features) -> Predictions:
+        """The average over folds, for samples that none of them has seen."""
+        outputs = {
+            name: np.concatenate([model.outputs(X) for model in fitted], axis=1)
+            for name, fitted in self.models.items()
+        }
+        means = np.column_stack([values.mean(axis=1) for values in outputs.values()])
+        mean, quantiles = means @ self.shares, _quantiles(outputs, len(X))
+        rows = _for_spread(X, mean, quantiles)
+        raw = np.mean([trees.total(rows) for trees in self.spreads], axis=0) / 2
+        return _predictions(mean, self.line[0] + self.line[1] * raw, quantiles)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "models": {
+                name: [model.to_plain() for model in fitted] for name, fitted in self.models.items()
+            },
+            "shares": self.shares,
+            "spreads": [trees.to_plain() for trees in self.spreads],
+            "line": list(self.line),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
+        models = {
+            name: [MODELS[name].from_plain(part, n_features, n_columns) for part in fitted]
+            for name, fitted in plain["models"].items()
+        }
+        shares = plain["shares"]
+        if shares.shape != (len(models),) or not np.isfinite(shares).all() or not models:
+            raise ValueError("its models have more or fewer shares")
+        n_spread = n_features + 1 + (len(_QUANTILES) if "forest" in models else 0)
+        spreads = [Trees.from_plain(part, n_spread) for part in plain["spreads"]]
+        if not (spreads and all(models.values())):
+            raise ValueError("it has no models")
+        intercept, slope = map(float, plain["line"])
+        if not (np.isfinite(intercept) and np.isfinite(slope)):
+            raise ValueError("the line of its spread is no number")
+        return cls(models, shares, spreads, (intercept, slope))
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Models of all targets.
+
+    Attributes
+    ----------
+    targets : tuple
+        One for each target.
+    """
+
+    targets: tuple[_Target, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        names: Sequence[str],
+        X: Features,
+        Y: np.ndarray,
+        weights: np.ndarray,
+        folds: Sequence[Fold],
+        effort: Effort,
+        seed: int,
+        on_part: Callable[[str], None],
+    ) -> tuple[Self, Predictions]:
+        """Fit models to each fold, and predict each sample by those that have not seen it.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of :data:`MODELS`.
+
+        X : Features
+            Of the training samples.
+
+        Y : ndarray of shape (n_samples, n_targets)
+
+        weights : ndarray of shape (n_samples,)
+
+        folds : sequence of pairs of ndarrays of int
+
+        effort : Effort
+
+        seed : int
+
+        on_part : callable ``(what)``
+            Called with a description of what is fitted next.
+
+        Returns
+        -------
+        stack : Stack
+
+        predictions : Predictions
+            Of the training samples, out of their folds.
+        """
+        fitted = []
+        for j, y in enumerate(Y.T):
+            fit = _Fit(X, y, weights, folds, effort, derive_seed(seed, j), on_part)
+            fitted.append(fit.target(names))
+        stack = cls(tuple(target for target, _ in fitted))
+        return stack, _side_by_side([predictions for _, predictions in fitted])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of columns of all predictions together."""
+        return sum(2 + target.n_details for target in self.targets)
+
+    def predict(self, X: Features) -> Predictions:
+        """Predictions for samples that were not seen in fit."""
+        return _side_by_side([target.predict(X) for target in self.targets])
+
+    def to_plain(self) -> list[Any]:
+        """The models as JSON values and arrays."""
+        return [target.to_plain() for target in self.targets]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any], n_features: int, n_columns: int) -> Self:
+        """Inverse of :meth:`to_plain`; ValueError unless the parts fit together."""
+        return cls(tuple(_Target.from_plain(part, n_features, n_columns) for part in plain))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """The models of one target being fitted."""
+
+    X: Features
+    y: np.ndarray
+    weights: np.ndarray
+    folds: Sequence[Fold]
+    effort: Effort
+    seed: int
+    on_part: Callable[[str], None]
+
+    def target(self, names: Sequence[str]) -> tuple[_Target, Predictions]:
+        models: dict[str, list[Any]] = {}
+        outputs: dict[str, np.ndarray] = {}
+        for name in names:
+            self.on_part(f"{name} of the mean")
+            models[name], outputs[name] = self._fit_model(name)
+        means = np.column_stack([values.mean(axis=1) for values in outputs.values()])
+        shares = self._shares(means)
+        mean, quantiles = means @ shares, _quantiles(outputs, len(self.y))
+        self.on_part("boosting of the spread")
+        spreads, raw = self._fit_spread(_for_spread(self.X, mean, quantiles), mean)
+        line = self._line(self.y - mean, raw)
+        target = _Target(models, shares, spreads, line)
+        return target, _predictions(mean, line[0] + line[1] * raw, quantiles)
+
+    def _fit_model(self, name: str) -> tuple[list[Any], np.ndarray]:
+        """A model for each fold, and outputs for the samples that it has not seen."""
+        models: list[Any] = []
+        outputs = np.empty(0)
+        for k, (kept, aside) in enumerate(self.folds):
+            seed = derive_seed(self.seed, _MODEL_KEY, k) % _LARGEST_SEED
+            part = self.X[kept], self.y[kept], self.weights[kept]
+            models.append(MODELS[name].fit(*part, self.effort, seed))
+            own = models[-1].outputs(self.X[aside])
+            if not outputs.size:
+                outputs = np.empty((len(self.y), own.shape[1]))
+            outputs[aside] = own
+        return models, outputs
+
+    def _shares(self, means: np.ndarray) -> np.ndarray:
+        """Shares of the models by least squares, which are not negative and sum to 1."""
+        root = np.sqrt(self.weights)
+        shares, _ = nnls(means * root[:, None], self.y * root)
+        if not shares.sum() > 0:
+            return np.full(means.shape[1], 1 / means.shape[1])
+        return shares / shares.sum()
+
+    def _fit_spread(self, rows: np.ndarray, mean: np.ndarray) -> tuple[list[Trees], np.ndarray]:
+        """Trees of the squared residuals for each fold, and log-spreads out of folds."""
+        squares = np.square(self.y - mean)
+        squares += _FLOOR * np.average(squares, weights=self.weights) + np.finfo(float).tiny
+        trees, raw = [], np.empty(len(mean))
+        many = len(mean) >= 2000
+        for k, (kept, aside) in enumerate(self.folds):
+            model = HistGradientBoostingRegressor(
+                loss="gamma",
+                learning_rate=0.1 if many else 0.05,
+                max_iter=100 if many else 60,
+                max_leaf_nodes=31 if many else 6,
+                min_samples_leaf=50 if many else 15,
+                l2_regularization=5.0,
+                max_features=0.5,
+                early_stopping=False,
+                random_state=derive_seed(self.seed, _SPREAD_KEY, k) % _LARGEST_SEED,
+            ).fit(rows[kept], squares[kept], self.weights[kept])
+            trees.append(Trees.of_boosting(model, rows[kept]))
+            raw[aside] = trees[-1].total(rows[aside]) / 2
+        return trees, raw
+
+    def _line(self, residuals: np.ndarray, raw: np.ndarray) -> tuple[float, float]:
+        """Line of the log-spread: the most likely one if residuals are of a Student t.
+
+        A slope near 0 says that the spread is the same everywhere.
+        """
+        some = slice(None, None, -(-len(raw) // _ROWS_OF_LINE))
+        residuals, raw, weights = residuals[some], raw[some], self.weights[some]
+        centre = float(np.average(raw, weights=weights))
+
+        def loss(values: np.ndarray) -> float:
+            intercept, slope, log_df = values
+            log_scale = intercept + centre + slope * (raw - centre)
+            return -float(np.average(_log_t(residuals, log_scale, log_df), weights=weights))
+
+        intercept, slope, _ = minimize(loss, [0.0, 1.0, 1.0], method="Nelder-Mead").x
+        slope = float(np.clip(slope, 0.0, 1.5))
+        return float(intercept + centre * (1 - slope)), slope
+
+
+def _log_t(residuals: np.ndarray, log_scale: np.ndarray, log_df: float) -> np.ndarray:
+    """Log-density of a Student t with more than two degrees of freedom."""
+    df = 2 + np.exp(min(log_df, 6.0))
+    constant = gammaln((df + 1) / 2) - gammaln(df / 2) - np.log(df * np.pi) / 2
+    scaled = np.square(residuals * np.exp(-log_scale)) / df
+    return constant - log_scale - (df + 1) / 2 * np.log1p(scaled)
+
+
+def _quantiles(outputs: dict[str, np.ndarray], n_samples: int) -> np.ndarray:
+    """Quantiles over the trees of a forest, of shape (n_samples, n_quantiles), or no columns."""
+    if "forest" not in outputs:
+        return np.empty((n_samples, 0))
+    return np.quantile(outputs["forest"], _QUANTILES, axis=1).T
+
+
+def _for_spread(X: Features, mean: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Columns from which trees tell the spread."""
+    return np.column_stack([X.codes, mean, quantiles - mean[:, None]])
+
+
+def _predictions(mean: np.ndarray, log_spread: np.ndarray, quantiles: np.ndarray) -> Predictions:
+    log_spread = np.maximum(log_spread, np.log(_SMALLEST_SPREAD))
+    details = (quantiles - mean[:, None]) * np.exp(-log_spread)[:, None]
+    details = details.clip(-_LARGEST_DETAIL, _LARGEST_DETAIL)
+    return Predictions(mean[:, None], log_spread[:, None], details)
+
+
+def _side_by_side(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of all targets."""
+    columns = [[vars(part)[name] for part in parts] for name in ("mean", "log_spread", "details")]
+    return Predictions(*(np.concatenate(column, axis=1) for column in columns))
