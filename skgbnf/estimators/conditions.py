@@ -1,5 +1,6 @@
 """What features say of each sample of a conditional density, and what says it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,6 +15,7 @@ from skgbnf.table.standardisation import Standardisation
 from skgbnf.training.rows import Rows
 
 _LARGEST = 8.0
+_SHARE_OF_TIME = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +145,9 @@ class ConditionerFit:
     max_time : float or None
         Time limit of the whole fit, in seconds.
 
+    start : float
+        Reading of ``time.perf_counter()`` when the fit began.
+
     on_part : callable ``(what)``
         Called with a description of what is fitted next.
     """
@@ -150,6 +155,7 @@ class ConditionerFit:
     encoder: Encoder
     models: tuple[str, ...]
     max_time: float | None
+    start: float
     on_part: Callable[[str], None]
 
     def n_folds(self, n_samples: int) -> int:
@@ -192,8 +198,9 @@ class ConditionerFit:
         stack, predictions, known = None, None, np.empty((len(Z), 0))
         if self.models:
             effort = Effort.of(len(Z), codes.shape[1], len(folds), self.max_time)
+            deadline = self.start + _SHARE_OF_TIME * (self.max_time or math.inf)
             stack, predictions = Stack.fit(
-                self.models, features, Z, weights, folds, effort, seed, self.on_part
+                self.models, features, Z, weights, folds, effort, deadline, seed, self.on_part
             )
             known = _columns(predictions)
         scale = known.std(axis=0)

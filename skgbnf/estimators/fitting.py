@@ -57,7 +57,7 @@ def fit_density(
     conditioner = None
     if encoder is not None:
         models = models_of(estimator.context_model)
-        conditioner = ConditionerFit(encoder, models, estimator.max_time, progress.part)
+        conditioner = ConditionerFit(encoder, models, estimator.max_time, start, progress.part)
     prepared = prepare(estimator, given, options, seed, earlier, conditioner)
     plan = resolve(estimator, prepared.train, progress, start)
     boosting = plan.start(prepared.train, prepared.validation, seed)

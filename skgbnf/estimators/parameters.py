@@ -259,7 +259,7 @@ def _candidates(estimator: Any, n_samples: int, n_features: int, n_context: int)
         n_estimators=int(estimator.n_estimators),
         n_samples=n_samples,
         template=template,
-        n_transforms=None if isinstance(n_transforms, str) else int(n_transforms),
+        n_transforms=_n_transforms(n_transforms, n_features, n_context),
         activation=None if estimator.activation == "auto" else estimator.activation,
     )
 
@@ -273,6 +273,16 @@ def first_families(init: Any, flow: Any, n_estimators: int) -> tuple[str, ...]:
         return ()
     families = (init,) if isinstance(init, str) else tuple(init)
     return families[1 - n_estimators :]
+
+
+def _n_transforms(n_transforms: int | str, n_features: int, n_context: int) -> int | None:
+    """Layers of each flow, None for those of its family.
+
+    Of one column given a context a second layer would do what one does.
+    """
+    if not isinstance(n_transforms, str):
+        return int(n_transforms)
+    return 1 if n_context and n_features == 1 else None
 
 
 def _dropout(dropout: float | str, n_samples: int, n_features: int) -> float:

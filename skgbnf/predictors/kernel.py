@@ -1,5 +1,6 @@
 """A smooth function of features: the mean of a Gaussian process, from some of the samples."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -108,7 +110,10 @@ def _kernel(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     lengths = np.ones(n_columns if n_columns <= _MOST_SCALES else 1) * np.sqrt(n_columns)
     kernel = ConstantKernel(1.0, (1e-3, 1e3)) * Matern(lengths, (1e-1, 1e3), nu=1.5)
     kernel += WhiteKernel(0.1, (1e-5, 1e1))
-    model = GaussianProcessRegressor(kernel, optimizer=_minimised).fit(X, y)
+    with warnings.catch_warnings():
+        # A feature that tells nothing has a length without bound.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = GaussianProcessRegressor(kernel, optimizer=_minimised).fit(X, y)
     amplitude, noise = model.kernel_.k1.k1.constant_value, model.kernel_.k2.noise_level
     return np.broadcast_to(model.kernel_.k1.k2.length_scale, n_columns).copy(), noise / amplitude
 

@@ -5,6 +5,7 @@ References
 Stacked Regressions. L. Breiman, 1996. https://doi.org/10.1007/BF00117832
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -151,8 +152,8 @@ class _Smooth:
         return cls(KernelModel.from_plain(plain, n_columns))
 
 
-MODELS: dict[str, Any] = {"boosting": _Boosting, "forest": _Forest, "kernel": _Smooth}
-"""Models of a mean by name."""
+MODELS: dict[str, Any] = {"forest": _Forest, "boosting": _Boosting, "kernel": _Smooth}
+"""Models of a mean by name, those that take little time first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +247,7 @@ class Stack:
         weights: np.ndarray,
         folds: Sequence[Fold],
         effort: Effort,
+        deadline: float,
         seed: int,
         on_part: Callable[[str], None],
     ) -> tuple[Self, Predictions]:
@@ -267,6 +269,10 @@ class Stack:
 
         effort : Effort
 
+        deadline : float
+            Reading of ``time.perf_counter()`` before which the models should be there. Those that
+            would take longer are left out, but not the first.
+
         seed : int
 
         on_part : callable ``(what)``
@@ -281,7 +287,9 @@ class Stack:
         """
         fitted = []
         for j, y in enumerate(Y.T):
-            fit = _Fit(X, y, weights, folds, effort, derive_seed(seed, j), on_part)
+            now = time.perf_counter()
+            own = now + (deadline - now) / (Y.shape[1] - j)
+            fit = _Fit(X, y, weights, folds, effort, own, derive_seed(seed, j), on_part)
             fitted.append(fit.target(names))
         stack = cls(tuple(target for target, _ in fitted))
         return stack, _side_by_side([predictions for _, predictions in fitted])
@@ -314,6 +322,7 @@ class _Fit:
     weights: np.ndarray
     folds: Sequence[Fold]
     effort: Effort
+    deadline: float
     seed: int
     on_part: Callable[[str], None]
 
@@ -322,7 +331,9 @@ class _Fit:
         outputs: dict[str, np.ndarray] = {}
         for name in names:
             self.on_part(f"{name} of the mean")
-            models[name], outputs[name] = self._fit_model(name)
+            fitted, predicted = self._fit_model(name, needed=not models)
+            if fitted:
+                models[name], outputs[name] = fitted, predicted
         means = np.column_stack([values.mean(axis=1) for values in outputs.values()])
         shares = self._shares(means)
         mean, quantiles = means @ shares, _quantiles(outputs, len(self.y))
@@ -332,11 +343,18 @@ class _Fit:
         target = _Target(models, shares, spreads, line)
         return target, _predictions(mean, line[0] + line[1] * raw, quantiles)
 
-    def _fit_model(self, name: str) -> tuple[list[Any], np.ndarray]:
-        """A model for each fold, and outputs for the samples that it has not seen."""
+    def _fit_model(self, name: str, *, needed: bool) -> tuple[list[Any], np.ndarray]:
+        """A model for each fold, and outputs for the samples that it has not seen.
+
+        There is none if it is not needed and the first one takes too long.
+        """
         models: list[Any] = []
-        outputs = np.empty(0)
+        outputs, start = np.empty(0), time.perf_counter()
         for k, (kept, aside) in enumerate(self.folds):
+            spent = time.perf_counter() - start
+            end = start + spent * len(self.folds)
+            if not needed and k <= 1 and end > self.deadline:
+                return [], outputs
             seed = derive_seed(self.seed, _MODEL_KEY, k) % _LARGEST_SEED
             part = self.X[kept], self.y[kept], self.weights[kept]
             models.append(MODELS[name].fit(*part, self.effort, seed))

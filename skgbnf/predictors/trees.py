@@ -102,9 +102,8 @@ class Trees:
                 column.append(part)
         types = (np.int32, np.int32, np.int32, np.float64, np.float64, bool)
         arrays = [np.concatenate(c).astype(t) for c, t in zip(columns, types, strict=True)]
-        nodes: dict[str, Any] = dict(zip(_COLUMNS, arrays, strict=True))
-        roots: Any = starts[:-1].astype(np.int32)
-        return cls(**nodes, roots=roots, offset=offset, single=single)
+        named: dict[str, Any] = dict(zip(_COLUMNS, arrays, strict=True))
+        return cls(**named, roots=starts[:-1].astype(np.int32), offset=offset, single=single)
 
     def outputs(self, X: np.ndarray) -> np.ndarray:
         """Value of each tree for each sample, of shape (n_samples, n_trees)."""
