@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
+from skgbnf._clock import Clock
 from skgbnf._random import derive_seed
 from skgbnf.boosting.base import Stage
 from skgbnf.boosting.candidates import CandidatePlan
@@ -38,7 +39,6 @@ from skgbnf.boosting.objectives import (
 )
 from skgbnf.flows import Architecture, FittedByEM
 from skgbnf.training.component import fit_component
-from skgbnf.training.descent import Clock
 from skgbnf.training.fitted import FittedMixture
 from skgbnf.training.mixture import component_log_prob, mixture_log_prob, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings

@@ -1,15 +1,18 @@
 """Distributions of one target given features: integrals of their densities."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 
 from skgbnf.estimators.conditions import Condition
 from skgbnf.table.coordinates import Coordinates
-from skgbnf.training.mixture import Combination
+from skgbnf.training.mixture import Combination, given_to
 
-_N_DRAWS = 48
+_MOST_NODES = 96
+_MOST_WEIGHT = 0.95
+_NORMAL_QUANTILES = (-3.0, -2.2, -1.5, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.5, 2.2, 3.0)
 _FIXED = np.sinh(np.linspace(-7.0, 7.0, 57))
 _GAUSS_NODES, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(3)
 _TINY = 1e-300
@@ -18,8 +21,8 @@ _TINY = 1e-300
 class Marginals:
     """Distributions of a target, one for each condition.
 
-    Each density is integrated by Gauss-Legendre quadrature between nodes: draws, so that there are
-    many where there is mass, and fixed ones that reach far into the tails.
+    Each density is integrated by Gauss-Legendre quadrature between nodes: quantiles of components,
+    so that there are many where there is mass, and fixed ones that reach far into the tails.
 
     Parameters
     ----------
@@ -101,10 +104,8 @@ class Marginals:
     def _density(self, U: np.ndarray) -> np.ndarray:
         """Density of residuals of shape (n_samples, n_values), the context once for each sample."""
         x = torch.from_numpy(np.ascontiguousarray(U.T)[:, :, None]).to(self._device)
-        context = self._condition.tensor(np.float64, self._device)
         log_probs = [
-            component(context if getattr(component, "n_context", 1) else None).log_prob(x)
-            for component in self._combination.components
+            self._distribution(component).log_prob(x) for component in self._combination.components
         ]
         weights = self._combination.weights[-1]
         combined = torch.logsumexp(torch.stack(log_probs, dim=-1) + weights.log(), dim=-1)
@@ -119,12 +120,29 @@ class Marginals:
     @cached_property
     def _nodes(self) -> np.ndarray:
         """Ends of the intervals, ascending, of shape (n_samples, n_nodes)."""
-        many = self._condition.repeated(_N_DRAWS)
-        context = many.tensor(np.float64, self._device)
-        drawn = self._combination.sample(len(many), 0, context).cpu().numpy()
-        drawn = np.nan_to_num(drawn.reshape(len(self._condition), _N_DRAWS))
-        fixed = np.broadcast_to(_FIXED, (len(drawn), len(_FIXED)))
-        return np.sort(np.concatenate([drawn, fixed], axis=1), axis=1)
+        n = len(self._condition)
+        placed = [_quantiles(distribution, n) for distribution in self._heaviest()]
+        own = np.sort(np.nan_to_num(np.concatenate(placed, axis=1)), axis=1)
+        if own.shape[1] > _MOST_NODES:
+            own = own[:, np.linspace(0, own.shape[1] - 1, _MOST_NODES).astype(int)]
+        fixed = np.broadcast_to(_FIXED, (n, len(_FIXED)))
+        return np.sort(np.concatenate([own, fixed], axis=1), axis=1)
+
+    def _heaviest(self) -> list[Any]:
+        """Distributions of the components that have most of the weight."""
+        order = self._combination.weights[-1].argsort(descending=True).tolist()
+        before = (
+            self._combination.weights[-1][order].cumsum(0) - self._combination.weights[-1][order]
+        )
+        kept = [k for k, share in zip(order, before.tolist(), strict=True) if share < _MOST_WEIGHT]
+        return [self._distribution(self._combination.components[k]) for k in kept]
+
+    def _distribution(self, component: Any) -> Any:
+        return component(given_to(component, self._context))
+
+    @cached_property
+    def _context(self) -> torch.Tensor:
+        return self._condition.tensor(np.float64, self._device)
 
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
@@ -150,3 +168,24 @@ class Marginals:
         """Probabilities up to each node."""
         sums = np.cumsum(self._points[1].sum(axis=2), axis=1)
         return np.concatenate([np.zeros((len(sums), 1)), sums], axis=1)
+
+
+def _quantiles(distribution: Any, n_samples: int) -> np.ndarray:
+    """Values spread over where a component has its mass, of shape (n_samples, n_values).
+
+    They need not be its quantiles, and are the same whatever other samples there are.
+    """
+    if hasattr(distribution, "transform"):
+        z = torch.tensor(_NORMAL_QUANTILES, dtype=torch.float64)
+        z = z[:, None, None].expand(len(z), n_samples, 1)
+        return distribution.transform.inv(z).reshape(len(z), n_samples).cpu().numpy().T
+    # Gaussians, or what has a place and a scale.
+    parts = getattr(distribution, "base", distribution)
+    loc = getattr(parts, "loc", None)
+    factor = getattr(parts, "scale_tril", getattr(parts, "factor", None))
+    if loc is None or factor is None:
+        return np.zeros((n_samples, 1))
+    z = loc.new_tensor(_NORMAL_QUANTILES)
+    values = loc + factor[..., 0] * z
+    values = values.reshape(-1) if loc.dim() < 3 else values.reshape(n_samples, -1)
+    return np.broadcast_to(values.cpu().numpy(), (n_samples, values.shape[-1]))

@@ -276,7 +276,7 @@ class RegressorAnswers:
 def as_columns(y: Any) -> Any:
     """Targets as a table; of one target a list or a series of values will do."""
     if y is None:
-        raise ValueError("y cannot be None: this estimator requires y to be passed.")
+        raise ValueError("this estimator requires y to be passed, but the target y is None.")
     if getattr(y, "ndim", None) == 2 or hasattr(y, "columns"):
         return y
     values = np.asarray(y)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _SHARE_OF_TIME = 0.35
+_MOST_REPEATS, _MOST_TREES = 10, 50
+_MOST_LEAVES = 1_000_000
 _FEWEST_TREES = 10
 _FEW, _MANY = 2000, 10_000
 
@@ -28,8 +30,11 @@ class Effort:
 
     min_samples_leaf : int
 
+    n_repeats : int
+        Partitions into folds that a forest is grown on, each anew.
+
     n_trees : int
-        Trees of a forest.
+        Trees of a forest for each fold of each partition.
 
     n_centres : int
         Kernels of a smooth model.
@@ -40,6 +45,7 @@ class Effort:
     learning_rate: float
     max_leaf_nodes: int
     min_samples_leaf: int
+    n_repeats: int
     n_trees: int
     n_centres: int
 
@@ -60,15 +66,16 @@ class Effort:
             Time limit of the whole fit, in seconds.
         """
         if n_samples < _FEW:
-            sizes = (5, 500, 0.05, 8, 3, 100, 1000)
+            sizes = (5, 500, 0.05, 8, 3, 1000)
         elif n_samples < _MANY:
-            sizes = (4, 250, 0.07, 64, 5, 50, 700)
+            sizes = (4, 250, 0.07, 64, 5, 700)
         else:
-            sizes = (3, 150, 0.1, 128, 10, 20, 400)
-        own_folds, n_iter, rate, leaves, fewest, n_trees, n_centres = sizes
+            sizes = (3, 150, 0.1, 128, 10, 400)
+        own_folds, n_iter, rate, leaves, fewest, n_centres = sizes
         n_folds = n_folds or own_folds
         seconds = n_folds * _seconds(n_samples, n_features, n_iter, leaves)
         share = min(1.0, _SHARE_OF_TIME * (max_time or math.inf) / seconds)
+        n_repeats, n_trees = _forest(n_samples)
         return cls(
             n_folds=n_folds,
             n_iter=max(int(share * n_iter), _FEWEST_TREES),
@@ -76,9 +83,17 @@ class Effort:
             learning_rate=min(rate / max(share, 1e-3), 0.3),
             max_leaf_nodes=leaves,
             min_samples_leaf=fewest,
-            n_trees=max(int(share * n_trees), _FEWEST_TREES),
+            n_repeats=n_repeats,
+            n_trees=n_trees,
             n_centres=n_centres,
         )
+
+
+def _forest(n_samples: int) -> tuple[int, int]:
+    """Numbers of partitions and of trees, as many as there is room for."""
+    n_trees = max(int(min(_MOST_TREES, _MOST_LEAVES / n_samples)), _FEWEST_TREES)
+    per_fold = max(1, round(n_trees / _MOST_REPEATS))
+    return round(n_trees / per_fold), per_fold
 
 
 def _seconds(n_samples: int, n_features: int, n_iter: int, leaves: int) -> float:

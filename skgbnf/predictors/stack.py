@@ -15,17 +15,22 @@ from scipy.optimize import minimize, nnls
 from scipy.special import gammaln
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
+from skgbnf._clock import Clock
 from skgbnf._random import derive_seed
 from skgbnf.predictors.effort import Effort
 from skgbnf.predictors.kernel import KernelModel
 from skgbnf.predictors.trees import Trees
+from skgbnf.table.split import fold_rows
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Indices of the training samples of a fold, and of the samples that it is to predict."""
 
-_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+_QUANTILES = (0.05, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.95)
 _LARGEST_DETAIL = 8.0
+_SHARE_OF_FOREST = 0.5
 _FLOOR = 1e-3
+_MOST_GAIN = 0.5
+_FAR = 5.0
 _ROWS_OF_LINE = 5000
 _SMALLEST_SPREAD = 1e-4
 _MODEL_KEY, _SPREAD_KEY = 0, 1
@@ -91,7 +96,7 @@ class _Boosting:
             max_features=0.5,
             early_stopping=False,
             random_state=seed,
-        ).fit(X.codes, y, weights)
+        ).fit(X.codes, y, _unless_equal(weights))
         return cls(Trees.of_boosting(model, X.codes))
 
     def outputs(self, X: Features) -> np.ndarray:
@@ -112,11 +117,35 @@ class _Forest:
     trees: Trees
 
     @classmethod
-    def fit(
-        cls, X: Features, y: np.ndarray, weights: np.ndarray, effort: Effort, seed: int
-    ) -> Self:
-        model = ExtraTreesRegressor(effort.n_trees, max_features=0.7, random_state=seed)
-        return cls(Trees.of_forest(model.fit(X.codes, y, weights)))
+    def fit_repeatedly(
+        cls,
+        X: Features,
+        y: np.ndarray,
+        weights: np.ndarray,
+        effort: Effort,
+        seconds: float,
+        seed: int,
+    ) -> tuple[Self, np.ndarray]:
+        """Trees on folds of several partitions, and outputs of those that have not seen a sample.
+
+        A sample is thus predicted, as new ones are, by trees that together have seen all others.
+        There are fewer partitions where there is no time for all.
+        """
+        models, parts, clock = [], [], Clock(seconds)
+        for i in range(effort.n_repeats):
+            if i and not clock.has_time():
+                break
+            outputs, own = np.empty((len(X), effort.n_trees)), derive_seed(seed, i)
+            for k, (kept, aside) in enumerate(fold_rows(len(X), effort.n_folds, own)):
+                model = ExtraTreesRegressor(
+                    effort.n_trees, max_features=0.7, random_state=(own + k) % _LARGEST_SEED
+                ).fit(X.codes[kept], y[kept], _unless_equal(weights[kept]))
+                rows = X.codes[aside].astype(np.float32)
+                each = [tree.predict(rows) for tree in model.estimators_]
+                outputs[aside] = np.column_stack(each)
+                models.append(model)
+            parts.append(outputs)
+        return cls(Trees.of_forests(models)), np.concatenate(parts, axis=1)
 
     def outputs(self, X: Features) -> np.ndarray:
         return self.trees.outputs(X.codes)
@@ -163,7 +192,7 @@ class _Target:
     Attributes
     ----------
     models : dict of str to list
-        Fitted models of all folds by name.
+        Fitted models of all folds by name; of a forest one.
 
     shares : ndarray of shape (n_models,)
         What each of them contributes to the mean.
@@ -173,12 +202,21 @@ class _Target:
 
     line : tuple of float
         Intercept and slope of the log-spread as a function of what the trees say of it.
+
+    size : float
+        Mean square of the residuals, divided by their spread.
+
+    References
+    ----------
+    Neural Network Ensembles, Cross Validation, and Active Learning. A. Krogh, J. Vedelsby, 1994.
+    https://papers.nips.cc/paper/1994/hash/b8c37e33defde51cf91e1e03e51657da-Abstract.html
     """
 
     models: dict[str, list[Any]]
     shares: np.ndarray
     spreads: list[Trees]
     line: tuple[float, float]
+    size: float
 
     @property
     def n_details(self) -> int:
@@ -186,16 +224,29 @@ class _Target:
         return len(_QUANTILES) if "forest" in self.models else 0
 
     def predict(self, X: Features) -> Predictions:
-        """The average over folds, for samples that none of them has seen."""
+        """The average over folds, for samples that none of them has seen.
+
+        The error of an average is smaller than that of one fold, by which the spread was fitted:
+        its square by the variance between folds, on average exactly (Krogh and Vedelsby).
+        """
         outputs = {
-            name: np.concatenate([model.outputs(X) for model in fitted], axis=1)
-            for name, fitted in self.models.items()
+            name: [model.outputs(X) for model in fitted] for name, fitted in self.models.items()
         }
-        means = np.column_stack([values.mean(axis=1) for values in outputs.values()])
-        mean, quantiles = means @ self.shares, _quantiles(outputs, len(X))
+        n_folds = len(self.spreads)
+        means = np.stack([self._mean_of_fold(outputs, k) for k in range(n_folds)])
+        mean = means.mean(axis=0)
+        quantiles = _quantiles({name: each[0] for name, each in outputs.items()}, len(X))
         rows = _for_spread(X, mean, quantiles)
         raw = np.mean([trees.total(rows) for trees in self.spreads], axis=0) / 2
-        return _predictions(mean, self.line[0] + self.line[1] * raw, quantiles)
+        log_spread = self.line[0] + self.line[1] * raw
+        gain = means.var(axis=0) * np.exp(-2 * log_spread) / self.size
+        log_spread += np.log(1 - np.minimum(gain, _MOST_GAIN)) / 2
+        return _predictions(mean, log_spread, quantiles)
+
+    def _mean_of_fold(self, outputs: dict[str, list[np.ndarray]], k: int) -> np.ndarray:
+        """The mean by the models of one fold; a forest is one for all of them."""
+        own = [each[k % len(each)].mean(axis=1) for each in outputs.values()]
+        return np.column_stack(own) @ self.shares
 
     def to_plain(self) -> dict[str, Any]:
         return {
@@ -205,6 +256,7 @@ class _Target:
             "shares": self.shares,
             "spreads": [trees.to_plain() for trees in self.spreads],
             "line": list(self.line),
+            "size": self.size,
         }
 
     @classmethod
@@ -218,12 +270,12 @@ class _Target:
             raise ValueError("its models have more or fewer shares")
         n_spread = n_features + 1 + (len(_QUANTILES) if "forest" in models else 0)
         spreads = [Trees.from_plain(part, n_spread) for part in plain["spreads"]]
-        if not (spreads and all(models.values())):
-            raise ValueError("it has no models")
-        intercept, slope = map(float, plain["line"])
-        if not (np.isfinite(intercept) and np.isfinite(slope)):
+        if {len(fitted) for fitted in models.values()} - {1, len(spreads)} or not spreads:
+            raise ValueError("its models are of different numbers of folds")
+        intercept, slope, size = map(float, (*plain["line"], plain["size"]))
+        if not (np.isfinite([intercept, slope, size]).all() and size > 0):
             raise ValueError("the line of its spread is no number")
-        return cls(models, shares, spreads, (intercept, slope))
+        return cls(models, shares, spreads, (intercept, slope), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,14 +392,24 @@ class _Fit:
         self.on_part("boosting of the spread")
         spreads, raw = self._fit_spread(_for_spread(self.X, mean, quantiles), mean)
         line = self._line(self.y - mean, raw)
-        target = _Target(models, shares, spreads, line)
-        return target, _predictions(mean, line[0] + line[1] * raw, quantiles)
+        log_spread = line[0] + line[1] * raw
+        scaled = ((self.y - mean) * np.exp(-log_spread)).clip(-_FAR, _FAR)
+        size = float(np.average(np.square(scaled), weights=self.weights))
+        target = _Target(models, shares, spreads, line, max(size, _FLOOR))
+        return target, _predictions(mean, log_spread, quantiles)
 
     def _fit_model(self, name: str, *, needed: bool) -> tuple[list[Any], np.ndarray]:
         """A model for each fold, and outputs for the samples that it has not seen.
 
         There is none if it is not needed and the first one takes too long.
         """
+        seed = derive_seed(self.seed, _MODEL_KEY)
+        if name == "forest":
+            seconds = _SHARE_OF_FOREST * (self.deadline - time.perf_counter())
+            forest, outputs = _Forest.fit_repeatedly(
+                self.X, self.y, self.weights, self.effort, seconds, seed
+            )
+            return [forest], outputs
         models: list[Any] = []
         outputs, start = np.empty(0), time.perf_counter()
         for k, (kept, aside) in enumerate(self.folds):
@@ -355,9 +417,9 @@ class _Fit:
             end = start + spent * len(self.folds)
             if not needed and k <= 1 and end > self.deadline:
                 return [], outputs
-            seed = derive_seed(self.seed, _MODEL_KEY, k) % _LARGEST_SEED
             part = self.X[kept], self.y[kept], self.weights[kept]
-            models.append(MODELS[name].fit(*part, self.effort, seed))
+            own_seed = derive_seed(seed, k) % _LARGEST_SEED
+            models.append(MODELS[name].fit(*part, self.effort, own_seed))
             own = models[-1].outputs(self.X[aside])
             if not outputs.size:
                 outputs = np.empty((len(self.y), own.shape[1]))
@@ -389,7 +451,7 @@ class _Fit:
                 max_features=0.5,
                 early_stopping=False,
                 random_state=derive_seed(self.seed, _SPREAD_KEY, k) % _LARGEST_SEED,
-            ).fit(rows[kept], squares[kept], self.weights[kept])
+            ).fit(rows[kept], squares[kept], _unless_equal(self.weights[kept]))
             trees.append(Trees.of_boosting(model, rows[kept]))
             raw[aside] = trees[-1].total(rows[aside]) / 2
         return trees, raw
@@ -411,6 +473,11 @@ class _Fit:
         intercept, slope, _ = minimize(loss, [0.0, 1.0, 1.0], method="Nelder-Mead").x
         slope = float(np.clip(slope, 0.0, 1.5))
         return float(intercept + centre * (1 - slope)), slope
+
+
+def _unless_equal(weights: np.ndarray) -> np.ndarray | None:
+    """Weights for scikit-learn, whose trees take several times as long with any than without."""
+    return None if (weights == weights[0]).all() else weights
 
 
 def _log_t(residuals: np.ndarray, log_scale: np.ndarray, log_df: float) -> np.ndarray:

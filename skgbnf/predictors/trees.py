@@ -20,7 +20,7 @@ class Trees:
     feature, left, right : ndarrays of int32 of shape (n_nodes,)
         Feature that a node asks for, and the nodes below it; a leaf is its own left and right.
 
-    threshold, value : ndarrays of float64 of shape (n_nodes,)
+    threshold, value : ndarrays of float64, or of float32 if `single`, of shape (n_nodes,)
         The left node takes values up to the threshold; a leaf has the value.
 
     missing_left : ndarray of bool of shape (n_nodes,)
@@ -70,12 +70,13 @@ class Trees:
         return self
 
     @classmethod
-    def of_forest(cls, model: Any) -> Self:
-        """Those of a fitted forest for one target."""
-        trees = [tree.tree_ for tree in model.estimators_]
+    def of_forests(cls, models: Sequence[Any]) -> Self:
+        """Those of fitted forests for one target, all together."""
+        trees = [tree.tree_ for model in models for tree in model.estimators_]
         parts = [
             (
-                t.feature, t.children_left, t.children_right, t.threshold, t.value[:, 0, 0],
+                t.feature, t.children_left, t.children_right, _rounded_down(t.threshold),
+                t.value[:, 0, 0].astype(np.float32),
                 t.missing_go_to_left > 0, t.children_left < 0,
             )
             for t in trees
@@ -86,6 +87,7 @@ class Trees:
     def _joined(cls, trees: Sequence[tuple[np.ndarray, ...]], offset: float, single: bool) -> Self:
         starts = np.cumsum([0, *(len(parts[0]) for parts in trees)])
         columns: list[list[np.ndarray]] = [[] for _ in range(6)]
+        real = np.float32 if single else np.float64
         for start, (feature, left, right, threshold, value, missing, leaf) in zip(
             starts, trees, strict=False
         ):
@@ -100,7 +102,7 @@ class Trees:
             )
             for column, part in zip(columns, nodes, strict=True):
                 column.append(part)
-        types = (np.int32, np.int32, np.int32, np.float64, np.float64, bool)
+        types = (np.int32, np.int32, np.int32, real, real, bool)
         arrays = [np.concatenate(c).astype(t) for c, t in zip(columns, types, strict=True)]
         named: dict[str, Any] = dict(zip(_COLUMNS, arrays, strict=True))
         return cls(**named, roots=starts[:-1].astype(np.int32), offset=offset, single=single)
@@ -156,3 +158,9 @@ class Trees:
         if not (np.isfinite(self.value).all() and np.isfinite(self.offset)):
             raise ValueError("a value of its trees is not finite")
         return self
+
+
+def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
+    """The largest numbers of single precision up to thresholds: as many of them are below."""
+    rounded = thresholds.astype(np.float32)
+    return np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
