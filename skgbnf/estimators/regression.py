@@ -20,11 +20,13 @@ from skgbnf.estimators.fitting import fit_density
 from skgbnf.estimators.predictions import RegressorAnswers, as_columns
 from skgbnf.estimators.preparation import Given
 from skgbnf.estimators.saving import PersistentDensity
+from skgbnf.estimators.wrapping import take
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import persistent
 from skgbnf.predictors import Encoder, checked_features
 from skgbnf.table.bounds import BoundsLike
 from skgbnf.table.checks import note_columns
+from skgbnf.table.weights import check_weights
 
 
 @persistent
@@ -284,7 +286,7 @@ class GradientBoostedFlowRegressor(
             self._check_parameters()
             table, columns = self._checked(X, y, reset=True)
             names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_)).tolist()
-            encoder = Encoder.from_table(table, names)
+            encoder = Encoder.from_table(self._counted(table, sample_weight), names)
             given = Given(
                 columns, sample_weight, codes=encoder.codes(table), **self._validation_of(
                     encoder, X_val, y_val, sample_weight_val
@@ -309,6 +311,14 @@ class GradientBoostedFlowRegressor(
         columns = as_columns(y)
         check_consistent_length(table, columns)
         return table, columns
+
+    @staticmethod
+    def _counted(table: Any, sample_weight: Any) -> Any:
+        """The rows of positive weight."""
+        if sample_weight is None:
+            return table
+        weights = check_weights(sample_weight, table.shape[0])
+        return take(table, np.flatnonzero(weights > 0))
 
     def _validation_of(
         self, encoder: Encoder, X_val: Any, y_val: Any, weights: Any
