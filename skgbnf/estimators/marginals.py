@@ -7,22 +7,21 @@ import numpy as np
 import torch
 
 from skgbnf.estimators.conditions import Condition
+from skgbnf.estimators.quadrature import Quadrature
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.training.mixture import Combination, given_to
 
-_MOST_NODES = 96
+_MOST_NODES = 123
 _MOST_WEIGHT = 0.95
-_NORMAL_QUANTILES = (-3.0, -2.2, -1.5, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.5, 2.2, 3.0)
+_NORMAL_QUANTILES = np.linspace(-5.0, 5.0, 41)
 _FIXED = np.sinh(np.linspace(-7.0, 7.0, 57))
-_GAUSS_NODES, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(3)
-_TINY = 1e-300
 
 
 class Marginals:
     """Distributions of a target, one for each condition.
 
-    Each density is integrated by Gauss-Legendre quadrature between nodes: quantiles of components,
-    so that there are many where there is mass, and fixed ones that reach far into the tails.
+    Each density is integrated between nodes: quantiles of components, so that there are many where
+    there is mass, and fixed ones that reach far into the tails.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ class Marginals:
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation, each of shape (n_samples,)."""
-        points, masses = self._points
+        points, masses = self._quadrature.points, self._quadrature.masses
         values = self._in_units(points.reshape(len(points), -1)).reshape(points.shape)
         mean = (masses * values).sum(axis=(1, 2))
         squares = np.square(values - mean[:, None, None])
@@ -59,47 +58,13 @@ class Marginals:
 
     def quantiles(self, shares: np.ndarray) -> np.ndarray:
         """Quantiles of shape (n_samples, n_shares), between 0 and 1."""
-        nodes, cumulative = self._nodes, self._cumulative
-        found = np.empty((len(nodes), len(shares)))
-        for i, (own, masses) in enumerate(zip(nodes, cumulative, strict=True)):
-            k = np.searchsorted(masses, shares).clip(1, len(own) - 1)
-            low, high = masses[k - 1], masses[k]
-            part = (shares - low) / np.maximum(high - low, _TINY)
-            found[i] = own[k - 1] + part.clip(0.0, 1.0) * (own[k] - own[k - 1])
-        for _ in range(3):
-            found = self._improved(found, shares)
-        return self._in_units(found)
+        return self._in_units(self._quadrature.quantiles(shares))
 
     def cdf(self, y: np.ndarray) -> np.ndarray:
         """Probability of values up to `y`, of shape (n_samples,)."""
         Z, _ = self._coordinates.transform(y[:, None])
         U, _ = self._condition.residuals(Z)
-        return self._cdf(U)[:, 0]
-
-    def _improved(self, U: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Quantiles after a step of Newton's method that stays between the nodes around them."""
-        k = self._interval(U)
-        low = np.take_along_axis(self._nodes, k - 1, axis=1)
-        high = np.take_along_axis(self._nodes, k, axis=1)
-        step = (self._cdf(U) - shares) / np.maximum(self._density(U), _TINY)
-        return np.clip(U - step, low, high)
-
-    def _cdf(self, U: np.ndarray) -> np.ndarray:
-        """Probability of residuals up to `U`, of shape (n_samples, n_values)."""
-        k = self._interval(U)
-        low = np.take_along_axis(self._nodes, k - 1, axis=1)
-        high = np.take_along_axis(self._nodes, k, axis=1)
-        before = np.take_along_axis(self._cumulative, k - 1, axis=1)
-        inside = U.clip(low, high)
-        half = (inside - low) / 2
-        points = low[..., None] + half[..., None] * (1 + _GAUSS_NODES)
-        densities = self._density(points.reshape(len(U), -1)).reshape(points.shape)
-        return (before + half * (densities @ _GAUSS_WEIGHTS) / self._total[:, None]).clip(0.0, 1.0)
-
-    def _interval(self, U: np.ndarray) -> np.ndarray:
-        """Number of the node at the end of the interval that each residual lies in."""
-        k = (self._nodes[:, None, :] < U[:, :, None]).sum(axis=2)
-        return k.clip(1, self._nodes.shape[1] - 1)
+        return self._quadrature.cdf(U)[:, 0]
 
     def _density(self, U: np.ndarray) -> np.ndarray:
         """Density of residuals of shape (n_samples, n_values), the context once for each sample."""
@@ -118,8 +83,11 @@ class Marginals:
         return self._coordinates.inverse_transform(Z.reshape(-1, 1)).reshape(U.shape)
 
     @cached_property
+    def _quadrature(self) -> Quadrature:
+        return Quadrature.between(self._nodes(), self._density)
+
     def _nodes(self) -> np.ndarray:
-        """Ends of the intervals, ascending, of shape (n_samples, n_nodes)."""
+        """Ends of intervals to begin with, ascending, of shape (n_samples, n_nodes)."""
         n = len(self._condition)
         placed = [_quantiles(distribution, n) for distribution in self._heaviest()]
         own = np.sort(np.nan_to_num(np.concatenate(placed, axis=1)), axis=1)
@@ -144,31 +112,6 @@ class Marginals:
     def _context(self) -> torch.Tensor:
         return self._condition.tensor(np.float64, self._device)
 
-    @cached_property
-    def _points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points of the quadrature, (n_samples, n_intervals, n_points), and their masses."""
-        points, masses, total = self._integrated
-        return points, masses / total[:, None, None]
-
-    @cached_property
-    def _integrated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        half = np.diff(self._nodes, axis=1)[..., None] / 2
-        points = self._nodes[:, :-1, None] + half * (1 + _GAUSS_NODES)
-        densities = self._density(points.reshape(len(points), -1)).reshape(points.shape)
-        masses = half * _GAUSS_WEIGHTS * densities
-        return points, masses, np.maximum(masses.sum(axis=(1, 2)), _TINY)
-
-    @property
-    def _total(self) -> np.ndarray:
-        """Integrals over all intervals, 1 but for errors of the quadrature."""
-        return self._integrated[2]
-
-    @cached_property
-    def _cumulative(self) -> np.ndarray:
-        """Probabilities up to each node."""
-        sums = np.cumsum(self._points[1].sum(axis=2), axis=1)
-        return np.concatenate([np.zeros((len(sums), 1)), sums], axis=1)
-
 
 def _quantiles(distribution: Any, n_samples: int) -> np.ndarray:
     """Values spread over where a component has its mass, of shape (n_samples, n_values).
@@ -176,7 +119,7 @@ def _quantiles(distribution: Any, n_samples: int) -> np.ndarray:
     They need not be its quantiles, and are the same whatever other samples there are.
     """
     if hasattr(distribution, "transform"):
-        z = torch.tensor(_NORMAL_QUANTILES, dtype=torch.float64)
+        z = torch.from_numpy(_NORMAL_QUANTILES)
         z = z[:, None, None].expand(len(z), n_samples, 1)
         return distribution.transform.inv(z).reshape(len(z), n_samples).cpu().numpy().T
     # Gaussians, or what has a place and a scale.
@@ -185,7 +128,7 @@ def _quantiles(distribution: Any, n_samples: int) -> np.ndarray:
     factor = getattr(parts, "scale_tril", getattr(parts, "factor", None))
     if loc is None or factor is None:
         return np.zeros((n_samples, 1))
-    z = loc.new_tensor(_NORMAL_QUANTILES)
+    z = torch.from_numpy(_NORMAL_QUANTILES)
     values = loc + factor[..., 0] * z
     values = values.reshape(-1) if loc.dim() < 3 else values.reshape(n_samples, -1)
     return np.broadcast_to(values.cpu().numpy(), (n_samples, values.shape[-1]))
