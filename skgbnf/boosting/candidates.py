@@ -52,6 +52,10 @@ class CandidatePlan:
 
     activation : str or None
         Non-linearity of the networks; None for that of the family.
+
+    views : tuple of int, default=(0,)
+        Numbers of columns of the context that a component may see, each of which is tried; 0 for
+        all of them.
     """
 
     first: tuple[FamilyName, ...]
@@ -62,6 +66,7 @@ class CandidatePlan:
     template: Architecture
     n_transforms: int | None
     activation: str | None
+    views: tuple[int, ...] = (0,)
 
     @property
     def n_first(self) -> int:
@@ -98,7 +103,12 @@ class CandidatePlan:
             # A short trial would not tell what it is worth: others learn faster, and then noise.
             alone = n_rounds == self.n_first and self.n_estimators > 1
             families = (self.sparse,) if alone else (*families, self.sparse)
-        return [candidates for family in families for candidates in self._of(family)]
+        return [
+            [replace(architecture, n_columns=view) for architecture in candidates]
+            for view in self.views
+            for family in families
+            for candidates in self._of(family)
+        ]
 
     def _of(self, name: FamilyName, n_context: int | None = None) -> list[Candidates]:
         """The architectures of one family: for each place of splines and tail, several sizes."""

@@ -98,8 +98,8 @@ class Conditioner:
     @property
     def n_context(self) -> int:
         """Number of columns of the context."""
-        one = np.zeros((1, self.encoder.n_features))
-        return self.encoder.standardised(one).shape[1] + len(self.units.location)
+        n_raw = 0 if self.stack is None else 2 * self.n_targets
+        return self.encoder.n_columns + len(self.units.location) + n_raw
 
     def to_plain(self) -> dict[str, Any]:
         """The map as JSON values and arrays."""
@@ -117,9 +117,8 @@ class Conditioner:
         encoder = Encoder.from_plain(plain["encoder"])
         stack, n_targets = None, int(plain["n_targets"])
         units = Standardisation(plain["location"], plain["scale"])
-        n_columns = encoder.standardised(np.zeros((1, encoder.n_features))).shape[1]
         if plain["stack"] is not None:
-            stack = Stack.from_plain(plain["stack"], encoder.n_features, n_columns)
+            stack = Stack.from_plain(plain["stack"], encoder.n_features, encoder.n_columns)
             if len(stack.targets) != n_targets:
                 raise ValueError("it has models of more or fewer targets")
         n_known = 0 if stack is None else stack.n_outputs
@@ -225,5 +224,7 @@ def _condition(
         zeros = np.zeros((len(features), n_targets))
         return Condition(zeros, zeros, features.columns)
     known = units.transform(_columns(predictions)).clip(-_LARGEST, _LARGEST)
-    context = np.concatenate([features.columns, known], axis=1)
-    return Condition(predictions.mean, predictions.log_spread, context)
+    mean, log_spread = predictions.mean, predictions.log_spread
+    # The last are what residuals are made with, for components that undo that.
+    context = np.concatenate([features.columns, known, mean, log_spread], axis=1)
+    return Condition(mean, log_spread, context)

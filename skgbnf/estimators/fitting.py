@@ -59,7 +59,8 @@ def fit_density(
         models = models_of(estimator.context_model)
         conditioner = ConditionerFit(encoder, models, estimator.max_time, start, progress.part)
     prepared = prepare(estimator, given, options, seed, earlier, conditioner)
-    plan = resolve(estimator, prepared.train, progress, start)
+    n_columns = 0 if encoder is None else encoder.n_columns
+    plan = resolve(estimator, prepared.train, progress, start, n_columns)
     boosting = plan.start(prepared.train, prepared.validation, seed)
     resumed = resume_from is not None
     with training_mode(options.device):

@@ -119,15 +119,14 @@ def _quantiles(distribution: Any, n_samples: int) -> np.ndarray:
     They need not be its quantiles, and are the same whatever other samples there are.
     """
     if hasattr(distribution, "transform"):
-        z = torch.from_numpy(_NORMAL_QUANTILES)
-        z = z[:, None, None].expand(len(z), n_samples, 1)
-        return distribution.transform.inv(z).reshape(len(z), n_samples).cpu().numpy().T
+        z = torch.from_numpy(_quantiles(distribution.base, n_samples).T.copy())[..., None]
+        return distribution.transform.inv(z)[..., 0].cpu().numpy().T
     # Gaussians, or what has a place and a scale.
     parts = getattr(distribution, "base", distribution)
     loc = getattr(parts, "loc", None)
     factor = getattr(parts, "scale_tril", getattr(parts, "factor", None))
     if loc is None or factor is None:
-        return np.zeros((n_samples, 1))
+        return np.broadcast_to(_NORMAL_QUANTILES, (n_samples, len(_NORMAL_QUANTILES)))
     z = torch.from_numpy(_NORMAL_QUANTILES)
     values = loc + factor[..., 0] * z
     values = values.reshape(-1) if loc.dim() < 3 else values.reshape(n_samples, -1)

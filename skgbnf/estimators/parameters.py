@@ -140,7 +140,9 @@ def table_options(estimator: Any) -> TableOptions:
     )
 
 
-def resolve(estimator: Any, train: Rows, progress: Progress, start: float) -> DensityPlan:
+def resolve(
+    estimator: Any, train: Rows, progress: Progress, start: float, n_columns: int = 0
+) -> DensityPlan:
     """Turn the checked parameters of a density into what is to be done.
 
     Parameters
@@ -155,13 +157,16 @@ def resolve(estimator: Any, train: Rows, progress: Progress, start: float) -> De
 
     start : float
         Reading of ``time.perf_counter()`` when the fit began.
+
+    n_columns : int, default=0
+        Number of the first columns of the context, which are features.
     """
     n_samples, n_features = train.x.shape[-2:]
     n_context = 0 if train.context is None else train.context.shape[-1]
     return DensityPlan(
         combine=_combine(estimator),
         objective=estimator.objective,
-        candidates=_candidates(estimator, n_samples, n_features, n_context),
+        candidates=_candidates(estimator, n_samples, n_features, n_context, n_columns),
         settings=_settings(estimator, n_samples, progress),
         limits=Limits.of(estimator.get_params(deep=False), start),
     )
@@ -229,7 +234,9 @@ def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSet
     )
 
 
-def _candidates(estimator: Any, n_samples: int, n_features: int, n_context: int) -> CandidatePlan:
+def _candidates(
+    estimator: Any, n_samples: int, n_features: int, n_context: int, n_columns: int
+) -> CandidatePlan:
     """Families of each round, and what their architectures have in common."""
     flow = estimator.flow
     automatic = isinstance(flow, str) and flow == "auto"
@@ -260,6 +267,7 @@ def _candidates(estimator: Any, n_samples: int, n_features: int, n_context: int)
         n_samples=n_samples,
         template=template,
         n_transforms=_n_transforms(n_transforms, n_features, n_context),
+        views=(0, n_columns) if n_columns and n_columns < n_context else (0,),
         activation=None if estimator.activation == "auto" else estimator.activation,
     )
 

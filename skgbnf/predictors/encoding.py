@@ -84,6 +84,11 @@ class Encoder:
     def n_features(self) -> int:
         return len(self.categories)
 
+    @property
+    def n_columns(self) -> int:
+        """Number of standardised columns."""
+        return self.standardised(np.zeros((1, self.n_features))).shape[1]
+
     def codes(self, X: Any) -> np.ndarray:
         """Features as float64 of shape (n_samples, n_features).
 
