@@ -9,7 +9,7 @@ import torch
 from skgbnf.boosting.additive import AdditiveBoosting
 from skgbnf.boosting.base import Limits
 from skgbnf.boosting.candidates import CandidatePlan
-from skgbnf.flows import Architecture, family_names
+from skgbnf.flows import Architecture, family_names, make_flow
 from skgbnf.training.mixture import Mixture
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.rows import Rows
