@@ -316,3 +316,13 @@ def test_progress_is_reported(table, capsys):
     text = capsys.readouterr().out
     assert "forest of the mean" in text
     assert "round 1/2" in text
+
+
+@pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
+@pytest.mark.parametrize("n_rows", [2, 5, 12])
+def test_few_rows_and_constant_targets_have_finite_densities(n_rows):
+    X = np.random.default_rng(0).normal(size=(n_rows, 2))
+    for y in (X[:, 0], np.ones(n_rows)):
+        model = regressor(context_model="auto").fit(X, y)
+        assert np.isfinite(model.score_samples(X, y)).all()
+        assert np.isfinite(model.predict(X)).all()

@@ -8,6 +8,8 @@ _SHARE_OF_TIME = 0.35
 _MOST_REPEATS, _MOST_TREES = 10, 50
 _MOST_LEAVES = 1_000_000
 _FEWEST_TREES = 10
+_ITER_PER_ROW = 5
+_LARGEST_RATE = 0.3
 _FEW, _MANY = 2000, 10_000
 
 
@@ -73,20 +75,27 @@ class Effort:
             sizes = (3, 150, 0.1, 128, 10, 400)
         own_folds, n_iter, rate, leaves, fewest, n_centres = sizes
         n_folds = n_folds or own_folds
+        # Fewer iterations need larger steps.
+        n_iter, rate = _scaled(n_iter, rate, min(1.0, _ITER_PER_ROW * n_samples / n_iter))
         seconds = n_folds * _seconds(n_samples, n_features, n_iter, leaves)
         share = min(1.0, _SHARE_OF_TIME * (max_time or math.inf) / seconds)
+        n_iter, rate = _scaled(n_iter, rate, share)
         n_repeats, n_trees = _forest(n_samples)
         return cls(
             n_folds=n_folds,
-            n_iter=max(int(share * n_iter), _FEWEST_TREES),
-            # Fewer iterations need larger steps.
-            learning_rate=min(rate / max(share, 1e-3), 0.3),
+            n_iter=n_iter,
+            learning_rate=rate,
             max_leaf_nodes=leaves,
             min_samples_leaf=fewest,
             n_repeats=n_repeats,
             n_trees=n_trees,
             n_centres=n_centres,
         )
+
+
+def _scaled(n_iter: int, rate: float, share: float) -> tuple[int, float]:
+    """A share of the iterations, with steps that lead as far."""
+    return max(int(share * n_iter), _FEWEST_TREES), min(rate / max(share, 1e-3), _LARGEST_RATE)
 
 
 def _forest(n_samples: int) -> tuple[int, int]:

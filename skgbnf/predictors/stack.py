@@ -238,7 +238,7 @@ class _Target:
         quantiles = _quantiles({name: each[0] for name, each in outputs.items()}, len(X))
         rows = _for_spread(X, mean, quantiles)
         raw = np.mean([trees.total(rows) for trees in self.spreads], axis=0) / 2
-        log_spread = self.line[0] + self.line[1] * raw
+        log_spread = _on_line(self.line, raw)
         gain = means.var(axis=0) * np.exp(-2 * log_spread) / self.size
         log_spread += np.log(1 - np.minimum(gain, _MOST_GAIN)) / 2
         return _predictions(mean, log_spread, quantiles)
@@ -392,7 +392,7 @@ class _Fit:
         self.on_part("boosting of the spread")
         spreads, raw = self._fit_spread(_for_spread(self.X, mean, quantiles), mean)
         line = self._line(self.y - mean, raw)
-        log_spread = line[0] + line[1] * raw
+        log_spread = _on_line(line, raw)
         scaled = ((self.y - mean) * np.exp(-log_spread)).clip(-_FAR, _FAR)
         size = float(np.average(np.square(scaled), weights=self.weights))
         target = _Target(models, shares, spreads, line, max(size, _FLOOR))
@@ -437,7 +437,7 @@ class _Fit:
     def _fit_spread(self, rows: np.ndarray, mean: np.ndarray) -> tuple[list[Trees], np.ndarray]:
         """Trees of the squared residuals for each fold, and log-spreads out of folds."""
         squares = np.square(self.y - mean)
-        squares += _FLOOR * np.average(squares, weights=self.weights) + np.finfo(float).tiny
+        squares += _FLOOR * np.average(squares, weights=self.weights) + _SMALLEST_SPREAD**2
         trees, raw = [], np.empty(len(mean))
         many = len(mean) >= 2000
         for k, (kept, aside) in enumerate(self.folds):
@@ -475,6 +475,11 @@ class _Fit:
         return float(intercept + centre * (1 - slope)), slope
 
 
+def _on_line(line: tuple[float, float], raw: np.ndarray) -> np.ndarray:
+    """Log-spreads, none of them so small that residuals would be out of bounds."""
+    return np.maximum(line[0] + line[1] * raw, np.log(_SMALLEST_SPREAD))
+
+
 def _unless_equal(weights: np.ndarray) -> np.ndarray | None:
     """Weights for scikit-learn, whose trees take several times as long with any than without."""
     return None if (weights == weights[0]).all() else weights
@@ -501,7 +506,6 @@ def _for_spread(X: Features, mean: np.ndarray, quantiles: np.ndarray) -> np.ndar
 
 
 def _predictions(mean: np.ndarray, log_spread: np.ndarray, quantiles: np.ndarray) -> Predictions:
-    log_spread = np.maximum(log_spread, np.log(_SMALLEST_SPREAD))
     details = (quantiles - mean[:, None]) * np.exp(-log_spread)[:, None]
     details = details.clip(-_LARGEST_DETAIL, _LARGEST_DETAIL)
     return Predictions(mean[:, None], log_spread[:, None], details)
