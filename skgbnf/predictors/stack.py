@@ -33,6 +33,7 @@ _MOST_GAIN = 0.5
 _FAR = 5.0
 _ROWS_OF_LINE = 5000
 _SMALLEST_SPREAD = 1e-4
+_LARGEST_LOG_SPREAD = 50.0
 _MODEL_KEY, _SPREAD_KEY = 0, 1
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -467,7 +468,8 @@ class _Fit:
 
         def loss(values: np.ndarray) -> float:
             intercept, slope, log_df = values
-            log_scale = intercept + centre + slope * (raw - centre)
+            line = intercept + centre * (1 - slope), slope
+            log_scale = _on_line(line, raw).clip(max=_LARGEST_LOG_SPREAD)
             return -float(np.average(_log_t(residuals, log_scale, log_df), weights=weights))
 
         intercept, slope, _ = minimize(loss, [0.0, 1.0, 1.0], method="Nelder-Mead").x
