@@ -24,6 +24,24 @@ _FEWEST_ROWS_IN_TIME = 1000
 
 
 @dataclass(frozen=True)
+class View:
+    """What components see of residuals and their context.
+
+    Attributes
+    ----------
+    n_columns : int, default=0
+        If above 0, they see what is behind the residuals, given so many columns of the context;
+        see :class:`~skgbnf.flows.Architecture`.
+
+    splines : {"columns", "whitened"} or None, default=None
+        The place of splines that suits them; None to try all places of their family.
+    """
+
+    n_columns: int = 0
+    splines: str | None = None
+
+
+@dataclass(frozen=True)
 class CandidatePlan:
     """Families of each round, and what their architectures have in common.
 
@@ -53,9 +71,8 @@ class CandidatePlan:
     activation : str or None
         Non-linearity of the networks; None for that of the family.
 
-    views : tuple of int, default=(0,)
-        Numbers of columns of the context that a component may see, each of which is tried; 0 for
-        all of them.
+    views : tuple of View, default=(View(),)
+        What components may see of residuals and context, each of which is tried.
     """
 
     first: tuple[FamilyName, ...]
@@ -66,7 +83,7 @@ class CandidatePlan:
     template: Architecture
     n_transforms: int | None
     activation: str | None
-    views: tuple[int, ...] = (0,)
+    views: tuple[View, ...] = (View(),)
 
     @property
     def n_first(self) -> int:
@@ -104,13 +121,15 @@ class CandidatePlan:
             alone = n_rounds == self.n_first and self.n_estimators > 1
             families = (self.sparse,) if alone else (*families, self.sparse)
         return [
-            [replace(architecture, n_columns=view) for architecture in candidates]
+            [replace(architecture, n_columns=view.n_columns) for architecture in candidates]
             for view in self.views
             for family in families
-            for candidates in self._of(family)
+            for candidates in self._of(family, place=view.splines)
         ]
 
-    def _of(self, name: FamilyName, n_context: int | None = None) -> list[Candidates]:
+    def _of(
+        self, name: FamilyName, n_context: int | None = None, place: str | None = None
+    ) -> list[Candidates]:
         """The architectures of one family: for each place of splines and tail, several sizes."""
         family = get_family(name)
         architecture = replace(
@@ -121,6 +140,8 @@ class CandidatePlan:
             activation=self.activation or family.activation,
         )
         places = family.splines or (architecture.splines,)
+        if place in places:
+            places = (place,)
         tails = family.tails or (architecture.tail,)
         return [
             [

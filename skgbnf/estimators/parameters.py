@@ -28,7 +28,7 @@ from skgbnf._checks import (
 from skgbnf._device import check_device, fit_device
 from skgbnf.boosting.additive import AdditiveBoosting
 from skgbnf.boosting.base import Limits
-from skgbnf.boosting.candidates import CandidatePlan
+from skgbnf.boosting.candidates import CandidatePlan, View
 from skgbnf.boosting.geometric import GeometricBoosting
 from skgbnf.boosting.likelihood import LikelihoodBoosting
 from skgbnf.boosting.objectives import OBJECTIVES
@@ -267,7 +267,7 @@ def _candidates(
         n_samples=n_samples,
         template=template,
         n_transforms=_n_transforms(n_transforms, n_features, n_context),
-        views=(0, n_columns) if n_columns and n_columns < n_context else (0,),
+        views=_views(n_columns, n_context, n_features),
         activation=None if estimator.activation == "auto" else estimator.activation,
     )
 
@@ -281,6 +281,18 @@ def first_families(init: Any, flow: Any, n_estimators: int) -> tuple[str, ...]:
         return ()
     families = (init,) if isinstance(init, str) else tuple(init)
     return families[1 - n_estimators :]
+
+
+def _views(n_columns: int, n_context: int, n_features: int) -> tuple[View, ...]:
+    """What components may see where models of mean and spread add columns to the features.
+
+    Residuals given all of it; or the targets themselves, whose repeated values or branches splines
+    of columns find at once, given all of it or the features alone.
+    """
+    n_known = n_context - 2 * n_features
+    if not n_columns or n_columns >= n_known:
+        return (View(),)
+    return (View(0, "whitened"), View(n_known, "columns"), View(n_columns, "columns"))
 
 
 def _n_transforms(n_transforms: int | str, n_features: int, n_context: int) -> int | None:

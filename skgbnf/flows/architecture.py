@@ -147,12 +147,12 @@ class Architecture:
     def describe(self) -> str:
         """What a reader is told of a component that is being fitted."""
         record = self.record
+        view = f", given {self.n_columns} columns" if self.n_columns else ""
         if len(record.n_components) > 1:
             gaussians = f"{self.n_components} Gaussian{'s' if self.n_components > 1 else ''}"
-            return f"{record.name} of {gaussians}" + (", of features" if self.n_columns else "")
-        view = " of features" if self.n_columns else ""
+            return f"{record.name} of {gaussians}{view}"
         place = _PLACES.get(self.splines or "", "") if record.splines else ""
-        return record.name + view + place
+        return record.name + place + view
 
     def check(self, array_sizes: Sequence[int]) -> None:
         """Check what came out of a file before anything is built of it.
