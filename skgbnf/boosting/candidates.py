@@ -18,6 +18,7 @@ Candidates = Iterable[Architecture]
 _SPARSE = 0.2
 _FEWEST_ROWS_OF_A_GRAPH = 200
 _FIRST_SHARE = 0.1
+_SHARE_OF_FIRST_VIEWS = 0.7
 _MANY_ROWS = 10_000
 _NETWORK_CELLS_PER_SECOND = 250_000
 _FEWEST_ROWS_IN_TIME = 1000
@@ -72,7 +73,8 @@ class CandidatePlan:
         Non-linearity of the networks; None for that of the family.
 
     views : tuple of View, default=(View(),)
-        What components may see of residuals and context, each of which is tried.
+        What components may see of residuals and context, each of which is tried; the last one in a
+        round of its own.
     """
 
     first: tuple[FamilyName, ...]
@@ -92,6 +94,9 @@ class CandidatePlan:
 
     def share(self, n_rounds: int) -> float:
         """Share of the time left that the round after `n_rounds` others may take."""
+        if n_rounds == self.n_first and len(self.views) > 1:
+            # The last view has the round after it, which needs time too.
+            return _SHARE_OF_FIRST_VIEWS
         if n_rounds >= self.n_first:
             return 1.0
         # With more samples networks leave EM further behind, and need more time.
@@ -122,10 +127,21 @@ class CandidatePlan:
             families = (self.sparse,) if alone else (*families, self.sparse)
         return [
             [replace(architecture, n_columns=view.n_columns) for architecture in candidates]
-            for view in self.views
+            for view in self._views(n_rounds)
             for family in families
             for candidates in self._of(family, place=view.splines)
         ]
+
+    def _views(self, n_rounds: int) -> tuple[View, ...]:
+        """Views that the next round tries: all but the last, then the last, then all.
+
+        The last one knows the least to begin with, and would lose short trials that it would win
+        in the end.
+        """
+        place = n_rounds - self.n_first
+        if len(self.views) == 1 or place > 1 or self.n_estimators - self.n_first < 2:
+            return self.views
+        return self.views[-1:] if place else self.views[:-1]
 
     def _of(
         self, name: FamilyName, n_context: int | None = None, place: str | None = None
