@@ -125,10 +125,10 @@ def two_branches(n, seed):
     return x[:, None], y, np.logaddexp(*parts)
 
 
-@pytest.mark.slow  # 5,000 rows
+@pytest.mark.slow  # 5,000 rows, two networks trained to the end
 def test_two_branches_of_growing_spread():
     X, y, _ = two_branches(5000, 0)
-    model = GradientBoostedFlowRegressor(random_state=0, max_time=30).fit(X, y)
+    model = GradientBoostedFlowRegressor(4, random_state=0).fit(X, y)
     X, y, log_density = two_branches(4000, 1)
     assert (log_density - model.score_samples(X, y)).mean() < 0.03
     assert kstest(pit(model, X, y), "uniform").statistic < 0.04
@@ -151,9 +151,9 @@ def rotating(n, seed):
     return x[:, None], Y, log_density
 
 
-@pytest.mark.slow  # 5,000 rows
+@pytest.mark.slow  # 5,000 rows, two networks trained to the end
 def test_two_targets_whose_correlation_depends_on_the_feature():
     X, Y, _ = rotating(5000, 0)
-    model = GradientBoostedFlowRegressor(random_state=0, max_time=40).fit(X, Y)
+    model = GradientBoostedFlowRegressor(4, random_state=0).fit(X, Y)
     X, Y, log_density = rotating(2000, 1)
     assert (log_density - model.score_samples(X, Y)).mean() < 0.05
