@@ -2,7 +2,8 @@
 
 from skgbnf.predictors.effort import Effort
 from skgbnf.predictors.encoding import Encoder, checked_features
-from skgbnf.predictors.stack import MODELS, Features, Fold, Predictions, Stack
+from skgbnf.predictors.models import MODELS, Features
+from skgbnf.predictors.stack import Fold, Predictions, Stack
 
 __all__ = [
     "MODELS",
