@@ -3,6 +3,7 @@
 from skgbnf.estimators.classification import FlowBayesClassifier
 from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.outliers import FlowOutlierDetector
+from skgbnf.estimators.regression import GradientBoostedFlowRegressor
 from skgbnf.flows import CopulaBase
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
@@ -17,6 +18,7 @@ __all__ = [
     "FlowBayesClassifier",
     "FlowOutlierDetector",
     "GradientBoostedFlowDensity",
+    "GradientBoostedFlowRegressor",
     "GradientBoostedFlowVAE",
     "MatchedDensity",
     "fit_to_log_prob",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import safetensors.numpy
+import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -16,6 +17,7 @@ from skgbnf.boosting.base import Limits
 from skgbnf.estimators.parameters import resolve
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.training.progress import Progress
+from skgbnf.training.rows import Rows
 
 
 @contextmanager
@@ -117,7 +119,8 @@ def limits(**chosen):
 
 def candidate_plan(estimator, n_samples, n_features):
     """What a density offers its rounds, given so many training samples."""
-    return resolve(estimator, n_samples, n_features, Progress(), 0.0).candidates
+    rows = Rows(torch.empty(n_samples, n_features), torch.ones(n_samples))
+    return resolve(estimator, rows, Progress(), 0.0).candidates
 
 
 def with_combination(model, **changes):

@@ -9,7 +9,7 @@ import torch
 from skgbnf.boosting.additive import AdditiveBoosting
 from skgbnf.boosting.base import Limits
 from skgbnf.boosting.candidates import CandidatePlan
-from skgbnf.flows import Architecture, family_names
+from skgbnf.flows import Architecture, family_names, make_flow
 from skgbnf.training.mixture import Mixture
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.rows import Rows
@@ -54,3 +54,17 @@ def test_rounds_of_every_family_learn_from_the_context(family):
     drawn = mixture.sample(len(new), 0, new.context)
     assert drawn.shape == new.x.shape
     assert torch.corrcoef(torch.stack([drawn[:, 1], new.context[:, 0]]))[0, 1] < -0.7
+
+
+def test_a_component_of_residuals_is_that_of_what_is_behind_them():
+    rng = torch.Generator().manual_seed(0)
+    columns, mean, log_spread = (torch.randn(20, n, generator=rng) for n in (3, 2, 2))
+    u = torch.randn(20, 2, generator=rng)
+    context = torch.cat([columns, torch.zeros(20, 1), mean, log_spread], dim=1)
+    for family in ("nsf", "gaussian_mixture"):
+        component = make_flow(family, 2, n_context=8, n_columns=3, hidden_layer_sizes=(8,))
+        z = mean + log_spread.exp() * u
+        inner = component.component(columns)
+        expected = inner.log_prob(z) + log_spread.sum(1)
+        torch.testing.assert_close(component(context).log_prob(u), expected)
+        assert component(context).sample().shape == (20, 2)

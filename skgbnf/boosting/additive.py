@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
+from skgbnf._clock import Clock
 from skgbnf._random import derive_seed
 from skgbnf.boosting.base import Stage
 from skgbnf.boosting.candidates import CandidatePlan
@@ -38,7 +39,6 @@ from skgbnf.boosting.objectives import (
 )
 from skgbnf.flows import Architecture, FittedByEM
 from skgbnf.training.component import fit_component
-from skgbnf.training.descent import Clock
 from skgbnf.training.fitted import FittedMixture
 from skgbnf.training.mixture import component_log_prob, mixture_log_prob, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings
@@ -165,7 +165,7 @@ class AdditiveBoosting(LikelihoodBoosting):
             for k in settled:
                 if shares[..., k].sum() > 0:
                     components[k].em_step(train.x, shares[..., k])
-                    log_probs[..., k] = component_log_prob(components[k], train.x)
+                    log_probs[..., k] = component_log_prob(components[k], train.x, train.context)
         self._accept({k: components[k] for k in settled})
 
     def _fit_jointly(self, k: int, component: LazyDistribution, settings: TrainingSettings) -> None:

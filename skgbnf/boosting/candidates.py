@@ -18,9 +18,28 @@ Candidates = Sequence[Architecture]
 _SPARSE = 0.2
 _FEWEST_ROWS_OF_A_GRAPH = 200
 _FIRST_SHARE = 0.1
+_SHARE_OF_FIRST_VIEWS = 0.7
 _MANY_ROWS = 10_000
 _NETWORK_CELLS_PER_SECOND = 250_000
 _FEWEST_ROWS_IN_TIME = 1000
+
+
+@dataclass(frozen=True)
+class View:
+    """What components see of residuals and their context.
+
+    Attributes
+    ----------
+    n_columns : int, default=0
+        If above 0, they see what is behind the residuals, given so many columns of the context;
+        see :class:`~skgbnf.flows.Architecture`.
+
+    splines : {"columns", "whitened"} or None, default=None
+        The place of splines that suits them; None to try all places of their family.
+    """
+
+    n_columns: int = 0
+    splines: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,7 @@ class CandidatePlan:
     Attributes
     ----------
     first : tuple of str
-        Families of the first rounds, one each.
+        Families of the first rounds, one each, without a context.
 
     later : tuple of str or callable
         Families that each round after them chooses from.
@@ -55,6 +74,10 @@ class CandidatePlan:
 
     activation : str or None
         Non-linearity of the networks; None for that of the family.
+
+    views : tuple of View, default=(View(),)
+        What components may see of residuals and context, each of which is tried; the last one in a
+        round of its own.
     """
 
     first: tuple[FamilyName, ...]
@@ -66,6 +89,7 @@ class CandidatePlan:
     template: Architecture
     n_transforms: int | None
     activation: str | None
+    views: tuple[View, ...] = (View(),)
 
     @property
     def n_first(self) -> int:
@@ -74,6 +98,9 @@ class CandidatePlan:
 
     def share(self, n_rounds: int) -> float:
         """Share of the time left that the round after `n_rounds` others may take."""
+        if n_rounds == self.n_first and len(self.views) > 1:
+            # The last view has the round after it, which needs time too.
+            return _SHARE_OF_FIRST_VIEWS
         if n_rounds >= self.n_first:
             return 1.0
         # With more samples networks leave EM further behind, and need more time.
@@ -100,23 +127,45 @@ class CandidatePlan:
         if not any(family in self.later for family in earlier):
             families += self.until_network
         if n_rounds < self.n_first:
-            families = (self.first[n_rounds],)
-        elif sparse and self.sparse is not None:
+            # EM knows no context; what is conditional on one follows in later rounds.
+            return self._of(self.first[n_rounds], n_context=0)
+        if sparse and self.sparse is not None:
             # A short trial would not tell what it is worth: others learn faster, and then noise.
             alone = n_rounds == self.n_first and self.n_estimators > 1
             families = (self.sparse,) if alone else (*families, self.sparse)
-        return [candidates for family in families for candidates in self._of(family)]
+        return [
+            [replace(architecture, n_columns=view.n_columns) for architecture in candidates]
+            for view in self._views(n_rounds)
+            for family in families
+            for candidates in self._of(family, place=view.splines)
+        ]
 
-    def _of(self, name: FamilyName) -> list[Candidates]:
+    def _views(self, n_rounds: int) -> tuple[View, ...]:
+        """Views that the next round tries: all but the last, then the last, then all.
+
+        The last one knows the least to begin with, and would lose short trials that it would win
+        in the end.
+        """
+        place = n_rounds - self.n_first
+        if len(self.views) == 1 or place > 1 or self.n_estimators - self.n_first < 2:
+            return self.views
+        return self.views[-1:] if place else self.views[:-1]
+
+    def _of(
+        self, name: FamilyName, n_context: int | None = None, place: str | None = None
+    ) -> list[Candidates]:
         """The architectures of one family: for each place of splines and tail, several sizes."""
         family = get_family(name)
         architecture = replace(
             self.template,
             family=name,
+            n_context=self.template.n_context if n_context is None else n_context,
             n_transforms=self.n_transforms or family.n_transforms,
             activation=self.activation or family.activation,
         )
         places = family.splines or (architecture.splines,)
+        if place in places:
+            places = (place,)
         tails = family.tails or (architecture.tail,)
         return [
             [

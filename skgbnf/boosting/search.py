@@ -16,7 +16,7 @@ from skgbnf.flows import Architecture, FittedByEM, get_family, initialise, stack
 from skgbnf.training.component import fit_component, new_descent
 from skgbnf.training.descent import Descent
 from skgbnf.training.em import continue_em
-from skgbnf.training.mixture import component_log_prob, seconds_per_row
+from skgbnf.training.mixture import component_log_prob, given_to, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings, clear_gain
 from skgbnf.training.rows import Rows
 
@@ -289,7 +289,7 @@ class Search:
             )
         else:
             for component, rows in zip(components, folds, strict=True):
-                initialise(component, rows.x, rows.weights, rows.context)
+                initialise(component, rows.x, rows.weights, given_to(component, rows.context))
             components = [component.float() for component in components]
         return components[0] if some.n_folds is None else stack(components)
 

@@ -1,6 +1,7 @@
 """What a fitted density answers: log-densities, scores, samples."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgbnf._checks import check_integer
 from skgbnf._device import score_device
 from skgbnf._random import RandomState, seed_from
-from skgbnf.estimators.fitted import Evaluate, FittedDensity
+from skgbnf.estimators.fitted import Evaluate, FittedDensity, of_all_rounds, of_each_round
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
 from skgbnf.table.frames import integer_columns, make_frame
 from skgbnf.table.weights import check_weights
@@ -49,7 +50,7 @@ class DensityAnswers:
         check_is_fitted(self)
         if is_lazy(X):
             return score_lazily(self, X)
-        return self._log_densities(X, lambda combination, Z: combination.log_prob(Z)[None])[0]
+        return self._log_densities(X, of_all_rounds)[0]
 
     def staged_score_samples(self, X: ArrayLike) -> Iterator[np.ndarray]:
         """Log-density of each sample after each round.
@@ -73,9 +74,7 @@ class DensityAnswers:
             If X is not a finite numeric table with the features seen in fit.
         """
         check_is_fitted(self)
-        yield from self._log_densities(
-            X, lambda combination, Z: torch.stack([*combination.staged_log_prob(Z)])
-        )
+        yield from self._log_densities(X, of_each_round)
 
     def fold_score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of each sample under the mixture of each fold.
@@ -107,7 +106,7 @@ class DensityAnswers:
         if n_folds == 1:
             return np.asarray(self.score_samples(X))[None]
         rows = np.asarray(X) if is_lazy(X) else X
-        return self._log_densities(rows, lambda mixture, Z: fold_log_prob(mixture, Z, n_folds))
+        return self._log_densities(rows, partial(fold_log_prob, n_folds=n_folds))
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None

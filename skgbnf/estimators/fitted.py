@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skgbnf.estimators.conditions import Condition
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import Description
 from skgbnf.training.fitted import (
@@ -19,8 +20,18 @@ from skgbnf.training.fitted import (
 )
 from skgbnf.training.mixture import Combination
 
-Evaluate = Callable[[Combination, Tensor], Tensor]
-"""From a combination and samples to log-densities of shape (n_stages, n_samples)."""
+Evaluate = Callable[[Combination, Tensor, Tensor | None], Tensor]
+"""From a combination, samples and context to log-densities of shape (n_stages, n_samples)."""
+
+
+def of_all_rounds(combination: Combination, x: Tensor, context: Tensor | None) -> Tensor:
+    """Log-densities under the whole combination."""
+    return combination.log_prob(x, context)[None]
+
+
+def of_each_round(combination: Combination, x: Tensor, context: Tensor | None) -> Tensor:
+    """Log-densities after each round."""
+    return torch.stack([*combination.staged_log_prob(x, context)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +76,11 @@ class FittedDensity:
             self.row_folds.flags.writeable = False
 
     @property
+    def features(self) -> Description:
+        """The table that an estimator is given as X."""
+        return self.table
+
+    @property
     def n_folds(self) -> int:
         """Number of components of each round, one for each fold; 1 if there was one split."""
         return len(self.combination.components) // len(self.history.n_iter)
@@ -94,7 +110,7 @@ class FittedDensity:
             -inf outside of the bounds.
         """
         with torch.no_grad():
-            scored = [self._of_block(rows, device, evaluate) for rows in blocks]
+            scored = [self.of_block(rows, device, evaluate) for rows in blocks]
         return np.concatenate(scored, axis=1)
 
     def sample(self, n_samples: int, seed: int, device: torch.device) -> np.ndarray:
@@ -114,7 +130,9 @@ class FittedDensity:
         return plain if self.row_folds is None else {**plain, "row_folds": self.row_folds}
 
     @classmethod
-    def from_plain(cls, plain: Plain, table: Description, *, check: bool = True) -> Self:
+    def from_plain(
+        cls, plain: Plain, table: Description, *, check: bool = True, n_context: int = 0
+    ) -> Self:
         """Inverse of :meth:`to_plain`.
 
         Parameters
@@ -127,6 +145,9 @@ class FittedDensity:
             Whether the arrays of components are compared with their architectures, as those of
             a file must be.
 
+        n_context : int, default=0
+            Number of columns of the context that components may depend on.
+
         Raises
         ------
         ValueError
@@ -138,8 +159,8 @@ class FittedDensity:
         combination = combination_from_plain(plain["combination"], check=check)
         if combination.n_features != len(table.labels):
             raise ValueError("its components have another number of columns than the table")
-        if combination.n_context:
-            raise ValueError("its components need a context, and there is none")
+        if combination.n_context not in (0, n_context):
+            raise ValueError("its components need another context than there is")
         history = History.from_plain(plain["history"], len(combination.staged_weights))
         reference = float(plain["reference_score"])
         if np.isnan(reference):
@@ -147,13 +168,37 @@ class FittedDensity:
         seed, row_folds = int(plain["seed"]), plain.get("row_folds")
         return cls(table, coordinates, combination, history, reference, seed, row_folds)
 
-    def _of_block(self, rows: np.ndarray, device: torch.device, evaluate: Evaluate) -> np.ndarray:
+    def of_block(
+        self,
+        rows: np.ndarray,
+        device: torch.device,
+        evaluate: Evaluate,
+        condition: Condition | None = None,
+    ) -> np.ndarray:
+        """Log-densities of one block, given what features say of each sample if anything.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+
+        device : torch.device
+
+        evaluate : callable
+
+        condition : Condition or None, default=None
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_stages, n_samples)
+        """
         combination = self.combination.at(torch.from_numpy(np.empty(0, rows.dtype)).dtype, device)
-        scores = [
-            evaluate(combination, torch.from_numpy(Z).to(device)).cpu().numpy()
-            + log_weight.astype(rows.dtype)
-            for Z, log_weight in self.coordinates.points(rows, rows.dtype)
-        ]
+        scores, context = [], None if condition is None else condition.tensor(rows.dtype, device)
+        for Z, log_weight in self.coordinates.points(rows, rows.dtype):
+            if condition is not None:
+                Z, log_det = condition.residuals(Z)
+                log_weight = log_weight + log_det
+            score = evaluate(combination, torch.from_numpy(Z).to(device), context).cpu().numpy()
+            scores.append(score + log_weight.astype(rows.dtype))
         block = scores[0] if len(scores) == 1 else _log_sum_exp(np.stack(scores))
         block[:, self.coordinates.bounds.excludes(rows)] = -np.inf
         return block

@@ -9,27 +9,41 @@ from skgbnf._random import seed_from
 from skgbnf.boosting.base import check_growing
 from skgbnf.boosting.likelihood import LikelihoodBoosting
 from skgbnf.boosting.rounds import run_rounds
+from skgbnf.estimators.conditions import ConditionerFit
 from skgbnf.estimators.fitted import FittedDensity
-from skgbnf.estimators.parameters import check_density_parameters, resolve, table_options
-from skgbnf.estimators.preparation import Given, Prepared, prepare
+from skgbnf.estimators.fitted_regression import FittedRegression
+from skgbnf.estimators.parameters import (
+    check_density_parameters,
+    models_of,
+    resolve,
+    table_options,
+)
+from skgbnf.estimators.preparation import Given, prepare
 from skgbnf.flows import stack
 from skgbnf.persistence import rounds_to_continue, save
+from skgbnf.predictors import Encoder
 from skgbnf.training.progress import make_progress
 
 
 def fit_density(
-    estimator: Any, given: Given, resume_from: str | os.PathLike[str] | None
+    estimator: Any,
+    given: Given,
+    resume_from: str | os.PathLike[str] | None,
+    encoder: Encoder | None = None,
 ) -> KeyboardInterrupt | None:
     """Fit an estimator, and return the interrupt that ended it early, if it left finished rounds.
 
     Parameters
     ----------
-    estimator : GradientBoostedFlowDensity
+    estimator : GradientBoostedFlowDensity or GradientBoostedFlowRegressor
         Its ``fitted_`` is set.
 
     given : Given
 
     resume_from : str, path-like or None
+
+    encoder : Encoder or None, default=None
+        Of the features that the density is conditional on.
     """
     start = time.perf_counter()
     check_density_parameters(estimator)
@@ -40,9 +54,13 @@ def fit_density(
     progress = make_progress(estimator.verbose, estimator.n_estimators, estimator.max_time)
     progress.read()
     options = table_options(estimator)
-    prepared = prepare(estimator, given, options, seed, earlier)
-    n_samples, n_features = prepared.train.x.shape[-2:]
-    plan = resolve(estimator, n_samples, n_features, progress, start)
+    conditioner = None
+    if encoder is not None:
+        models = models_of(estimator.context_model)
+        conditioner = ConditionerFit(encoder, models, estimator.max_time, start, progress.part)
+    prepared = prepare(estimator, given, options, seed, earlier, conditioner)
+    n_columns = 0 if encoder is None else encoder.n_columns
+    plan = resolve(estimator, prepared.train, progress, start, n_columns)
     boosting = plan.start(prepared.train, prepared.validation, seed)
     resumed = resume_from is not None
     with training_mode(options.device):
@@ -52,16 +70,20 @@ def fit_density(
 
         def keep() -> None:
             if estimator.checkpoint is not None:
-                estimator.fitted_ = _fitted(boosting, prepared, seed)
+                estimator.fitted_ = prepared.fitted(boosting.fitted(), boosting.history(), seed)
                 save(estimator, estimator.checkpoint)
 
         interrupt = run_rounds(boosting, plan.limits, progress, keep, n_least)
-    estimator.fitted_ = _fitted(boosting, prepared, seed)
+    estimator.fitted_ = prepared.fitted(boosting.fitted(), boosting.history(), seed)
     return interrupt
 
 
 def _continue(
-    estimator: Any, boosting: LikelihoodBoosting, earlier: FittedDensity, *, check: bool
+    estimator: Any,
+    boosting: LikelihoodBoosting,
+    earlier: FittedDensity | FittedRegression,
+    *,
+    check: bool,
 ) -> None:
     """Give a boosting the rounds of an earlier fit; check that they were of these samples."""
     history, device = earlier.history, boosting.train.x.device
@@ -77,15 +99,3 @@ def _continue(
             "resume_from: the rounds in the file were fitted to other rows or weights, or to "
             "a part of the rows, for want of time (max_time)."
         )
-
-
-def _fitted(boosting: LikelihoodBoosting, prepared: Prepared, seed: int) -> FittedDensity:
-    return FittedDensity(
-        table=prepared.table,
-        coordinates=prepared.coordinates,
-        combination=boosting.fitted(),
-        history=boosting.history(),
-        reference_score=prepared.reference_score,
-        seed=seed,
-        row_folds=prepared.row_folds,
-    )

@@ -28,7 +28,7 @@ from skgbnf._checks import (
 from skgbnf._device import check_device, fit_device
 from skgbnf.boosting.additive import AdditiveBoosting
 from skgbnf.boosting.base import Limits
-from skgbnf.boosting.candidates import CandidatePlan
+from skgbnf.boosting.candidates import CandidatePlan, View
 from skgbnf.boosting.geometric import GeometricBoosting
 from skgbnf.boosting.likelihood import LikelihoodBoosting
 from skgbnf.boosting.objectives import OBJECTIVES
@@ -41,6 +41,7 @@ from skgbnf.flows import (
     CopulaBase,
     family_names,
 )
+from skgbnf.predictors import MODELS
 from skgbnf.table.bounds import check_bounds
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.progress import Progress
@@ -56,6 +57,7 @@ _N_FOLDS = 5
 _N_FOLDS_FOR_VERY_FEW_ROWS = 10
 _FAMILIES = ("nsf", "maf")
 _FAMILIES_FOR_FEW_ROWS = ("gaussian_mixture", "copula_mixture")
+_FAMILIES_OF_CONTEXT = ("nsf", "gaussian_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
 _FAMILY_OF_SPARSE_TABLES = "graphical"
 _BATCH_SIZE = 256
@@ -141,29 +143,32 @@ def table_options(estimator: Any) -> TableOptions:
 
 
 def resolve(
-    estimator: Any, n_samples: int, n_features: int, progress: Progress, start: float
+    estimator: Any, train: Rows, progress: Progress, start: float, n_columns: int = 0
 ) -> DensityPlan:
     """Turn the checked parameters of a density into what is to be done.
 
     Parameters
     ----------
-    estimator : GradientBoostedFlowDensity
+    estimator : GradientBoostedFlowDensity or GradientBoostedFlowRegressor
 
-    n_samples : int
-        Number of training samples.
-
-    n_features : int
+    train : Rows
+        Training samples.
 
     progress : Progress
         Told of each part and epoch.
 
     start : float
         Reading of ``time.perf_counter()`` when the fit began.
+
+    n_columns : int, default=0
+        Number of the first columns of the context, which are features.
     """
+    n_samples, n_features = train.x.shape[-2:]
+    n_context = 0 if train.context is None else train.context.shape[-1]
     return DensityPlan(
-        combine=estimator.combine,
+        combine=_combine(estimator),
         objective=estimator.objective,
-        candidates=_candidates(estimator, n_samples, n_features),
+        candidates=_candidates(estimator, n_samples, n_features, n_context, n_columns),
         settings=_settings(estimator, n_samples, progress),
         limits=Limits.of(estimator.get_params(deep=False), start),
     )
@@ -172,7 +177,7 @@ def resolve(
 def _n_folds(estimator: Any) -> int | str | None:
     """The parameter; "auto" without a validation set, or of a product, is None."""
     n_folds = estimator.n_folds
-    judged = estimator.combine == "sum" and estimator.validation_fraction
+    judged = _combine(estimator) == "sum" and estimator.validation_fraction
     return None if isinstance(n_folds, str) and not judged else n_folds
 
 
@@ -186,6 +191,31 @@ def expected_folds(estimator: Any, n_samples: int) -> int | None:
     """
     check_density_parameters(estimator)
     return number_of_folds(_n_folds(estimator), n_samples)
+
+
+def _combine(estimator: Any) -> str:
+    """How components are combined; what is conditional on features can only be a mixture."""
+    return getattr(estimator, "combine", "sum")
+
+
+def models_of(context_model: Any) -> tuple[str, ...]:
+    """Names of the models of mean and spread that a parameter names."""
+    if context_model is None:
+        return ()
+    if isinstance(context_model, str):
+        return tuple(MODELS) if context_model == "auto" else (context_model,)
+    return tuple(context_model)
+
+
+def check_context_model(name: str, value: object) -> None:
+    """Raise unless `value` is None, "auto", a name of a model or a list of names."""
+    if isinstance(value, list | tuple):
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"{name}: a list must name models, each of them once, got {value!r}.")
+        for model in value:
+            check_choice(name, model, tuple(MODELS))
+    elif value is not None:
+        check_choice(name, value, ("auto", *MODELS))
 
 
 def number_of_folds(n_folds: int | str | None, n_samples: int) -> int | None:
@@ -221,12 +251,16 @@ def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSet
     return settings
 
 
-def _candidates(estimator: Any, n_samples: int, n_features: int) -> CandidatePlan:
+def _candidates(
+    estimator: Any, n_samples: int, n_features: int, n_context: int, n_columns: int
+) -> CandidatePlan:
     """Families of each round, and what their architectures have in common."""
     flow = estimator.flow
     automatic = isinstance(flow, str) and flow == "auto"
     later = tuple(flow) if isinstance(flow, list | tuple) else (flow,)
-    later = _FAMILIES if automatic else later
+    if automatic:
+        later = _FAMILIES_OF_CONTEXT if n_context else _FAMILIES
+    few = automatic and not n_context and n_samples < _FEW_ROWS
     clamp, n_transforms = estimator.scale_clamp, estimator.n_transforms
     template = Architecture(
         family=later[0],
@@ -239,16 +273,18 @@ def _candidates(estimator: Any, n_samples: int, n_features: int) -> CandidatePla
         dropout=_dropout(estimator.dropout, n_samples, n_features),
         log_det=estimator.log_det,
         scale_clamp=None if clamp is None else float(clamp),
+        n_context=n_context,
     )
     return CandidatePlan(
         first=first_families(estimator.init, flow, int(estimator.n_estimators)),
         later=later,
-        until_network=_FAMILIES_FOR_FEW_ROWS if automatic and n_samples < _FEW_ROWS else (),
-        sparse=_FAMILY_OF_SPARSE_TABLES if automatic else None,
+        until_network=_FAMILIES_FOR_FEW_ROWS if few else (),
+        sparse=_FAMILY_OF_SPARSE_TABLES if automatic and not n_context else None,
         n_estimators=int(estimator.n_estimators),
         n_samples=n_samples,
         template=template,
-        n_transforms=None if isinstance(n_transforms, str) else int(n_transforms),
+        n_transforms=_n_transforms(n_transforms, n_features, n_context),
+        views=_views(n_columns, n_context, n_features),
         activation=None if estimator.activation == "auto" else estimator.activation,
     )
 
@@ -262,6 +298,28 @@ def first_families(init: Any, flow: Any, n_estimators: int) -> tuple[str, ...]:
         return ()
     families = (init,) if isinstance(init, str) else tuple(init)
     return families[1 - n_estimators :]
+
+
+def _views(n_columns: int, n_context: int, n_features: int) -> tuple[View, ...]:
+    """What components may see where models of mean and spread add columns to the features.
+
+    Residuals given all of it; or the targets themselves, whose repeated values or branches splines
+    of columns find at once, given all of it or the features alone.
+    """
+    n_known = n_context - 2 * n_features
+    if not n_columns or n_columns >= n_known:
+        return (View(),)
+    return (View(0, "whitened"), View(n_known, "columns"), View(n_columns, "columns"))
+
+
+def _n_transforms(n_transforms: int | str, n_features: int, n_context: int) -> int | None:
+    """Layers of each flow, None for those of its family.
+
+    Of one column given a context a second layer would do what one does.
+    """
+    if not isinstance(n_transforms, str):
+        return int(n_transforms)
+    return 1 if n_context and n_features == 1 else None
 
 
 def _dropout(dropout: float | str, n_samples: int, n_features: int) -> float:
@@ -334,11 +392,14 @@ def check_dequantize(value: object, n_features: int | None = None) -> None:
 
 def check_density_parameters(estimator: Any) -> None:
     """Raise unless every constructor parameter of a density is in its range."""
+    parameters = estimator.get_params(deep=False)
     for name, check in CHECKS.items():
-        check(name, getattr(estimator, name))
-    if estimator.fine_tune and estimator.combine == "product":
+        if name in parameters:
+            check(name, parameters[name])
+    is_product = _combine(estimator) == "product"
+    if estimator.fine_tune and is_product:
         raise ValueError('fine_tune must be 0 with combine="product".')
-    if isinstance(estimator.n_folds, int) and estimator.combine == "product":
+    if isinstance(estimator.n_folds, int) and is_product:
         raise ValueError('n_folds must be None or "auto" with combine="product".')
 
 
@@ -349,6 +410,7 @@ CHECKS: dict[str, Check] = {
     "verbose": lambda name, value: check_verbose(value),
     "flow": check_flow,
     "init": check_init,
+    "context_model": check_context_model,
     "combine": partial(check_choice, allowed=COMBINATIONS),
     "objective": partial(check_choice, allowed=tuple(OBJECTIVES)),
     "base": lambda name, value: check_base(value),

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from skgbnf._random import derive_seed
+from skgbnf.estimators.conditions import Condition, Conditioner, ConditionerFit
 from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.fitted_regression import FittedRegression
 from skgbnf.estimators.parameters import (
     TableOptions,
     check_base,
@@ -16,7 +18,7 @@ from skgbnf.estimators.parameters import (
     number_of_folds,
 )
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
-from skgbnf.table.checks import checked_rows
+from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.dependence import warn_of_dependence
 from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
@@ -24,21 +26,39 @@ from skgbnf.table.frames import Description
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.split import fold_rows, split_rows
 from skgbnf.table.thinning import kept_rows
-from skgbnf.table.weights import check_spread, weighted_rows
+from skgbnf.table.weights import check_spread, rounded_weights
+from skgbnf.training.fitted import FittedCombination, History
 from skgbnf.training.rows import Rows
 
 _SPLIT_KEY, _NOISE_KEY, _VALIDATION_NOISE_KEY, _THIN_KEY, _ATOM_KEY = 0, 3, 4, 5, 7
+_CONDITION_KEY, _CONDITION_FOLDS_KEY = 8, 9
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What the caller of ``fit`` passes."""
+    """What the caller of ``fit`` passes: a table, or targets with the codes of their features."""
 
     X: Any
     sample_weight: Any = None
     X_val: Any = None
     sample_weight_val: Any = None
     X_reference: Any = None
+    codes: np.ndarray | None = None
+    codes_val: np.ndarray | None = None
+
+    def name(self, part: str = "") -> str:
+        """What errors call the table, or its validation set."""
+        return ("X" if self.codes is None else "y") + part
+
+    def checked(
+        self, estimator: Any, X: Any, table: Description | None, part: str = "", **checks: Any
+    ) -> np.ndarray:
+        """A table as an array; of features, not of targets, columns are noted in the estimator."""
+        name = self.name(part)
+        if self.codes is not None:
+            return checked_values(X, name, estimator, **checks).astype(np.float64, copy=False)
+        first = table is None
+        return checked_rows(estimator, X, reset=first, table=table, input_name=name, **checks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +80,9 @@ class Prepared:
     row_folds : ndarray of int of shape (n_given_samples,), or None, default=None
         The fold in which each sample given to ``fit`` judges, -1 for those that are left out; None
         without folds.
+
+    conditioner : Conditioner or None, default=None
+        What the density is conditional on.
     """
 
     train: Rows
@@ -68,18 +91,61 @@ class Prepared:
     coordinates: Coordinates
     reference_score: float
     row_folds: np.ndarray | None = None
+    conditioner: Conditioner | None = None
+
+    @property
+    def n_context(self) -> int:
+        """Number of columns of the context."""
+        return 0 if self.train.context is None else self.train.context.shape[-1]
+
+    def fitted(
+        self, combination: FittedCombination, history: History, seed: int
+    ) -> FittedDensity | FittedRegression:
+        """All that a fit found out, once there are components."""
+        density = FittedDensity(
+            table=self.table,
+            coordinates=self.coordinates,
+            combination=combination,
+            history=history,
+            reference_score=self.reference_score,
+            seed=seed,
+            row_folds=self.row_folds,
+        )
+        if self.conditioner is None:
+            return density
+        return FittedRegression(density, self.conditioner)
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Samples in the units of X, their weights, and their positions in the table given."""
+    """Samples in the units of X, their weights, and the codes of their features if any.
+
+    `exact` are the samples without noise, `positions` those in the table given.
+    """
 
     X: np.ndarray
     weights: np.ndarray
+    exact: np.ndarray
     positions: np.ndarray
+    codes: np.ndarray | None = None
+
+    @classmethod
+    def weighted(
+        cls, X: np.ndarray, sample_weight: Any, part: str, codes: np.ndarray | None
+    ) -> "_Sample":
+        """The samples of positive weight."""
+        weights = rounded_weights(sample_weight, len(X), f"X{part}")
+        kept = weights > 0
+        sample = cls(X, weights, X, np.arange(len(X)), codes)
+        return sample if kept.all() else sample[kept]
 
     def __getitem__(self, index: np.ndarray | slice) -> "_Sample":
-        return _Sample(self.X[index], self.weights[index], self.positions[index])
+        codes = None if self.codes is None else self.codes[index]
+        positions, exact = self.positions[index], self.exact[index]
+        return _Sample(self.X[index], self.weights[index], exact, positions, codes)
+
+    def with_noise(self, noise: Dequantisation, seed: int) -> "_Sample":
+        return replace(self, X=noise.apply(self.X, seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +182,8 @@ def prepare(
     given: Given,
     options: TableOptions,
     seed: int,
-    earlier: FittedDensity | None,
+    earlier: FittedDensity | FittedRegression | None,
+    conditioner: ConditionerFit | None = None,
 ) -> Prepared:
     """Check what fit is given, choose the units of training, and set a validation set aside.
 
@@ -134,10 +201,13 @@ def prepare(
 
     earlier : FittedDensity or None
         The rounds to which the fit adds; their units and their number of folds are kept.
+
+    conditioner : ConditionerFit or None, default=None
+        What fits models of the mean and the spread of targets.
     """
     train, table, n_given = _check(estimator, given, options, earlier)
     limits = limits_from(options.bounds, table.labels)
-    check_within(limits, train.X, "X", table.labels)
+    check_within(limits, train.X, given.name(), table.labels)
     check_dequantize(options.dequantize, train.X.shape[1])
     train = _thin(train, options, seed)
     check_near(limits, train.X, table.labels)
@@ -148,10 +218,10 @@ def prepare(
     else:
         noise, bounds = earlier.coordinates.noise, earlier.coordinates.bounds
         _check_kept(options, noise, bounds, limits)
-    train = replace(train, X=noise.apply(train.X, derive_seed(seed, _NOISE_KEY)))
+    train = train.with_noise(noise, derive_seed(seed, _NOISE_KEY))
     own = _own_validation(estimator, given, options, table, limits, seed)
     if own is not None:
-        own = replace(own, X=noise.apply(own.X, derive_seed(seed, _VALIDATION_NOISE_KEY)))
+        own = own.with_noise(noise, derive_seed(seed, _VALIDATION_NOISE_KEY))
     split = _split(train, own, options, earlier, seed)
     if earlier is None:
         X, weights = split.train.X, split.train.weights
@@ -159,8 +229,7 @@ def prepare(
         warn_of_blurred([table.labels[j] for j in coordinates.blurred(X)])
     else:
         coordinates = earlier.coordinates
-    rng = np.random.default_rng(derive_seed(seed, _ATOM_KEY))
-    prepared = _prepared(table, coordinates, split, options.device, rng)
+    prepared = _prepared(table, coordinates, split, options.device, seed, conditioner)
     return replace(prepared, row_folds=split.row_folds(n_given))
 
 
@@ -168,19 +237,21 @@ def _check(
     estimator: Any,
     given: Given,
     options: TableOptions,
-    earlier: FittedDensity | None,
+    earlier: FittedDensity | FittedRegression | None,
 ) -> tuple[_Sample, Description, int]:
     """Training samples, the description of their table, and the number of samples given."""
     known = None if earlier is None else earlier.table
-    X = checked_rows(estimator, given.X, reset=known is None, table=known, ensure_min_samples=2)
+    X = given.checked(estimator, given.X, known, ensure_min_samples=2)
     check_base(options.base, X.shape[1])
     if known is None:
-        names = getattr(estimator, "feature_names_in_", np.arange(X.shape[1])).tolist()
+        names = np.arange(X.shape[1]).tolist()
+        if given.codes is None:
+            names = getattr(estimator, "feature_names_in_", np.array(names)).tolist()
         known = Description.of(given.X, names)
-    sample = _Sample(*weighted_rows(X, given.sample_weight, "X"))
+    sample = _Sample.weighted(X, given.sample_weight, "", given.codes)
     if len(sample.X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
-    check_spread(sample.X, known.labels)
+    check_spread(sample.X, known.labels, given.name())
     return sample, known, len(X)
 
 
@@ -239,10 +310,10 @@ def _own_validation(
         if given.sample_weight_val is not None:
             raise ValueError("sample_weight_val was given without X_val.")
         return None
-    X_val = checked_rows(estimator, given.X_val, reset=False, table=table, input_name="X_val")
-    sample = _Sample(*weighted_rows(X_val, given.sample_weight_val, "X_val"))
-    check_spread(sample.X, table.labels, "X_val")
-    check_within(limits, sample.X, "X_val", table.labels)
+    X_val, name = given.checked(estimator, given.X_val, table, "_val"), given.name("_val")
+    sample = _Sample.weighted(X_val, given.sample_weight_val, "_val", given.codes_val)
+    check_spread(sample.X, table.labels, name)
+    check_within(limits, sample.X, name, table.labels)
     return _thin(sample, options, seed)
 
 
@@ -250,7 +321,7 @@ def _split(
     sample: _Sample,
     own: _Sample | None,
     options: TableOptions,
-    earlier: FittedDensity | None,
+    earlier: FittedDensity | FittedRegression | None,
     seed: int,
 ) -> _Split:
     """Who learns and who judges, in samples with noise."""
@@ -279,13 +350,21 @@ def _prepared(
     coordinates: Coordinates,
     split: _Split,
     device: torch.device,
-    rng: np.random.Generator,
+    seed: int,
+    conditioner_fit: ConditionerFit | None,
 ) -> Prepared:
     """Samples in the units of training; without a validation set the same object is both."""
-    rows = _rows(coordinates, split.train, device, rng)
+    rng = np.random.default_rng(derive_seed(seed, _ATOM_KEY))
+    rows, conditioner = _rows(coordinates, split.train, device, rng), None
+    if conditioner_fit is not None:
+        conditioner, condition = _conditioned(conditioner_fit, coordinates, split, seed)
+        rows = condition.of_rows(rows)
     train = validation = rows
     if split.validation is not None:
         validation = _rows(coordinates, split.validation, device, rng)
+        if conditioner is not None:
+            codes = _codes_of(split.validation)
+            validation = conditioner.condition(codes).of_rows(validation)
     elif split.folds:
         train, validation = _in_folds(rows, split.folds)
     reference = gaussian_score(rows.x.cpu().numpy(), rows.weights.cpu().numpy())
@@ -295,7 +374,33 @@ def _prepared(
         table=table,
         coordinates=coordinates,
         reference_score=reference + rows.mean_log_det,
+        conditioner=conditioner,
     )
+
+
+def _conditioned(
+    conditioner: ConditionerFit, coordinates: Coordinates, split: _Split, seed: int
+) -> tuple[Conditioner, Condition]:
+    """Models of mean and spread, and what they say of training samples that they have not seen.
+
+    With folds a sample is predicted by the models of its own fold, which judges the components that
+    have not seen it either.
+    """
+    train = split.train
+    # Noise serves a density; a mean is told better without it.
+    Z, _ = coordinates.transform(train.exact)
+    folds = split.folds
+    if not folds:
+        n_folds = conditioner.n_folds(len(Z))
+        folds = fold_rows(len(Z), n_folds, derive_seed(seed, _CONDITION_FOLDS_KEY))
+    key = derive_seed(seed, _CONDITION_KEY)
+    return conditioner.fit(_codes_of(train), Z, train.weights, folds, key)
+
+
+def _codes_of(sample: _Sample) -> np.ndarray:
+    if sample.codes is None:
+        raise ValueError("a conditional density needs features of its samples")
+    return sample.codes
 
 
 def _in_folds(rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Rows, Rows]:

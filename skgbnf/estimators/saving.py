@@ -24,7 +24,8 @@ from skgbnf.table.frames import Description, named_for_sklearn
 class PersistentDensity(PersistentEstimator):
     """Mixin of what files and pickles need of a density."""
 
-    fitted_: FittedDensity
+    _fitted_class: type[Any] = FittedDensity
+    fitted_: Any
     base: Any
     device: Any
 
@@ -60,8 +61,8 @@ class PersistentDensity(PersistentEstimator):
         """Inverse of :meth:`to_plain`; ValueError unless the parts fit together."""
         self = from_parameters(cls, plain["parameters"])
         table = Description.from_plain(plain["table"])
-        self.fitted_ = FittedDensity.from_plain(plain["fitted"], table)
-        self._note_columns(table)
+        self.fitted_ = cls._fitted_class.from_plain(plain["fitted"], table)
+        self._note_columns(self.fitted_.features)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,7 +78,8 @@ class PersistentDensity(PersistentEstimator):
         if "fitted_" in state:
             kept = state["fitted_"]
             table = Description(**kept["table"])
-            state["fitted_"] = FittedDensity.from_plain(kept["fitted"], table, check=False)
+            fitted = self._fitted_class.from_plain(kept["fitted"], table, check=False)
+            state["fitted_"] = fitted
         super().__setstate__(state)  # type: ignore[misc]
 
     def _note_columns(self, table: Description) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from zuko.lazy import LazyDistribution
@@ -12,6 +12,7 @@ from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.linear import LOG_DETS
 from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
 from skgbnf.flows.registry import Family, get_family
+from skgbnf.flows.views import FromResiduals
 
 _PLACES = {"columns": ", splines of columns", "whitened": ", splines of whitened columns"}
 
@@ -75,6 +76,10 @@ class Architecture:
         between its couplings; "affine" is then a Gaussian with a diagonal covariance,
         "gaussian_mixture" a mixture density network [4]_.
 
+    n_columns : int, default=0
+        If above 0, the component is one of :class:`~skgbnf.flows.views.FromResiduals` and sees that
+        many columns of the context only.
+
     References
     ----------
     .. [1] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
@@ -100,6 +105,7 @@ class Architecture:
     splines: str | None = "columns"
     n_components: int = 1
     n_context: int = 0
+    n_columns: int = 0
 
     @property
     def record(self) -> Family:
@@ -129,15 +135,25 @@ class Architecture:
         record = self.record
         if self.n_context and not record.takes_context:
             raise ValueError(f"n_context: {record.name!r} takes no context.")
-        return record.build(self)
+        component = record.build(self._inner())
+        if self.n_columns:
+            component = FromResiduals(component, self.n_features, self.n_columns)
+        component.n_context = self.n_context
+        return component
+
+    def _inner(self) -> Self:
+        """The architecture of what is built, apart from what it sees of the context."""
+        return replace(self, n_context=self.n_columns, n_columns=0) if self.n_columns else self
 
     def describe(self) -> str:
         """What a reader is told of a component that is being fitted."""
         record = self.record
+        view = f", given {self.n_columns} columns" if self.n_columns else ""
         if len(record.n_components) > 1:
             gaussians = f"{self.n_components} Gaussian{'s' if self.n_components > 1 else ''}"
-            return f"{record.name} of {gaussians}"
-        return record.name + (_PLACES.get(self.splines or "", "") if record.splines else "")
+            return f"{record.name} of {gaussians}{view}"
+        place = _PLACES.get(self.splines or "", "") if record.splines else ""
+        return record.name + place + view
 
     def check(self, array_sizes: Sequence[int]) -> None:
         """Check what came out of a file before anything is built of it.
@@ -160,7 +176,9 @@ class Architecture:
             raise ValueError(f"a size of a component is no positive integer: {self}")
         if self.n_context and not self.record.takes_context:
             raise ValueError(f"a component takes no context: {self}")
-        n_values, n_arrays = self.record.fewest(self)
+        if type(self.n_columns) is not int or not 0 <= self.n_columns <= self.n_context:
+            raise ValueError(f"a component sees more of its context than there is: {self}")
+        n_values, n_arrays = self.record.fewest(self._inner())
         if n_values > sum(array_sizes) or n_arrays > len(array_sizes):
             raise ValueError("the sizes of a component do not fit its arrays")
 

@@ -8,6 +8,7 @@ from skgbnf.flows.copula import CopulaDensity
 from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.linear import LinearLayer
 from skgbnf.flows.tails import TailTransform
+from skgbnf.flows.views import FromResiduals
 
 
 @torch.no_grad()
@@ -32,6 +33,9 @@ def initialise(
 
     context : Tensor of shape (n_samples, n_context) or None, default=None
     """
+    if isinstance(component, FromResiduals) and context is not None:
+        x, context = component.seen(x, context)
+        component = component.component
     layers = list(getattr(getattr(component, "transform", None), "transforms", ()))
     linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
     waiting = [a for a in layers if isinstance(a, DataInitialised) and a not in linear[1:]]

@@ -52,12 +52,19 @@ def stack(components: Sequence[LazyDistribution]) -> LazyDistribution:
     5
     """
     _check_alike(components)
+    first, stacked = components[0], _stacking(components)(components)
+    if hasattr(first, "n_context"):
+        stacked.n_context = first.n_context
+    return stacked
+
+
+def _stacking(components: Sequence[LazyDistribution]) -> type[Any]:
+    """The class that evaluates components of equal shape in the fewest operations."""
     if all(_is_stackable(component) for component in components):
-        return StackedFlow(components)
-    first = components[0]
-    if isinstance(first, FittedByEM):
-        return (StackedByEM if isinstance(first, Stackable) else OneByOneByEM)(components)
-    return OneByOne(components)
+        return StackedFlow
+    if isinstance(components[0], FittedByEM):
+        return StackedByEM if isinstance(components[0], Stackable) else OneByOneByEM
+    return OneByOne
 
 
 def unstack(stacked: LazyDistribution) -> list[LazyDistribution]:

@@ -9,6 +9,8 @@ from skgbnf.plotting.coverage import CoverageDisplay
 from skgbnf.plotting.density import DensityDisplay
 from skgbnf.plotting.jacobians import JacobianDisplay
 from skgbnf.plotting.outliers import OutlierDisplay
+from skgbnf.plotting.pit import PITDisplay
+from skgbnf.plotting.predictive import PredictiveDisplay
 
 __all__ = [
     "BoostingPathDisplay",
@@ -16,4 +18,6 @@ __all__ = [
     "DensityDisplay",
     "JacobianDisplay",
     "OutlierDisplay",
+    "PITDisplay",
+    "PredictiveDisplay",
 ]

@@ -78,11 +78,7 @@ def rounded(weights: np.ndarray) -> np.ndarray:
     return weights.astype(np.float32).astype(np.float64)
 
 
-def weighted_rows(
-    X: np.ndarray, sample_weight: Any, input_name: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples of positive weight, with weights divided by the largest, and their positions."""
+def rounded_weights(sample_weight: Any, n_samples: int, input_name: str) -> np.ndarray:
+    """Weights of all samples divided by the largest, and rounded."""
     name = "sample_weight" + input_name.removeprefix("X")
-    weights = rounded(check_weights(sample_weight, len(X), name))
-    positions = np.flatnonzero(weights > 0)
-    return X[positions], weights[positions], positions
+    return rounded(check_weights(sample_weight, n_samples, name))

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
+from skgbnf._clock import Clock
 from skgbnf._random import derive_seed, own_generator
 from skgbnf.flows import FittedByEM
-from skgbnf.training.descent import Clock
 from skgbnf.training.mixture import component_log_prob
 from skgbnf.training.objective import Index, Objective, TrainingSettings, clear_gain
 

@@ -152,7 +152,7 @@ class FittedCombination(ABC):
     Attributes
     ----------
     components : tuple of FittedComponent
-        Densities of the same features, given the same context if any.
+        Densities of the same features, given the same context or none.
 
     staged_weights : ndarray of shape (n_stages, n_components)
         Weights after each stage, 0 of components that came later; the last row is in force.
@@ -170,8 +170,9 @@ class FittedCombination(ABC):
         if not ((weights >= 0).all() and np.allclose(weights.sum(axis=1), 1.0, atol=1e-6)):
             raise ValueError("its weights are negative or do not sum to 1")
         weights.flags.writeable = False
-        sizes = {(c.architecture.n_features, c.architecture.n_context) for c in self.components}
-        if len(sizes) != 1:
+        sizes = {component.architecture.n_features for component in self.components}
+        contexts = {component.architecture.n_context for component in self.components} - {0}
+        if len(sizes) != 1 or len(contexts) > 1:
             raise ValueError("its components have different numbers of columns or of context")
 
     @property
@@ -186,8 +187,8 @@ class FittedCombination(ABC):
 
     @property
     def n_context(self) -> int:
-        """Number of columns of the context, 0 for none."""
-        return int(self.components[0].architecture.n_context)
+        """Number of columns of the context of the components that depend on it, 0 for none."""
+        return max(int(component.architecture.n_context) for component in self.components)
 
     @abstractmethod
     def at(self, dtype: torch.dtype, device: torch.device) -> Combination:

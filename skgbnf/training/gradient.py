@@ -10,7 +10,7 @@ from torch import Tensor
 from zuko.lazy import LazyDistribution
 
 from skgbnf.flows import Dropout, Penalised
-from skgbnf.training.mixture import component_log_prob
+from skgbnf.training.mixture import component_log_prob, given_to
 from skgbnf.training.objective import Index, Objective, TrainingSettings
 from skgbnf.training.penalty import StretchPenalty
 
@@ -38,7 +38,8 @@ class ComponentTarget:
         self.module, self._objective = component, objective
         rows = objective.train_rows
         self._n_rows, self._x = len(rows), rows.x.float()
-        self._context = None if rows.context is None else rows.context.float()
+        context = given_to(component, rows.context)
+        self._context = None if context is None else context.float()
         self.n_batches = math.ceil(self._n_rows / settings.batch_size)
         self._dropouts = [m for m in component.modules() if isinstance(m, Dropout)]
         self._penalties = [m.penalty for m in component.modules() if isinstance(m, Penalised)]

@@ -91,12 +91,14 @@ def mixture_log_prob(log_probs: Tensor, log_weights: Tensor) -> Tensor:
     return torch.logsumexp(log_probs + log_weights, dim=-1)
 
 
-def fold_log_prob(mixture: Combination, x: Tensor, n_folds: int) -> Tensor:
+def fold_log_prob(
+    mixture: Combination, x: Tensor, context: Tensor | None = None, *, n_folds: int
+) -> Tensor:
     """Log-density of each sample under the mixture of each fold, shape (n_folds, n_samples).
 
     Components come round by round, in each of them fold by fold, in equal shares.
     """
-    log_probs = mixture.component_log_prob(x).unflatten(1, (-1, n_folds)).transpose(1, 2)
+    log_probs = mixture.component_log_prob(x, context).unflatten(1, (-1, n_folds)).transpose(1, 2)
     log_weights = (n_folds * mixture.weights[-1]).log().unflatten(0, (-1, n_folds)).T
     return mixture_log_prob(log_probs, log_weights).T
 
@@ -107,6 +109,11 @@ def any_tensor(component: LazyDistribution) -> Tensor:
     return next(tensor for tensor in tensors if tensor.is_floating_point())
 
 
+def given_to(component: LazyDistribution, context: Tensor | None) -> Tensor | None:
+    """The context, or None for a component that does not depend on it."""
+    return context if getattr(component, "n_context", 1) else None
+
+
 @torch.no_grad()
 def component_log_prob(
     component: LazyDistribution, x: Tensor, context: Tensor | None = None
@@ -115,7 +122,7 @@ def component_log_prob(
 
     Of stacked components, one for each fold of the samples, it has the shape (n_folds, n_samples).
     """
-    dtype = any_tensor(component).dtype
+    dtype, context = any_tensor(component).dtype, given_to(component, context)
     chunk = max(64, _CELLS_PER_CHUNK // (32 * x.shape[-1]))
     with computing_on(x.device):
         if context is None:
@@ -141,7 +148,7 @@ def sample_component(
     component: LazyDistribution, n_samples: int, seed: int, context: Tensor | None = None
 ) -> Tensor:
     """Samples of one component, by a generator of their own, one for each context if any."""
-    like = any_tensor(component)
+    like, context = any_tensor(component), given_to(component, context)
     given = None if context is None else context.to(like)
     with computing_on(like.device):
         distribution = component(given)
