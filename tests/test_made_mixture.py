@@ -105,3 +105,17 @@ def test_clusters_of_a_column_are_described_better_than_by_affine_maps():
         for flow in ("made_mixture", "maf")
     )
     assert made > maf + 0.1
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 3.0, 6.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_inverse_is_exact_however_uneven_the_map(spread, dtype):
+    generator = torch.Generator().manual_seed(0)
+    phi = spread * torch.randn(2000, 30, generator=generator, dtype=torch.float64)
+    scores = MixtureScores(phi.to(dtype))
+    y = 2 * torch.randn(2000, generator=generator, dtype=torch.float64).to(dtype)
+    x = scores.inv(y)
+    # Steep places take an error of rounding in x to one that the slope magnifies.
+    slope = scores.log_abs_det_jacobian(x, y).exp()
+    tolerance = 20 * torch.finfo(dtype).eps * (1 + y.abs() + slope * x.abs())
+    assert ((scores(x) - y).abs() <= tolerance).all()

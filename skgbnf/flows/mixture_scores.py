@@ -13,7 +13,8 @@ _LOG_SCALE_BOUND = 5.0
 _FAR = -80.0
 """Logarithm of a probability that float32 still tells from zero."""
 
-_N_NEWTON, _N_HALVINGS = 5, 64
+_N_NEWTON = 5
+_MOST_STEPS = 100
 _LOG_ROOT = math.log(2 * math.pi) / 2
 
 
@@ -109,16 +110,30 @@ class MixtureScores(Transform):
         log_parts = self.log_weights - self.log_scales - t.square() / 2
         return y, torch.logsumexp(log_parts, dim=-1) + y.square() / 2
 
+    @torch.no_grad()
     def _inverse(self, y: Tensor) -> Tensor:
-        """By bisection, between the smallest and the largest of the values of all Gaussians."""
+        """By Newton's steps, within the smallest and the largest of the values of all Gaussians.
+
+        A step that leaves what is known to hold the value, or that is not half as long as the one
+        before the last, is replaced by a halving.
+        """
         values = self.means + self.log_scales.exp() * y.unsqueeze(-1)
         low, high = values.amin(-1), values.amax(-1)
-        with torch.no_grad():
-            for _ in range(_N_HALVINGS):
-                middle = (low + high) / 2
-                is_low = self._call(middle) < y
-                low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
-        return (low + high) / 2
+        x, eps = (low + high) / 2, torch.finfo(y.dtype).eps
+        longest = last = high - low
+        for _ in range(_MOST_STEPS):
+            value, log_slope = self.call_and_ladj(x)
+            is_low = value < y
+            low, high = torch.where(is_low, x, low), torch.where(is_low, high, x)
+            step = (y - value) * (-log_slope).exp()
+            halving = (low + high) / 2 - x
+            good = (x + step >= low) & (x + step <= high) & (2 * step.abs() <= longest)
+            step = torch.where(good, step, halving)
+            x, longest, last = x + step, last, step.abs()
+            # What one of Newton's steps leaves is of the order of its square.
+            if bool((last <= torch.where(good, math.sqrt(eps), eps) * (1 + x.abs())).all()):
+                break
+        return x
 
 
 def _start(like: Tensor, n_components: int) -> tuple[Tensor, float]:
