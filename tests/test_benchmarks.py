@@ -435,4 +435,4 @@ def test_choices_of_families_are_counted():
 def test_the_choice_is_the_component_of_the_third_round():
     cell = bench_choices.run_cell("wine", 0, None, 1.0)
     assert cell.keys() == {"seconds", "cpu_seconds", "choice", "score"}
-    assert any(cell["choice"].startswith(name) for name in ("nsf", "maf", "g", "copula", "none"))
+    assert any(cell["choice"].startswith(name) for name in ("made", "g", "copula", "none"))

@@ -111,12 +111,12 @@ def test_auto_begins_with_it_where_the_table_is_sparse(quick):
     model = quick(flow="auto", n_estimators=4)
     first = ["student_t", "gaussian_mixture"]
     assert kinds_offered(model, first, sparse=True) == {"graphical"}
-    others = {"nsf", "maf", "gaussian_mixture", "copula_mixture"}
+    others = {"made_mixture", "gaussian_mixture", "copula_mixture"}
     assert kinds_offered(model, [*first, "graphical"], sparse=True) == {"graphical", *others}
     assert kinds_offered(model, first, sparse=False) == others
     # Where a network was chosen, Gaussians are no longer tried.
-    networks = {"graphical", "nsf", "maf"}
-    assert kinds_offered(model, [*first, "graphical", "maf"], sparse=True) == networks
+    networks = {"graphical", "made_mixture"}
+    assert kinds_offered(model, [*first, "graphical", "made_mixture"], sparse=True) == networks
     # A single round is no round to be won without others.
     single = quick(flow="auto", n_estimators=1)
     assert kinds_offered(single, [], sparse=True) == {"graphical", *others}

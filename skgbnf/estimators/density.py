@@ -72,11 +72,10 @@ class GradientBoostedFlowDensity(
     flow : str, callable, or list of these, default="auto"
         Family of the components.
 
-        - "auto": each round takes the better of "nsf" and "maf"; with fewer than 2,000 training
-          samples, until it takes one of these, the best of them, "gaussian_mixture" and
-          "copula_mixture". If at most a fifth of the pairs of features show dependence, the first
-          network is "graphical", and later rounds may choose it too. The first rounds follow
-          `init`.
+        - "auto": "made_mixture"; with fewer than 2,000 training samples, until a round takes it,
+          the best of it, "gaussian_mixture" and "copula_mixture". If at most a fifth of the pairs
+          of features show dependence, the first network is "graphical", and later rounds may choose
+          it too. The first rounds follow `init`.
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample with many features.
         - "maf": autoregressive affine maps; faster than splines.
