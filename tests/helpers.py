@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgbnf.boosting.base import Limits
-from skgbnf.estimators.parameters import resolve
+from skgbnf.estimators.plan import resolve
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.training.progress import Progress
 from skgbnf.training.rows import Rows

@@ -11,12 +11,9 @@ from skgbnf._random import derive_seed
 from skgbnf.estimators.conditions import Condition, Conditioner, ConditionerFit
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.fitted_regression import FittedRegression
-from skgbnf.estimators.parameters import (
-    TableOptions,
-    check_base,
-    check_dequantize,
-    number_of_folds,
-)
+from skgbnf.estimators.parameters import check_base, check_dequantize
+from skgbnf.estimators.plan import TableOptions
+from skgbnf.estimators.samples import Sample, Split, split_samples
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
 from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.table.coordinates import Coordinates
@@ -24,13 +21,13 @@ from skgbnf.table.dependence import warn_of_dependence
 from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
 from skgbnf.table.frames import Description
 from skgbnf.table.gaussian import gaussian_score
-from skgbnf.table.split import fold_rows, split_rows
+from skgbnf.table.split import fold_rows
 from skgbnf.table.thinning import kept_rows
-from skgbnf.table.weights import check_spread, rounded_weights
+from skgbnf.table.weights import check_spread
 from skgbnf.training.fitted import FittedCombination, History
 from skgbnf.training.rows import Rows
 
-_SPLIT_KEY, _NOISE_KEY, _VALIDATION_NOISE_KEY, _THIN_KEY, _ATOM_KEY = 0, 3, 4, 5, 7
+_NOISE_KEY, _VALIDATION_NOISE_KEY, _THIN_KEY, _ATOM_KEY = 3, 4, 5, 7
 _CONDITION_KEY, _CONDITION_FOLDS_KEY = 8, 9
 
 
@@ -116,67 +113,6 @@ class Prepared:
         return FittedRegression(density, self.conditioner)
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """Samples in the units of X, their weights, and the codes of their features if any.
-
-    `exact` are the samples without noise, `positions` those in the table given.
-    """
-
-    X: np.ndarray
-    weights: np.ndarray
-    exact: np.ndarray
-    positions: np.ndarray
-    codes: np.ndarray | None = None
-
-    @classmethod
-    def weighted(
-        cls, X: np.ndarray, sample_weight: Any, part: str, codes: np.ndarray | None
-    ) -> "_Sample":
-        """The samples of positive weight."""
-        weights = rounded_weights(sample_weight, len(X), f"X{part}")
-        kept = weights > 0
-        sample = cls(X, weights, X, np.arange(len(X)), codes)
-        return sample if kept.all() else sample[kept]
-
-    def __getitem__(self, index: np.ndarray | slice) -> "_Sample":
-        codes = None if self.codes is None else self.codes[index]
-        positions, exact = self.positions[index], self.exact[index]
-        return _Sample(self.X[index], self.weights[index], exact, positions, codes)
-
-    def with_noise(self, noise: Dequantisation, seed: int) -> "_Sample":
-        return replace(self, X=noise.apply(self.X, seed))
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """Training samples, and those that judge: a validation set, or each fold in its turn.
-
-    Attributes
-    ----------
-    train : _Sample
-
-    validation : _Sample or None
-        None with folds, and where there is no validation set.
-
-    folds : list of pairs of ndarrays of int
-        Indices of the training samples and of the validation set of each fold, empty without folds.
-    """
-
-    train: _Sample
-    validation: _Sample | None = None
-    folds: Sequence[tuple[np.ndarray, np.ndarray]] = ()
-
-    def row_folds(self, n_given: int) -> np.ndarray | None:
-        """The fold in which each of the samples given judges, -1 for none; None without folds."""
-        if not self.folds:
-            return None
-        row_folds = np.full(n_given, -1, dtype=np.int32)
-        for k, (_, aside) in enumerate(self.folds):
-            row_folds[self.train.positions[aside]] = k
-        return row_folds
-
-
 def prepare(
     estimator: Any,
     given: Given,
@@ -222,7 +158,8 @@ def prepare(
     own = _own_validation(estimator, given, options, table, limits, seed)
     if own is not None:
         own = own.with_noise(noise, derive_seed(seed, _VALIDATION_NOISE_KEY))
-    split = _split(train, own, options, earlier, seed)
+    before = None if earlier is None else earlier.n_folds
+    split = split_samples(train, own, options, before, seed)
     if earlier is None:
         X, weights = split.train.X, split.train.weights
         coordinates = Coordinates.from_rows(X, weights, noise, bounds, single=single)
@@ -238,7 +175,7 @@ def _check(
     given: Given,
     options: TableOptions,
     earlier: FittedDensity | FittedRegression | None,
-) -> tuple[_Sample, Description, int]:
+) -> tuple[Sample, Description, int]:
     """Training samples, the description of their table, and the number of samples given."""
     known = None if earlier is None else earlier.table
     X = given.checked(estimator, given.X, known, ensure_min_samples=2)
@@ -248,14 +185,14 @@ def _check(
         if given.codes is None:
             names = getattr(estimator, "feature_names_in_", np.array(names)).tolist()
         known = Description.of(given.X, names)
-    sample = _Sample.weighted(X, given.sample_weight, "", given.codes)
+    sample = Sample.weighted(X, given.sample_weight, "", given.codes)
     if len(sample.X) < 2:
         raise ValueError("sample_weight must be positive for at least two rows, got one.")
     check_spread(sample.X, known.labels, given.name())
     return sample, known, len(X)
 
 
-def _thin(sample: _Sample, options: TableOptions, seed: int) -> _Sample:
+def _thin(sample: Sample, options: TableOptions, seed: int) -> Sample:
     return sample[kept_rows(sample.X, options.max_time, derive_seed(seed, _THIN_KEY))]
 
 
@@ -263,7 +200,7 @@ def _treat(
     estimator: Any,
     given: Given,
     options: TableOptions,
-    train: _Sample,
+    train: Sample,
     table: Description,
     limits: np.ndarray,
 ) -> tuple[Dequantisation, Bounds]:
@@ -304,51 +241,23 @@ def _own_validation(
     table: Description,
     limits: np.ndarray,
     seed: int,
-) -> _Sample | None:
+) -> Sample | None:
     """The user's own validation set; errors say that this is at fault."""
     if given.X_val is None:
         if given.sample_weight_val is not None:
             raise ValueError("sample_weight_val was given without X_val.")
         return None
     X_val, name = given.checked(estimator, given.X_val, table, "_val"), given.name("_val")
-    sample = _Sample.weighted(X_val, given.sample_weight_val, "_val", given.codes_val)
+    sample = Sample.weighted(X_val, given.sample_weight_val, "_val", given.codes_val)
     check_spread(sample.X, table.labels, name)
     check_within(limits, sample.X, name, table.labels)
     return _thin(sample, options, seed)
 
 
-def _split(
-    sample: _Sample,
-    own: _Sample | None,
-    options: TableOptions,
-    earlier: FittedDensity | FittedRegression | None,
-    seed: int,
-) -> _Split:
-    """Who learns and who judges, in samples with noise."""
-    n_samples, key = len(sample.X), derive_seed(seed, _SPLIT_KEY)
-    asked = options.n_folds if earlier is None else _kept_folds(earlier.n_folds, options, own)
-    n_folds = None if own is not None else number_of_folds(asked, n_samples)
-    if n_folds is not None:
-        return _Split(sample, folds=fold_rows(n_samples, n_folds, key))
-    if own is not None:
-        return _Split(sample, own)
-    kept, aside = split_rows(n_samples, options.validation_fraction, key)
-    return _Split(sample[kept], sample[aside] if len(aside) else None)
-
-
-def _kept_folds(n_folds: int, options: TableOptions, own: _Sample | None) -> int | None:
-    """The number of folds of the rounds already fitted; ValueError if another is asked for."""
-    if own is not None and n_folds > 1:
-        raise ValueError("X_val: the rounds already fitted are judged by folds of X (n_folds).")
-    if isinstance(options.n_folds, int) and options.n_folds != n_folds and own is None:
-        raise ValueError(f"n_folds must be that of the rounds already fitted, {n_folds}.")
-    return n_folds if n_folds > 1 else None
-
-
 def _prepared(
     table: Description,
     coordinates: Coordinates,
-    split: _Split,
+    split: Split,
     device: torch.device,
     seed: int,
     conditioner_fit: ConditionerFit | None,
@@ -363,7 +272,7 @@ def _prepared(
     if split.validation is not None:
         validation = _rows(coordinates, split.validation, device, rng)
         if conditioner is not None:
-            codes = _codes_of(split.validation)
+            codes = split.validation.known_codes()
             validation = conditioner.condition(codes).of_rows(validation)
     elif split.folds:
         train, validation = _in_folds(rows, split.folds)
@@ -379,7 +288,7 @@ def _prepared(
 
 
 def _conditioned(
-    conditioner: ConditionerFit, coordinates: Coordinates, split: _Split, seed: int
+    conditioner: ConditionerFit, coordinates: Coordinates, split: Split, seed: int
 ) -> tuple[Conditioner, Condition]:
     """Models of mean and spread, and what they say of training samples that they have not seen.
 
@@ -394,13 +303,7 @@ def _conditioned(
         n_folds = conditioner.n_folds(len(Z))
         folds = fold_rows(len(Z), n_folds, derive_seed(seed, _CONDITION_FOLDS_KEY))
     key = derive_seed(seed, _CONDITION_KEY)
-    return conditioner.fit(_codes_of(train), Z, train.weights, folds, key)
-
-
-def _codes_of(sample: _Sample) -> np.ndarray:
-    if sample.codes is None:
-        raise ValueError("a conditional density needs features of its samples")
-    return sample.codes
+    return conditioner.fit(train.known_codes(), Z, train.weights, folds, key)
 
 
 def _in_folds(rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Rows, Rows]:
@@ -415,7 +318,7 @@ def _in_folds(rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tup
 
 
 def _rows(
-    coordinates: Coordinates, sample: _Sample, device: torch.device, rng: np.random.Generator
+    coordinates: Coordinates, sample: Sample, device: torch.device, rng: np.random.Generator
 ) -> Rows:
     Z, log_det = coordinates.spread(sample.X, rng)
     weights = sample.weights / sample.weights.mean()

@@ -10,7 +10,7 @@ from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.estimators.density import GradientBoostedFlowDensity
-from skgbnf.estimators.parameters import expected_folds
+from skgbnf.estimators.plan import expected_folds
 from skgbnf.persistence import (
     PersistentEstimator,
     from_parameters,
