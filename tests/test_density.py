@@ -790,6 +790,12 @@ def test_auto_offers_gaussians_too_where_rows_are_few(quick, n_samples, offered)
     assert plan.share(2) == 1.0
 
 
+def test_each_place_of_splines_that_a_family_knows_is_tried(quick):
+    for flow, places in [("made_mixture", {"columns", None}), ("nsf", {"columns", "whitened"})]:
+        offered = candidate_plan(quick(flow=flow), 500, 3).offered([], sparse=False)
+        assert {a.splines for candidates in offered for a in candidates} == places
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "choices",

@@ -34,12 +34,13 @@ class View:
         If above 0, they see what is behind the residuals, given so many columns of the context;
         see :class:`~skgbnf.flows.Architecture`.
 
-    splines : {"columns", "whitened"} or None, default=None
-        The place of splines that suits them; None to try all places of their family.
+    splines : {"all", "columns", "whitened"}, default="all"
+        The place of splines that suits them; "all" to try all places of their family, as where it
+        does not have that one.
     """
 
     n_columns: int = 0
-    splines: str | None = None
+    splines: str = "all"
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class CandidatePlan:
         return self.views[-1:] if place else self.views[:-1]
 
     def _of(
-        self, name: FamilyName, n_context: int | None = None, place: str | None = None
+        self, name: FamilyName, n_context: int | None = None, place: str = "all"
     ) -> list[Candidates]:
         """The architectures of one family: for each place of splines and tail, several sizes."""
         family = get_family(name)
