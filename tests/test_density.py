@@ -696,7 +696,8 @@ def test_a_round_takes_the_best_family_of_a_list(quick):
 @pytest.mark.parametrize(
     ("init", "flow", "n_estimators", "first"),
     [
-        ("auto", "auto", 4, ["student_t", "gaussian_mixture"]),
+        ("auto", "auto", 4, ["student_t", "gaussian_mixture", "copula_mixture"]),
+        ("auto", "auto", 3, ["student_t", "gaussian_mixture"]),
         ("auto", "auto", 2, ["gaussian_mixture"]),
         ("auto", "maf", 2, ["maf"]),
         ("gaussian_mixture", "maf", 2, ["gaussian_mixture", "maf"]),

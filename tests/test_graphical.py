@@ -108,8 +108,8 @@ def test_few_pairs_that_depend_on_each_other_make_a_table_sparse(n_pairs, sparse
 
 
 def test_auto_begins_with_it_where_the_table_is_sparse(quick):
-    model = quick(flow="auto", n_estimators=4)
-    first = ["student_t", "gaussian_mixture"]
+    model = quick(flow="auto", n_estimators=5)
+    first = ["student_t", "gaussian_mixture", "copula_mixture"]
     assert kinds_offered(model, first, sparse=True) == {"graphical"}
     others = {"made_mixture", "gaussian_mixture", "copula_mixture"}
     assert kinds_offered(model, [*first, "graphical"], sparse=True) == {"graphical", *others}

@@ -101,7 +101,8 @@ class GradientBoostedFlowDensity(
 
     init : str, list of str or None, default="auto"
         Families of the first rounds, one round each; `flow` governs the rounds after them. "auto"
-        is ["student_t", "gaussian_mixture"] if `flow` is "auto", and None otherwise. At least one
+        is ["student_t", "gaussian_mixture"] if `flow` is "auto", and None otherwise; with fewer
+        than 2,000 training samples and at least four rounds, "copula_mixture" follows. At least one
         round uses `flow`: if `init` names `n_estimators` or more families, only the last
         ``n_estimators - 1`` are used, also when such a fit is continued. The Student t fits samples
         far from all others; with the Gaussian mixture the density does not fall behind one on the

@@ -28,6 +28,7 @@ _FAMILIES = ("made_mixture",)
 _FAMILIES_FOR_FEW_ROWS = ("gaussian_mixture", "copula_mixture")
 _FAMILIES_OF_CONTEXT = ("nsf", "gaussian_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
+_FIRST_FAMILY_FOR_FEW_ROWS = "copula_mixture"
 _FAMILY_OF_SPARSE_TABLES = "graphical"
 _BATCH_SIZE = 256
 _MIN_BATCH_SIZE = 32
@@ -220,7 +221,7 @@ def _candidates(
         n_context=n_context,
     )
     return CandidatePlan(
-        first=first_families(estimator.init, flow, int(estimator.n_estimators)),
+        first=_first_families(estimator, few=few),
         later=later,
         until_network=_FAMILIES_FOR_FEW_ROWS if few else (),
         sparse=_FAMILY_OF_SPARSE_TABLES if automatic and not n_context else None,
@@ -233,11 +234,14 @@ def _candidates(
     )
 
 
-def first_families(init: Any, flow: Any, n_estimators: int) -> tuple[str, ...]:
+def _first_families(estimator: Any, *, few: bool) -> tuple[str, ...]:
     """Families of the first rounds; at least one round is left for `flow`."""
+    init, flow, n_estimators = estimator.init, estimator.flow, int(estimator.n_estimators)
     if isinstance(init, str) and init == "auto":
-        automatic = isinstance(flow, str) and flow == "auto"
-        init = _FIRST_FAMILIES if automatic else None
+        init = _FIRST_FAMILIES if isinstance(flow, str) and flow == "auto" else None
+        # It is one more, and not in place of the others.
+        if init and few and n_estimators > len(_FIRST_FAMILIES) + 1:
+            init = (*_FIRST_FAMILIES, _FIRST_FAMILY_FOR_FEW_ROWS)
     if init is None or n_estimators == 1:
         return ()
     families = (init,) if isinstance(init, str) else tuple(init)
