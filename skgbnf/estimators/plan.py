@@ -36,8 +36,8 @@ _MIN_BATCHES = 16
 _FEW_ROWS_PER_COLUMN = 50
 _DROPOUT_FOR_FEW_ROWS = 0.1
 _STEPS = 8000
-_PATIENCE_FOR_FEW_ROWS = 4
-"""Epochs; with few rows networks overfit after ten of them, and what they gain later is little."""
+_PATIENCE_WITH_FOLDS = 4
+"""Epochs; the networks of folds overfit after ten of them, and what they gain later is little."""
 _MIN_EPOCHS = 30
 _MAX_EPOCHS = 200
 _MOST_ITER = 10**12
@@ -139,7 +139,7 @@ def resolve(
         combine=combine_of(estimator),
         objective=estimator.objective,
         candidates=_candidates(estimator, n_samples, n_features, n_context, n_columns),
-        settings=_settings(estimator, n_samples, progress),
+        settings=_settings(estimator, train, progress),
         limits=Limits.of(estimator.get_params(deep=False), start),
     )
 
@@ -174,8 +174,9 @@ def number_of_folds(n_folds: int | str | None, n_samples: int) -> int | None:
     return n_folds
 
 
-def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSettings:
+def _settings(estimator: Any, train: Rows, progress: Progress) -> TrainingSettings:
     """Training settings, with sizes that suit the number of samples where they are "auto"."""
+    n_samples = len(train)
     batch_size, max_iter = estimator.batch_size, estimator.max_iter
     if isinstance(batch_size, str):
         batch_size = min(_BATCH_SIZE, max(_MIN_BATCH_SIZE, n_samples // _MIN_BATCHES))
@@ -191,8 +192,8 @@ def _settings(estimator: Any, n_samples: int, progress: Progress) -> TrainingSet
         on_epoch=progress.epoch,
         on_part=progress.part,
     )
-    if n_samples < _FEW_ROWS:
-        settings = replace(settings, patience=_PATIENCE_FOR_FEW_ROWS, n_restarts=1)
+    if train.n_folds is not None:
+        settings = replace(settings, patience=_PATIENCE_WITH_FOLDS, n_restarts=1)
     return settings
 
 

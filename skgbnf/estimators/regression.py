@@ -297,6 +297,35 @@ class GradientBoostedFlowRegressor(
             raise interrupt
         return self
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination of the mean, as of all regressors.
+
+        To compare densities, use :data:`skgbnf.metrics.log_likelihood_scorer`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        score : float
+            1 where every mean is the target, 0 for the mean of all targets; of several targets the
+            mean over these.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        """
+        return float(super().score(X, y, sample_weight))
+
     def __sklearn_tags__(self) -> Tags:
         """Several targets, and gaps among the features."""
         tags: Tags = super().__sklearn_tags__()
