@@ -254,7 +254,7 @@ class Search:
 
     def _refined(self, found: Found, settings: TrainingSettings) -> Found:
         """What more steps of EM make of a component, if the validation score gains."""
-        if settings.seconds <= 0:
+        if settings.seconds <= 0 or not isinstance(found.component, FittedByEM):
             return found
         component = copy.deepcopy(found.component)
         objective = self._goals.new_objective(found.architecture, component)
@@ -324,12 +324,9 @@ class Search:
 
 
 def _is_fitted_by_em(candidates: Candidates) -> bool:
-    """Whether EM fits a family, with the base and the context that it has here."""
+    """Whether EM fits a family; with a base of another kind one of them is trained by gradient."""
     architecture = candidates[0]
-    if get_family(architecture.family).fitted_by != "em":
-        return False
-    with own_generator(0):
-        return isinstance(architecture.build(), FittedByEM)
+    return get_family(architecture.family).fitted_by == "em" and not architecture.n_context
 
 
 def _trial(settings: TrainingSettings) -> TrainingSettings:
