@@ -1,5 +1,7 @@
 """Displays of predictive distributions."""
 
+import sys
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -69,3 +71,14 @@ def test_what_cannot_be_drawn_is_refused(fitted):
         PredictiveDisplay.from_estimator(linear, X, y)
     with pytest.raises(TypeError, match="cdf"):
         PITDisplay.from_estimator(linear, X, y)
+
+
+@pytest.mark.parametrize("kind", [PITDisplay, PredictiveDisplay])
+def test_without_matplotlib_the_error_says_what_to_install(kind, fitted, monkeypatch):
+    model, X, y = fitted
+    X, y = X[:10], y[:10]
+    drawn = kind.from_estimator(model, X, y)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    for draw in (lambda: kind.from_estimator(model, X, y), drawn.plot):
+        with pytest.raises(ImportError, match=rf"{kind.__name__}\..*pip install 'skgbnf\[plot\]'"):
+            draw()
