@@ -144,16 +144,13 @@ class Search:
             self.training_seconds = time.perf_counter() - start
             return found
         share = max(_TRIALS_PER_ROUND, 2 * len(offered))
-        tried = self._tried_by_em(by_em, replace(_trial(full), seconds=seconds / share))
+        trial = replace(_trial(full), seconds=seconds / share)
+        tried = [self._best_by_em(candidates, trial) for candidates in by_em]
         left = seconds - (time.perf_counter() - start)
         if networks and (left > 0 or not tried):
             tried.append(self._best_network(networks, replace(full, seconds=left)))
         there = [found for found in reversed(tried) if found.finished or needed]
         return max(there, key=attrgetter("score"), default=None)
-
-    def _tried_by_em(self, offered: Sequence[Candidates], trial: TrainingSettings) -> list[Found]:
-        """The best component of each family that EM fits."""
-        return [self._best_by_em(candidates, trial) for candidates in offered]
 
     def _best_by_em(
         self, candidates: Candidates, settings: TrainingSettings, n_to_score: int = 0
@@ -173,8 +170,7 @@ class Search:
 
     def _best_network(self, offered: Sequence[Candidates], settings: TrainingSettings) -> Found:
         """The winner of successive halving, trained to its end."""
-        start = time.perf_counter()
-        deadline, share = start + settings.seconds, 1 / _TRIALS_PER_ROUND
+        deadline, share = time.perf_counter() + settings.seconds, 1 / _TRIALS_PER_ROUND
         own = replace(settings, seconds=settings.seconds / _cost_of_halving(len(offered)))
         if len(offered) > 1:
             own = _trial(own)

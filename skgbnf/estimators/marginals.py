@@ -78,8 +78,7 @@ class Marginals:
 
     def _in_units(self, U: np.ndarray) -> np.ndarray:
         """Residuals of shape (n_samples, n_values) in the units of the target."""
-        condition = self._condition
-        Z = condition.mean + np.exp(condition.log_spread) * U
+        Z = self._condition.restored(U)
         return self._coordinates.inverse_transform(Z.reshape(-1, 1)).reshape(U.shape)
 
     @cached_property
@@ -98,11 +97,10 @@ class Marginals:
 
     def _heaviest(self) -> list[Any]:
         """Distributions of the components that have most of the weight."""
-        order = self._combination.weights[-1].argsort(descending=True).tolist()
-        before = (
-            self._combination.weights[-1][order].cumsum(0) - self._combination.weights[-1][order]
-        )
-        kept = [k for k, share in zip(order, before.tolist(), strict=True) if share < _MOST_WEIGHT]
+        weights, order = self._combination.weights[-1].sort(descending=True)
+        before = (weights.cumsum(0) - weights).tolist()
+        pairs = zip(order.tolist(), before, strict=True)
+        kept = [k for k, share in pairs if share < _MOST_WEIGHT]
         return [self._distribution(self._combination.components[k]) for k in kept]
 
     def _distribution(self, component: Any) -> Any:

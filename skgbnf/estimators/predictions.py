@@ -146,7 +146,9 @@ class RegressorAnswers:
         if shares.ndim > 1 or not ((shares > 0) & (shares < 1)).all():
             raise ValueError(f"quantiles must lie between 0 and 1, got {quantiles!r}.")
         flat = np.atleast_1d(shares)
-        found = self._of_marginals(X, "quantiles", lambda marginals, _: marginals.quantiles(flat))
+        codes = self._codes(X)
+        self._check_one_target("quantiles")
+        found = self._of_marginals(codes, lambda marginals, _: marginals.quantiles(flat))
         return found if shares.ndim else found[:, 0]
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.9) -> np.ndarray:
@@ -195,9 +197,8 @@ class RegressorAnswers:
             As :meth:`score_samples`, and if there are several targets.
         """
         self._check_one_target("cdf")
-        _, Y = self._codes_and_targets(X, y)
-        y = Y[:, 0]
-        return self._of_marginals(X, "cdf", lambda marginals, rows: marginals.cdf(y[rows]))
+        codes, Y = self._codes_and_targets(X, y)
+        return self._of_marginals(codes, lambda marginals, rows: marginals.cdf(Y[rows, 0]))
 
     def sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: RandomState = None
@@ -237,15 +238,13 @@ class RegressorAnswers:
             drawn = self.sample(X, _N_DRAWS, random_state=0)
             return drawn.mean(axis=1), drawn.std(axis=1)
         found = self._of_marginals(
-            X, "predict", lambda marginals, _: np.column_stack(marginals.moments())
+            self._codes(X), lambda marginals, _: np.column_stack(marginals.moments())
         )
         return found[:, 0], found[:, 1]
 
     def _of_marginals(
-        self, X: ArrayLike, what: str, answer: Callable[[Marginals, slice], np.ndarray]
+        self, codes: np.ndarray, answer: Callable[[Marginals, slice], np.ndarray]
     ) -> np.ndarray:
-        codes = self._codes(X)
-        self._check_one_target(what)
         return self.fitted_.marginals(codes, score_device(self.device), answer)
 
     def _check_one_target(self, what: str) -> None:

@@ -9,6 +9,7 @@ from scipy.stats import binom
 from skgbnf._checks import check_integer
 from skgbnf.metrics import pit
 from skgbnf.plotting.axes import MODEL, REFERENCE, Keywords, axes_or_new, import_pyplot, style
+from skgbnf.plotting.tables import check_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,10 +102,7 @@ class PITDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         check_integer("n_bins", n_bins, 2)
-        if not hasattr(estimator, "cdf"):
-            raise TypeError(
-                f"estimator must have the method cdf; {type(estimator).__name__} has not."
-            )
+        check_methods(estimator, "cdf")
         return cls(values=pit(estimator, X, y), n_bins=n_bins).plot(ax=ax, **kwargs)
 
     def plot(

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from skgbnf._checks import check_integer
 from skgbnf.plotting.axes import MODEL, ROWS, Keywords, axes_or_new, import_pyplot, style
-from skgbnf.plotting.tables import as_rows, as_table, column_names
+from skgbnf.plotting.tables import as_rows, as_table, check_methods, column_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,11 +140,7 @@ class PredictiveDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         check_integer("grid_resolution", grid_resolution, 2)
-        for method in ("predict_quantiles", "score_samples"):
-            if not hasattr(estimator, method):
-                raise TypeError(
-                    f"estimator must have the method {method}; {type(estimator).__name__} has not."
-                )
+        check_methods(estimator, "predict_quantiles", "score_samples")
         rows, observed = as_rows(X), np.asarray(y, dtype=np.float64).ravel()
         names = column_names(estimator, X, rows.shape[1])
         j = _position(feature, names)

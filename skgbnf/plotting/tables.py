@@ -40,14 +40,19 @@ def column_names(estimator: Any, X: Any, n_features: int, feature_names: Any = N
     return names
 
 
+def check_methods(estimator: Any, *methods: str) -> None:
+    """Raise TypeError unless the estimator has all of these methods."""
+    for method in methods:
+        if getattr(estimator, method, None) is None:
+            raise TypeError(
+                f"estimator must have the method {method}; {type(estimator).__name__} has not."
+            )
+
+
 def score_rows(estimator: Any, X: Any) -> np.ndarray:
     """Log-densities of the rows of X, in float64."""
-    score_samples = getattr(estimator, "score_samples", None)
-    if score_samples is None:
-        raise TypeError(
-            f"estimator must have the method score_samples; {type(estimator).__name__} has not."
-        )
-    return np.asarray(score_samples(X), dtype=np.float64)
+    check_methods(estimator, "score_samples")
+    return np.asarray(estimator.score_samples(X), dtype=np.float64)
 
 
 def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np.ndarray:
@@ -63,10 +68,7 @@ def sample_rows(estimator: Any, n_samples: int, random_state: RandomState) -> np
             )
         Z = sample_rows(estimator[-1], n_samples, random_state)
         return np.asarray(transformers.inverse_transform(Z), dtype=np.float64)
-    if not hasattr(estimator, "sample"):
-        raise TypeError(
-            f"estimator must have the method sample; {type(estimator).__name__} has not."
-        )
+    check_methods(estimator, "sample")
     rng = check_random_state(random_state)
     parameters = inspect.signature(estimator.sample).parameters
     if "random_state" in parameters:

@@ -40,10 +40,21 @@ class Features:
 
 
 @dataclass(frozen=True, eq=False)
-class Boosting:
-    """A sum of trees, fitted by gradient boosting."""
+class _OfTrees:
+    """A model that is kept as its trees."""
 
     trees: Trees
+
+    def to_plain(self) -> dict[str, Any]:
+        return self.trees.to_plain()
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
+        return cls(Trees.from_plain(plain, n_features))
+
+
+class Boosting(_OfTrees):
+    """A sum of trees, fitted by gradient boosting."""
 
     @classmethod
     def fit(
@@ -64,19 +75,9 @@ class Boosting:
     def outputs(self, X: Features) -> np.ndarray:
         return self.trees.total(X.codes)[:, None]
 
-    def to_plain(self) -> dict[str, Any]:
-        return self.trees.to_plain()
 
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
-        return cls(Trees.from_plain(plain, n_features))
-
-
-@dataclass(frozen=True, eq=False)
-class Forest:
+class Forest(_OfTrees):
     """Extremely randomised trees, each of them grown to the end."""
-
-    trees: Trees
 
     @classmethod
     def fit_repeatedly(
@@ -111,13 +112,6 @@ class Forest:
 
     def outputs(self, X: Features) -> np.ndarray:
         return self.trees.outputs(X.codes)
-
-    def to_plain(self) -> dict[str, Any]:
-        return self.trees.to_plain()
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any], n_features: int, n_columns: int) -> Self:
-        return cls(Trees.from_plain(plain, n_features))
 
 
 @dataclass(frozen=True, eq=False)
