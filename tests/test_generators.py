@@ -297,8 +297,8 @@ for _ in range(12):
         done.set()
         raise SystemExit(f"child ended with {ended}")
 done.set()
-# A lock of ours would be held by one of the threads at nearly every fork. Torch has locks of its own
-# that no child can undo, held for moments: one child in some thousands is stuck in one of them.
+# A lock of ours would be held by one of the threads at nearly every fork. Torch has locks of
+# its own that no child can undo, held for moments: one child in some thousands is stuck in one.
 if stuck > 2:
     raise SystemExit(f"{stuck} children hang")
 """
