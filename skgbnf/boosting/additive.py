@@ -37,7 +37,7 @@ from skgbnf.boosting.objectives import (
     corrective_weights,
     gain_bound,
 )
-from skgbnf.flows import Architecture, FittedByEM
+from skgbnf.flows import Architecture, FittedByEM, RandomMasks
 from skgbnf.training.component import fit_component
 from skgbnf.training.fitted import FittedMixture
 from skgbnf.training.mixture import component_log_prob, mixture_log_prob, seconds_per_row
@@ -76,8 +76,11 @@ class AdditiveBoosting(LikelihoodBoosting):
         """What a component added now is trained for; EM needs no tempering.
 
         While EM fitted all components so far, one of another family learns as if it were alone:
-        it leaves no samples to those that cannot explain them as well.
+        it leaves no samples to those that cannot explain them as well. So does one whose
+        log-densities are estimates while it learns: shares that follow from them would be noise.
         """
+        if any(isinstance(module, RandomMasks) for module in component.modules()):
+            return MaximumLikelihood(self.train, self.validation)
         if self._objective != "tempered":
             return self._objective_by(OBJECTIVES[self._objective])
         known = any(architecture.family == other.family for other in self.architectures)

@@ -76,6 +76,9 @@ class CandidatePlan:
     activation : str or None
         Non-linearity of the networks; None for that of the family.
 
+    hidden_layer_sizes : tuple of int or None, default=None
+        Widths of the networks; None for those of the family.
+
     views : tuple of View, default=(View(),)
         What components may see of residuals and context, each of which is tried; the last one in a
         round of its own.
@@ -90,6 +93,7 @@ class CandidatePlan:
     template: Architecture
     n_transforms: int | None
     activation: str | None
+    hidden_layer_sizes: tuple[int, ...] | None = None
     views: tuple[View, ...] = (View(),)
 
     @property
@@ -135,11 +139,18 @@ class CandidatePlan:
             alone = n_rounds == self.n_first and self.n_estimators > 1
             families = (self.sparse,) if alone else (*families, self.sparse)
         return [
-            [replace(architecture, n_columns=view.n_columns) for architecture in candidates]
+            [
+                replace(architecture, n_columns=view.n_columns, order=self._order(n_rounds))
+                for architecture in candidates
+            ]
             for view in self._views(n_rounds)
             for family in families
             for candidates in self._of(family, place=view.splines)
         ]
+
+    def _order(self, n_rounds: int) -> int:
+        """Number of the order in which networks of this round take the variables, if they do."""
+        return n_rounds if self.template.variables else 0
 
     def _views(self, n_rounds: int) -> tuple[View, ...]:
         """Views that the next round tries: all but the last, then the last, then all.
@@ -163,6 +174,7 @@ class CandidatePlan:
             n_context=self.template.n_context if n_context is None else n_context,
             n_transforms=self.n_transforms or family.n_transforms,
             activation=self.activation or family.activation,
+            hidden_layer_sizes=self.hidden_layer_sizes or family.hidden_layer_sizes,
         )
         places = family.splines or (architecture.splines,)
         if place in places:

@@ -132,8 +132,9 @@ class GradientBoostedFlowDensity(
         Layers of each flow; "auto" is 4 for "maf" and 3 for others. One coupling layer changes only
         half of the features, so "realnvp" needs at least two.
 
-    hidden_layer_sizes : int or tuple of int, default=(64, 64)
-        Widths of the hidden layers of each network; an integer means one layer.
+    hidden_layer_sizes : int, tuple of int or "auto", default="auto"
+        Widths of the hidden layers of each network; an integer means one layer. "auto" is
+        (128, 128) for "masked", (64, 64) for others.
 
     activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
         Activation function of the networks; "auto" is "silu" for "maf", "made_mixture" and
@@ -311,7 +312,7 @@ class GradientBoostedFlowDensity(
         tail: str = "base",
         combine: str = "sum",
         n_transforms: int | str = "auto",
-        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        hidden_layer_sizes: int | Sequence[int] | str = "auto",
         activation: str = "auto",
         dropout: float | str = "auto",
         log_det: str = "lu",

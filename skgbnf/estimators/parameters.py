@@ -147,7 +147,7 @@ CHECKS: dict[str, Check] = {
     "n_transforms": or_auto(
         partial(check_integer, smallest=1, largest=MOST_TRANSFORMS), "an integer"
     ),
-    "hidden_layer_sizes": check_hidden_layer_sizes,
+    "hidden_layer_sizes": or_auto(check_hidden_layer_sizes, "a tuple of integers"),
     "activation": partial(check_choice, allowed=("auto", *ACTIVATIONS)),
     "dropout": or_auto(check_fraction, "a number"),
     "log_det": partial(check_choice, allowed=tuple(LOG_DETS)),

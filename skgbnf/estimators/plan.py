@@ -213,9 +213,6 @@ def _candidates(
         n_features=n_features,
         base=estimator.base,
         tail=estimator.tail,
-        hidden_layer_sizes=check_hidden_layer_sizes(
-            "hidden_layer_sizes", estimator.hidden_layer_sizes
-        ),
         dropout=_dropout(estimator.dropout, n_samples, n_features),
         log_det=estimator.log_det,
         scale_clamp=None if clamp is None else float(clamp),
@@ -232,6 +229,7 @@ def _candidates(
         n_transforms=_n_transforms(n_transforms, n_features, n_context),
         views=_views(n_columns, n_context, n_features),
         activation=None if estimator.activation == "auto" else estimator.activation,
+        hidden_layer_sizes=_hidden_layer_sizes(estimator.hidden_layer_sizes),
     )
 
 
@@ -269,6 +267,12 @@ def _n_transforms(n_transforms: int | str, n_features: int, n_context: int) -> i
     if not isinstance(n_transforms, str):
         return int(n_transforms)
     return 1 if n_context and n_features == 1 else None
+
+
+def _hidden_layer_sizes(sizes: Any) -> tuple[int, ...] | None:
+    if isinstance(sizes, str):
+        return None
+    return check_hidden_layer_sizes("hidden_layer_sizes", sizes)
 
 
 def _dropout(dropout: float | str, n_samples: int, n_features: int) -> float:

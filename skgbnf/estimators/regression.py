@@ -179,7 +179,7 @@ class GradientBoostedFlowRegressor(
         base: str | CopulaBase = "normal",
         tail: str = "base",
         n_transforms: int | str = "auto",
-        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        hidden_layer_sizes: int | Sequence[int] | str = "auto",
         activation: str = "auto",
         dropout: float | str = "auto",
         log_det: str = "lu",

@@ -9,7 +9,9 @@ from skgbnf.flows.graphical import dependence
 from skgbnf.flows.initialisation import initialise
 from skgbnf.flows.interfaces import DataInitialised, Penalised
 from skgbnf.flows.linear import LOG_DETS
+from skgbnf.flows.masked import RandomMasks
 from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
+from skgbnf.flows.parts import KnowsParts
 from skgbnf.flows.records import OWN_FAMILIES
 from skgbnf.flows.registry import (
     Family,
@@ -19,7 +21,8 @@ from skgbnf.flows.registry import (
     known_family,
     register_family,
 )
-from skgbnf.flows.stacking import StackedFlow, stack, unstack
+from skgbnf.flows.stacking import StackedFlow, StackedNetwork, stack, unstack
+from skgbnf.flows.variables import Variable
 
 __all__ = [
     "ACTIVATIONS",
@@ -34,8 +37,12 @@ __all__ = [
     "Dropout",
     "Family",
     "FittedByEM",
+    "KnowsParts",
     "Penalised",
+    "RandomMasks",
     "StackedFlow",
+    "StackedNetwork",
+    "Variable",
     "base_from_plain",
     "base_to_plain",
     "dependence",

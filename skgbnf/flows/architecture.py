@@ -12,6 +12,7 @@ from skgbnf.flows.copula import CopulaBase
 from skgbnf.flows.linear import LOG_DETS
 from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
 from skgbnf.flows.registry import Family, get_family
+from skgbnf.flows.variables import Variable, check_parents
 from skgbnf.flows.views import FromResiduals
 
 _PLACES = {"columns": ", splines of columns", "whitened": ", splines of whitened columns"}
@@ -80,6 +81,12 @@ class Architecture:
         If above 0, the component is one of :class:`~skgbnf.flows.views.FromResiduals` and sees that
         many columns of the context only.
 
+    variables : tuple of Variable, default=()
+        Those of a mixed table, one for each column; () for columns of real numbers.
+
+    order : int, default=0
+        Number of the order in which "masked" takes the variables.
+
     References
     ----------
     .. [1] Density estimation using Real NVP. L. Dinh, J. Sohl-Dickstein, S. Bengio, 2017.
@@ -106,6 +113,8 @@ class Architecture:
     n_components: int = 1
     n_context: int = 0
     n_columns: int = 0
+    variables: tuple[Variable, ...] = ()
+    order: int = 0
 
     @property
     def record(self) -> Family:
@@ -114,14 +123,17 @@ class Architecture:
 
     def to_plain(self) -> dict[str, Any]:
         """The fields as JSON knows them."""
-        return {**vars(self), "base": base_to_plain(self.base)}
+        variables = [variable.to_plain() for variable in self.variables]
+        return {**vars(self), "base": base_to_plain(self.base), "variables": variables}
 
     @classmethod
     def from_plain(cls, fields: dict[str, Any]) -> Self:
         """Inverse of :meth:`to_plain`; what was a tuple may be a list."""
         sizes = tuple(fields["hidden_layer_sizes"])
         base = base_from_plain(fields["base"])
-        return cls(**{**fields, "base": base, "hidden_layer_sizes": sizes})
+        variables = tuple(map(Variable.from_plain, fields["variables"]))
+        own = {"base": base, "hidden_layer_sizes": sizes, "variables": variables}
+        return cls(**{**fields, **own})
 
     def build(self) -> LazyDistribution:
         """Build an untrained component; parameters come from torch's generator.
@@ -135,6 +147,8 @@ class Architecture:
         record = self.record
         if self.n_context and not record.takes_context:
             raise ValueError(f"n_context: {record.name!r} takes no context.")
+        if bool(self.variables) != record.takes_variables:
+            raise ValueError(f"variables: {record.name!r} is of other tables.")
         component = record.build(self._inner())
         if self.n_columns:
             component = FromResiduals(component, self.n_features, self.n_columns)
@@ -149,6 +163,9 @@ class Architecture:
         """What a reader is told of a component that is being fitted."""
         record = self.record
         view = f", given {self.n_columns} columns" if self.n_columns else ""
+        if record.takes_variables:
+            size = f" of {self.n_components} classes" if self.n_components > 1 else ""
+            return record.name + size
         if len(record.n_components) > 1:
             gaussians = f"{self.n_components} Gaussian{'s' if self.n_components > 1 else ''}"
             return f"{record.name} of {gaussians}{view}"
@@ -176,6 +193,11 @@ class Architecture:
             raise ValueError(f"a size of a component is no positive integer: {self}")
         if self.n_context and not self.record.takes_context:
             raise ValueError(f"a component takes no context: {self}")
+        check_parents(self.variables)
+        if self.variables and len(self.variables) != self.n_features:
+            raise ValueError(f"the variables of a component are not its columns: {self}")
+        if bool(self.variables) != self.record.takes_variables or type(self.order) is not int:
+            raise ValueError(f"a component is of another kind of tables: {self}")
         if type(self.n_columns) is not int or not 0 <= self.n_columns <= self.n_context:
             raise ValueError(f"a component sees more of its context than there is: {self}")
         n_values, n_arrays = self.record.fewest(self._inner())

@@ -10,6 +10,7 @@ from zuko.flows import Flow
 from zuko.lazy import LazyDistribution
 from zuko.mixtures import GMM
 
+from skgbnf.flows.clustering import clusters, draw_row
 from skgbnf.flows.em import FittedByEM
 from skgbnf.flows.interfaces import Stackable
 from skgbnf.flows.linear import LULinear
@@ -19,7 +20,6 @@ from skgbnf.flows.weighted import RIDGE, weighted_gaussian
 _CELLS_PER_CHUNK = 100_000
 _CELLS_AT_ONCE = 200_000
 _FEWEST_ROWS = 5
-_CLUSTERING_STEPS = 10
 _MOST_DIRECTIONS = 3
 _MOST_OF_WHITENED_STARTS = 4
 
@@ -44,7 +44,7 @@ class AffineFlow(FittedByEM, Flow):
 
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:
         """Settle on the neighbourhood of one sample drawn in proportion to its weight."""
-        distance = torch.cdist(x, x[_draw_row(weights)]).flatten()
+        distance = torch.cdist(x, x[draw_row(weights)]).flatten()
         near = distance.topk(n_neighbours, largest=False).indices
         self.em_step(x[near], weights[near])
 
@@ -154,14 +154,7 @@ class GaussianMixture(FittedByEM, Stackable, GMM):
 
     def _place(self, x: Tensor, weights: Tensor, places: Tensor) -> None:
         """Fit the Gaussians to the clusters of samples whose coordinates `places` are."""
-        centres = _rows(places, _spread_rows(places, weights, self.components))
-        for _ in range(_CLUSTERING_STEPS):
-            nearest = torch.cdist(places, centres).argmin(dim=-1)
-            assigned = torch.nn.functional.one_hot(nearest, self.components).to(x)
-            shares = weights.unsqueeze(-1) * assigned
-            total = shares.sum(-2).unsqueeze(-1)
-            centres = torch.where(total > 0, shares.mT @ places / total, centres)
-        self._maximise(x, weights, assigned)
+        self._maximise(x, weights, clusters(places, weights, self.components))
 
     @torch.no_grad()
     def em_step(self, x: Tensor, weights: Tensor) -> None:
@@ -200,40 +193,3 @@ def _where(condition: Tensor, value: Tensor, other: Tensor) -> Tensor:
     """The values, or others, for each set of samples."""
     n_missing = value.dim() - condition.dim()
     return torch.where(condition.reshape(*condition.shape, *[1] * n_missing), value, other)
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Samples of each set by their indices, of shape (..., n_indices)."""
-    return x.gather(-2, index.unsqueeze(-1).expand(*index.shape, x.shape[-1]))
-
-
-def _draw_row(odds: Tensor, n_draws: int = 1) -> Tensor:
-    """Indices, shape (..., n_draws), of samples drawn in proportion to `odds`."""
-    mass = odds.cumsum(-1)
-    shape = (*odds.shape[:-1], n_draws)
-    target = mass[..., -1:] * torch.rand(shape, dtype=odds.dtype, device=odds.device)
-    return torch.searchsorted(mass, target).clamp(max=odds.shape[-1] - 1)
-
-
-def _spread_rows(x: Tensor, weights: Tensor, n_rows: int) -> Tensor:
-    """Indices, shape (..., n_rows), of samples far from each other, by greedy k-means++.
-
-    Each is drawn by its squared distance from those before, as the best of a few.
-
-    References
-    ----------
-    k-means++: The Advantages of Careful Seeding. D. Arthur, S. Vassilvitskii, 2007.
-    https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf
-    """
-    n_draws = 2 + int(math.log(n_rows))
-    chosen = [_draw_row(weights)]
-    distance = torch.cdist(x, _rows(x, chosen[0])).square().squeeze(-1)
-    while len(chosen) < n_rows:
-        odds = weights * distance
-        odds = torch.where(odds.sum(-1, keepdim=True) > 0, odds, weights)
-        drawn = _draw_row(odds, n_draws)
-        left = distance.unsqueeze(-1).minimum(torch.cdist(x, _rows(x, drawn)).square())
-        best = (weights.unsqueeze(-2) @ left).squeeze(-2).argmin(-1, keepdim=True)
-        chosen.append(drawn.gather(-1, best))
-        distance = left.gather(-1, best.unsqueeze(-2).expand(*distance.shape, 1)).squeeze(-1)
-    return torch.cat(chosen, dim=-1)

@@ -7,6 +7,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf.flows.copula import CopulaDensity
 from skgbnf.flows.interfaces import DataInitialised
 from skgbnf.flows.linear import LinearLayer
+from skgbnf.flows.masked import MaskedNetwork
 from skgbnf.flows.tails import TailTransform
 from skgbnf.flows.views import FromResiduals
 
@@ -19,7 +20,7 @@ def initialise(
 
     These are the layers that are :class:`~skgbnf.flows.DataInitialised`: tail transforms, splines
     of columns, the first affine layer of a context, the first linear layer, which whitens,
-    activation normalisations; then the base. A later linear layer stays as it is: whitened samples
+    activation normalisations; then the base. A "masked" network is one such layer by itself. A later linear layer stays as it is: whitened samples
     need no second whitening.
 
     Parameters
@@ -36,6 +37,9 @@ def initialise(
     if isinstance(component, FromResiduals) and context is not None:
         x, context = component.seen(x, context)
         component = component.component
+    if isinstance(component, MaskedNetwork):
+        component.initialise(x, weights)
+        return
     layers = list(getattr(getattr(component, "transform", None), "transforms", ()))
     linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
     waiting = [a for a in layers if isinstance(a, DataInitialised) and a not in linear[1:]]

@@ -26,6 +26,8 @@ from skgbnf.flows.layers import (
     spline,
 )
 from skgbnf.flows.linear import LULinear
+from skgbnf.flows.location import LocationMixture
+from skgbnf.flows.masked import MaskedNetwork
 from skgbnf.flows.registry import Family
 from skgbnf.flows.student_t import StudentT
 
@@ -33,6 +35,7 @@ _BOTH_PLACES = ("columns", "whitened")
 # Of those that serve few samples, which have too little to teach splines of whitened columns too.
 _COLUMNS_OR_NONE = ("columns", None)
 _NUMBERS_OF_GAUSSIANS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96)
+_NUMBERS_OF_CLASSES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 _autoregressive_spline = Layered(partial(spline, autoregressive))
 _coupling_spline = Layered(partial(spline, coupling), before_with_context=nothing)
@@ -95,6 +98,34 @@ def _fewest_of_gaussian_mixture(architecture: Architecture) -> tuple[int, int]:
 def _student_t(architecture: Architecture) -> LazyDistribution:
     d, n_context = architecture.n_features, architecture.n_context
     return Flow([ConditionalAffine(d, n_context)], StudentT(d)) if n_context else StudentT(d)
+
+
+def _masked(architecture: Architecture) -> LazyDistribution:
+    return MaskedNetwork(
+        architecture.variables,
+        architecture.hidden_layer_sizes,
+        architecture.activation,
+        architecture.dropout,
+        architecture.order,
+    )
+
+
+def _location_mixture(architecture: Architecture) -> LazyDistribution:
+    return LocationMixture(architecture.variables, architecture.n_components)
+
+
+def _fewest_of_masked(architecture: Architecture) -> tuple[int, int]:
+    hidden = architecture.hidden_layer_sizes
+    n_values = sum(a * b for a, b in pairwise((architecture.n_features, *hidden)))
+    return n_values + _n_levels(architecture), 2 * (len(hidden) + 1)
+
+
+def _fewest_of_location_mixture(architecture: Architecture) -> tuple[int, int]:
+    return architecture.n_components * (1 + _n_levels(architecture)), 3
+
+
+def _n_levels(architecture: Architecture) -> int:
+    return sum(variable.n_levels for variable in architecture.variables)
 
 
 OWN_FAMILIES = (
@@ -205,6 +236,29 @@ OWN_FAMILIES = (
         fewest=fewest_of_columns,
         reference="Robust Statistical Modeling Using the t Distribution. K. L. Lange, "
         "R. J. A. Little, J. M. G. Taylor, 1989. https://doi.org/10.2307/2290063",
+    ),
+    Family(
+        "location_mixture",
+        _location_mixture,
+        fitted_by="em",
+        n_components=_NUMBERS_OF_CLASSES,
+        takes_context=False,
+        takes_variables=True,
+        fewest=_fewest_of_location_mixture,
+        reference="Supervised learning from incomplete data via an EM approach. Z. Ghahramani, "
+        "M. I. Jordan, 1994. https://proceedings.neurips.cc/paper/1993/hash/"
+        "f2201f5191c4e92cc5af043eebfd0946-Abstract.html",
+    ),
+    Family(
+        "masked",
+        _masked,
+        activation="silu",
+        hidden_layer_sizes=(128, 128),
+        takes_context=False,
+        takes_variables=True,
+        fewest=_fewest_of_masked,
+        reference="A Deep and Tractable Density Estimator. B. Uria, I. Murray, H. Larochelle, "
+        "2014. https://arxiv.org/abs/1310.1757",
     ),
 )
 """Their records."""

@@ -44,6 +44,9 @@ class Family:
     activation : {"relu", "tanh", "elu", "silu"}, default="relu"
         What ``activation="auto"`` stands for.
 
+    hidden_layer_sizes : tuple of int, default=(64, 64)
+        What ``hidden_layer_sizes="auto"`` stands for.
+
     splines : tuple of {"columns", "whitened", None}, default=()
         Places of the splines of single columns that a round tries; () where it has none.
 
@@ -55,6 +58,11 @@ class Family:
 
     takes_context : bool, default=True
         Whether the density may be conditional on a context.
+
+    takes_variables : bool, default=False
+        Whether the family is one for mixed tables: `build` then makes a
+        :class:`~skgbnf.flows.KnowsParts` of the architecture's ``variables``, which takes
+        categories and gaps. Other families take complete samples of real numbers.
 
     invertible : bool, default=False
         Whether both directions of the flow are cheap and have a gradient, as the posterior of an
@@ -85,10 +93,12 @@ class Family:
     fitted_by: Literal["gradient", "em"] = "gradient"
     n_transforms: int = 3
     activation: str = "relu"
+    hidden_layer_sizes: tuple[int, ...] = (64, 64)
     splines: tuple[str | None, ...] = ()
     tails: tuple[str, ...] = ()
     n_components: tuple[int, ...] = (1,)
     takes_context: bool = True
+    takes_variables: bool = False
     invertible: bool = False
     fewest: Callable[[Any], tuple[int, int]] = _no_least
     reference: str = ""
@@ -108,7 +118,7 @@ class Family:
             raise ValueError(f"splines must be among {SPLINES}, got {self.splines!r}.")
         if not set(self.tails) <= set(TAILS):
             raise ValueError(f"tails must be among {TAILS}, got {self.tails!r}.")
-        for flag in ("takes_context", "invertible"):
+        for flag in ("takes_context", "takes_variables", "invertible"):
             if not isinstance(getattr(self, flag), bool):
                 raise TypeError(f"{flag} must be True or False, got {getattr(self, flag)!r}.")
         if self.invertible and not self.takes_context:

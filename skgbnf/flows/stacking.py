@@ -13,6 +13,7 @@ from zuko.lazy import LazyDistribution
 from skgbnf.flows.chain import ChainedDistribution, ChainedFlow
 from skgbnf.flows.em import DelegatedEM, FittedByEM
 from skgbnf.flows.interfaces import Stackable
+from skgbnf.flows.masked import MaskedNetwork
 
 
 def stack(components: Sequence[LazyDistribution]) -> LazyDistribution:
@@ -62,6 +63,8 @@ def _stacking(components: Sequence[LazyDistribution]) -> type[Any]:
     """The class that evaluates components of equal shape in the fewest operations."""
     if all(_is_stackable(component) for component in components):
         return StackedFlow
+    if isinstance(components[0], MaskedNetwork):
+        return StackedNetwork
     if isinstance(components[0], FittedByEM):
         return StackedByEM if isinstance(components[0], Stackable) else OneByOneByEM
     return OneByOne
@@ -80,7 +83,7 @@ def unstack(stacked: LazyDistribution) -> list[LazyDistribution]:
     TypeError
         If it is something else.
     """
-    if not isinstance(stacked, StackedFlow | StackedByEM | OneByOne):
+    if not isinstance(stacked, StackedFlow | StackedNetwork | StackedByEM | OneByOne):
         raise TypeError(f"stacked must come from stack, got {type(stacked).__name__}.")
     return stacked.unstacked()
 
@@ -118,6 +121,29 @@ class StackedFlow(ChainedFlow):
     def _flow(self, k: int) -> ChainedFlow:
         one = _taken(self, self._shared, k)
         return ChainedFlow(one.transform, one.base).train(self.training)
+
+
+class StackedNetwork(LazyDistribution):
+    """Networks of equal shape that broadcast over a leading axis of their parameters.
+
+    Parameters
+    ----------
+    networks : sequence of MaskedNetwork
+    """
+
+    def __init__(self, networks: Sequence[Any]) -> None:
+        super().__init__()
+        self.joined: Any = copy.deepcopy(networks[0])
+        self.n_networks = len(networks)
+        self._shared = _join(self.joined, networks)
+        self.train(networks[0].training)
+
+    def forward(self, c: None = None) -> Distribution:
+        return self.joined(c)
+
+    def unstacked(self) -> list[LazyDistribution]:
+        """The networks, with copies of the parameters."""
+        return [_taken(self.joined, self._shared, k) for k in range(self.n_networks)]
 
 
 class StackedByEM(DelegatedEM):

@@ -5,7 +5,7 @@ from functools import partial
 
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows import FittedByEM, StackedFlow
+from skgbnf.flows import FittedByEM, StackedFlow, StackedNetwork
 from skgbnf.training.descent import Descent
 from skgbnf.training.em import fit_by_em
 from skgbnf.training.gradient import ComponentTarget
@@ -54,7 +54,7 @@ def new_descent(
     """
     if not list(component.parameters()):
         settings = replace(settings, max_iter=0)
-    if isinstance(component, StackedFlow):
+    if isinstance(component, StackedFlow | StackedNetwork):
         settings = replace(settings, optimiser=partial(settings.optimiser, stacked=True))
     # A component rebuilt from arrays is to go on as if it had never been arrays.
     component.train()

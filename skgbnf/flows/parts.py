@@ -1,0 +1,69 @@
+"""Components that know the density of every part of a sample."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from zuko.lazy import LazyDistribution
+
+
+class KnowsParts(LazyDistribution):
+    """Base class of components with marginals and conditionals of all parts of a sample.
+
+    What is not known of a sample is NaN. Densities are with respect to length in continuous
+    variables and counting in others.
+
+    Attributes
+    ----------
+    n_variables : int
+    """
+
+    n_variables: int
+
+    def forward(self, c: None = None) -> Distribution:
+        return _Density(self)
+
+    @abstractmethod
+    def log_density(self, x: Tensor) -> Tensor:
+        """Log-density of what is known of each sample, shape (..., n_samples)."""
+
+    @abstractmethod
+    def conditional_log_density(self, x: Tensor, given: Tensor) -> Tensor:
+        """The same, given a part of what is known.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_variables)
+
+        given : Tensor of bool of shape (n_variables,) or (n_samples, n_variables)
+            What the rest is conditional on, if it is known.
+        """
+
+    @abstractmethod
+    def complete(self, x: Tensor) -> Tensor:
+        """Samples with draws in place of what is not known, given the rest, by torch's generator.
+
+        A variable whose parent is not 0 stays unknown.
+        """
+
+
+class _Density(Distribution):
+    """A component that knows parts, as zuko has distributions."""
+
+    def __init__(self, component: Any) -> None:
+        super().__init__(event_shape=torch.Size([component.n_variables]), validate_args=False)
+        self._component = component
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        result: Tensor = self._component.log_density(x)
+        return result
+
+    @torch.no_grad()
+    def sample(self, shape: Any = ()) -> Tensor:
+        like = next(t for t in self._component.parameters())
+        n_variables = self._component.n_variables
+        unknown = like.new_full((*shape, n_variables), torch.nan).reshape(-1, n_variables)
+        drawn: Tensor = self._component.complete(unknown)
+        return drawn.reshape(*shape, n_variables)
