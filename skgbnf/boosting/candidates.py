@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows import Architecture, dependence, get_family
+from skgbnf.flows import Architecture, Variable, dependence, get_family
 from skgbnf.training.rows import Rows
 
 FamilyName = str | Callable[[int], LazyDistribution]
@@ -76,6 +76,9 @@ class CandidatePlan:
     activation : str or None
         Non-linearity of the networks; None for that of the family.
 
+    variables : tuple of Variable, default=()
+        What families for mixed tables see of the columns.
+
     hidden_layer_sizes : tuple of int or None, default=None
         Widths of the networks; None for those of the family.
 
@@ -93,6 +96,7 @@ class CandidatePlan:
     template: Architecture
     n_transforms: int | None
     activation: str | None
+    variables: tuple[Variable, ...] = ()
     hidden_layer_sizes: tuple[int, ...] | None = None
     views: tuple[View, ...] = (View(),)
 
@@ -140,17 +144,15 @@ class CandidatePlan:
             families = (self.sparse,) if alone else (*families, self.sparse)
         return [
             [
-                replace(architecture, n_columns=view.n_columns, order=self._order(n_rounds))
+                replace(architecture, n_columns=view.n_columns, order=n_rounds)
+                if architecture.variables
+                else replace(architecture, n_columns=view.n_columns)
                 for architecture in candidates
             ]
             for view in self._views(n_rounds)
             for family in families
             for candidates in self._of(family, place=view.splines)
         ]
-
-    def _order(self, n_rounds: int) -> int:
-        """Number of the order in which networks of this round take the variables, if they do."""
-        return n_rounds if self.template.variables else 0
 
     def _views(self, n_rounds: int) -> tuple[View, ...]:
         """Views that the next round tries: all but the last, then the last, then all.
@@ -171,6 +173,7 @@ class CandidatePlan:
         architecture = replace(
             self.template,
             family=name,
+            variables=self.variables if family.takes_variables else (),
             n_context=self.template.n_context if n_context is None else n_context,
             n_transforms=self.n_transforms or family.n_transforms,
             activation=self.activation or family.activation,

@@ -1,8 +1,8 @@
 """The density estimator of scikit-learn's kind."""
 
 import os
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -47,6 +47,12 @@ class GradientBoostedFlowDensity(
         before the epochs. A table too large for the limit is subsampled: at most a million values
         for each second, and for networks no more samples than one epoch can cover. With a limit the
         model depends on the speed of the machine.
+
+    columns : dict or None, default=None
+        Kinds of features: ``{"rating": "ordinal", "zip": "categorical", "amount": "mixed",
+        "angle": ("periodic", 360), 3: "continuous"}``, by name or position. Others, and all with
+        None, are found in a data frame, and in an array that holds other things than numbers; see
+        Notes.
 
     bounds : dict, sequence of pairs, pair, scipy.optimize.Bounds or None, default=None
         Intervals that features cannot leave, the bounds included: ``{"age": (0, None), 3: (0, 1)}``
@@ -303,6 +309,7 @@ class GradientBoostedFlowDensity(
         n_estimators: int = 6,
         *,
         max_time: float | None = None,
+        columns: Mapping[Any, Any] | None = None,
         bounds: BoundsLike = None,
         random_state: RandomState = None,
         verbose: int = 0,
@@ -334,6 +341,7 @@ class GradientBoostedFlowDensity(
     ) -> None:
         self.n_estimators = n_estimators
         self.max_time = max_time
+        self.columns = columns
         self.bounds = bounds
         self.random_state = random_state
         self.verbose = verbose

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skgbnf.estimators.conditions import Condition
+from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import Description
 from skgbnf.training.fitted import (
@@ -22,6 +23,10 @@ from skgbnf.training.mixture import Combination
 
 Evaluate = Callable[[Combination, Tensor, Tensor | None], Tensor]
 """From a combination, samples and context to log-densities of shape (n_stages, n_samples)."""
+
+
+TableMap = Coordinates | MixedCoordinates
+"""The map between the units of a table and those of components."""
 
 
 def of_all_rounds(combination: Combination, x: Tensor, context: Tensor | None) -> Tensor:
@@ -43,7 +48,7 @@ class FittedDensity:
     table : Description
         Library, names and types of the columns.
 
-    coordinates : Coordinates
+    coordinates : Coordinates or MixedCoordinates
         The map between the units of the table and those in which flows are trained.
 
     combination : FittedCombination
@@ -63,7 +68,7 @@ class FittedDensity:
     """
 
     table: Description
-    coordinates: Coordinates
+    coordinates: TableMap
     combination: FittedCombination
     history: History
     reference_score: float
@@ -121,7 +126,7 @@ class FittedDensity:
     def to_plain(self) -> Plain:
         """All but the description of the table, as plain values and arrays."""
         plain = {
-            "coordinates": self.coordinates.to_arrays(),
+            "coordinates": self.coordinates.to_plain(),
             "combination": self.combination.to_plain(),
             "history": self.history.to_plain(),
             "reference_score": self.reference_score,
@@ -153,11 +158,11 @@ class FittedDensity:
         ValueError
             If the parts do not fit together.
         """
-        coordinates = Coordinates.from_arrays(plain["coordinates"])
-        if len(coordinates.standardisation.location) != len(table.labels):
+        coordinates = _map_from_plain(plain["coordinates"])
+        if coordinates.n_features != len(table.labels):
             raise ValueError("it has names for more or fewer columns than it knows")
         combination = combination_from_plain(plain["combination"], check=check)
-        if combination.n_features != len(table.labels):
+        if combination.n_features != coordinates.n_variables:
             raise ValueError("its components have another number of columns than the table")
         if combination.n_context not in (0, n_context):
             raise ValueError("its components need another context than there is")
@@ -200,8 +205,14 @@ class FittedDensity:
             score = evaluate(combination, torch.from_numpy(Z).to(device), context).cpu().numpy()
             scores.append(score + log_weight.astype(rows.dtype))
         block = scores[0] if len(scores) == 1 else _log_sum_exp(np.stack(scores))
-        block[:, self.coordinates.bounds.excludes(rows)] = -np.inf
+        block[:, self.coordinates.excludes(rows)] = -np.inf
         return block
+
+
+def _map_from_plain(plain: Plain) -> TableMap:
+    """Inverse of ``to_plain`` of either map."""
+    mixed = "variables" in plain
+    return MixedCoordinates.from_plain(plain) if mixed else Coordinates.from_plain(plain)
 
 
 def _check_folds(row_folds: np.ndarray, n_folds: int) -> None:

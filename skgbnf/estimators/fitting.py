@@ -56,7 +56,9 @@ def fit_density(
         conditioner = ConditionerFit(encoder, models, estimator.max_time, start, progress.part)
     prepared = prepare(estimator, given, options, seed, earlier, conditioner)
     n_columns = 0 if encoder is None else encoder.n_columns
-    plan = resolve(estimator, prepared.train, progress, start, n_columns)
+    plan = resolve(
+        estimator, prepared.train, progress, start, n_columns, prepared.coordinates.variables
+    )
     boosting = plan.start(prepared.train, prepared.validation, seed)
     resumed = resume_from is not None
     with training_mode(options.device):

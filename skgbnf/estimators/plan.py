@@ -1,6 +1,7 @@
 """What a fit is to do: checked parameters with every "auto" resolved."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from skgbnf.boosting.candidates import CandidatePlan, View
 from skgbnf.boosting.geometric import GeometricBoosting
 from skgbnf.boosting.likelihood import LikelihoodBoosting
 from skgbnf.estimators.parameters import check_density_parameters, combine_of
-from skgbnf.flows import Architecture, CopulaBase
+from skgbnf.flows import Architecture, CopulaBase, Variable, families, get_family
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.progress import Progress
 from skgbnf.training.rows import Rows
@@ -29,6 +30,8 @@ _FAMILIES_FOR_FEW_ROWS = ("gaussian_mixture", "copula_mixture")
 _FAMILIES_OF_CONTEXT = ("nsf", "gaussian_mixture")
 _FIRST_FAMILIES = ("student_t", "gaussian_mixture")
 _FIRST_FAMILY_FOR_FEW_ROWS = "copula_mixture"
+_FAMILIES_OF_MIXED_TABLES = ("masked",)
+_FIRST_FAMILIES_OF_MIXED_TABLES = ("location_mixture",)
 _FAMILY_OF_SPARSE_TABLES = "graphical"
 _BATCH_SIZE = 256
 _MIN_BATCH_SIZE = 32
@@ -49,7 +52,7 @@ class TableOptions:
 
     Attributes
     ----------
-    bounds, dequantize, base, max_time, validation_fraction
+    columns, bounds, dequantize, base, max_time, validation_fraction
         As given to the estimator.
 
     n_folds : int, "auto" or None
@@ -59,6 +62,7 @@ class TableOptions:
         On which flows are trained.
     """
 
+    columns: Any
     bounds: Any
     dequantize: Any
     base: str | CopulaBase
@@ -102,6 +106,7 @@ class DensityPlan:
 def table_options(estimator: Any) -> TableOptions:
     """The parameters that concern the table."""
     return TableOptions(
+        columns=getattr(estimator, "columns", None),
         bounds=estimator.bounds,
         dequantize=estimator.dequantize,
         base=estimator.base,
@@ -113,7 +118,12 @@ def table_options(estimator: Any) -> TableOptions:
 
 
 def resolve(
-    estimator: Any, train: Rows, progress: Progress, start: float, n_columns: int = 0
+    estimator: Any,
+    train: Rows,
+    progress: Progress,
+    start: float,
+    n_columns: int = 0,
+    variables: tuple[Variable, ...] = (),
 ) -> DensityPlan:
     """Turn the checked parameters of a density into what is to be done.
 
@@ -132,13 +142,23 @@ def resolve(
 
     n_columns : int, default=0
         Number of the first columns of the context, which are features.
+
+    variables : tuple of Variable, default=()
+        Those of a mixed table.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not suit a mixed table.
     """
     n_samples, n_features = train.x.shape[-2:]
     n_context = 0 if train.context is None else train.context.shape[-1]
     return DensityPlan(
         combine=combine_of(estimator),
         objective=estimator.objective,
-        candidates=_candidates(estimator, n_samples, n_features, n_context, n_columns),
+        candidates=_candidates(
+            estimator, n_samples, n_features, n_context, n_columns, variables
+        ),
         settings=_settings(estimator, train, progress),
         limits=Limits.of(estimator.get_params(deep=False), start),
     )
@@ -198,7 +218,12 @@ def _settings(estimator: Any, train: Rows, progress: Progress) -> TrainingSettin
 
 
 def _candidates(
-    estimator: Any, n_samples: int, n_features: int, n_context: int, n_columns: int
+    estimator: Any,
+    n_samples: int,
+    n_features: int,
+    n_context: int,
+    n_columns: int,
+    variables: tuple[Variable, ...],
 ) -> CandidatePlan:
     """Families of each round, and what their architectures have in common."""
     flow = estimator.flow
@@ -206,7 +231,11 @@ def _candidates(
     later = tuple(flow) if isinstance(flow, list | tuple) else (flow,)
     if automatic:
         later = _FAMILIES_OF_CONTEXT if n_context else _FAMILIES
-    few = automatic and not n_context and n_samples < _FEW_ROWS
+        later = _FAMILIES_OF_MIXED_TABLES if variables else later
+    few = automatic and not (n_context or variables) and n_samples < _FEW_ROWS
+    first = _first_families(estimator, few=few, mixed=bool(variables))
+    if variables:
+        _check_mixed(estimator, (*first, *later))
     clamp, n_transforms = estimator.scale_clamp, estimator.n_transforms
     template = Architecture(
         family=later[0],
@@ -219,13 +248,15 @@ def _candidates(
         n_context=n_context,
     )
     return CandidatePlan(
-        first=_first_families(estimator, few=few),
+        first=first,
         later=later,
         until_network=_FAMILIES_FOR_FEW_ROWS if few else (),
-        sparse=_FAMILY_OF_SPARSE_TABLES if automatic and not n_context else None,
+        sparse=_FAMILY_OF_SPARSE_TABLES if automatic and not (n_context or variables) else None,
         n_estimators=int(estimator.n_estimators),
         n_samples=n_samples,
         template=template,
+        # Other tables have real numbers alone, which families of mixed ones take too.
+        variables=variables or (Variable("continuous"),) * n_features,
         n_transforms=_n_transforms(n_transforms, n_features, n_context),
         views=_views(n_columns, n_context, n_features),
         activation=None if estimator.activation == "auto" else estimator.activation,
@@ -233,18 +264,32 @@ def _candidates(
     )
 
 
-def _first_families(estimator: Any, *, few: bool) -> tuple[str, ...]:
+def _check_mixed(estimator: Any, names: Sequence[Any]) -> None:
+    """Raise ValueError unless all families, and other parameters, suit a mixed table."""
+    others = [name for name in names if not get_family(name).takes_variables]
+    if others:
+        known = [family.name for family in families() if family.takes_variables]
+        raise ValueError(
+            f"flow: {others[0]!r} takes no categories, missing values or atoms; those of {known} "
+            'and "auto" do.'
+        )
+    if combine_of(estimator) == "product":
+        raise ValueError('combine must be "sum" for a table with categories, gaps or atoms.')
+
+
+def _first_families(estimator: Any, *, few: bool, mixed: bool) -> tuple[str, ...]:
     """Families of the first rounds; at least one round is left for `flow`."""
     init, flow, n_estimators = estimator.init, estimator.flow, int(estimator.n_estimators)
     if isinstance(init, str) and init == "auto":
-        init = _FIRST_FAMILIES if isinstance(flow, str) and flow == "auto" else None
+        first = _FIRST_FAMILIES_OF_MIXED_TABLES if mixed else _FIRST_FAMILIES
+        init = first if isinstance(flow, str) and flow == "auto" else None
         # It is one more, and not in place of the others.
         if init and few and n_estimators > len(_FIRST_FAMILIES) + 1:
             init = (*_FIRST_FAMILIES, _FIRST_FAMILY_FOR_FEW_ROWS)
     if init is None or n_estimators == 1:
         return ()
-    families = (init,) if isinstance(init, str) else tuple(init)
-    return families[1 - n_estimators :]
+    names = (init,) if isinstance(init, str) else tuple(init)
+    return names[1 - n_estimators :]
 
 
 def _views(n_columns: int, n_context: int, n_features: int) -> tuple[View, ...]:

@@ -1,7 +1,6 @@
 """From a table to samples for training: checked, mapped to the units of training, split."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,13 @@ from skgbnf._random import derive_seed
 from skgbnf.estimators.conditions import Condition, Conditioner, ConditionerFit
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.fitted_regression import FittedRegression
+from skgbnf.estimators.given import Given, Prepared, in_folds
+from skgbnf.estimators.mixed_preparation import mixed_columns, prepare_mixed
 from skgbnf.estimators.parameters import check_base, check_dequantize
 from skgbnf.estimators.plan import TableOptions
 from skgbnf.estimators.samples import Sample, Split, split_samples
 from skgbnf.table.bounds import Bounds, check_near, check_within, limits_from
-from skgbnf.table.checks import checked_rows, checked_values
+from skgbnf.table.checks import checked_rows
 from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.dependence import warn_of_dependence
 from skgbnf.table.dequantisation import Dequantisation, warn_of_blurred
@@ -24,93 +25,10 @@ from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.split import fold_rows
 from skgbnf.table.thinning import kept_rows
 from skgbnf.table.weights import check_spread
-from skgbnf.training.fitted import FittedCombination, History
 from skgbnf.training.rows import Rows
 
 _NOISE_KEY, _VALIDATION_NOISE_KEY, _THIN_KEY, _ATOM_KEY = 3, 4, 5, 7
 _CONDITION_KEY, _CONDITION_FOLDS_KEY = 8, 9
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What the caller of ``fit`` passes: a table, or targets with the codes of their features."""
-
-    X: Any
-    sample_weight: Any = None
-    X_val: Any = None
-    sample_weight_val: Any = None
-    X_reference: Any = None
-    codes: np.ndarray | None = None
-    codes_val: np.ndarray | None = None
-
-    def name(self, part: str = "") -> str:
-        """What errors call the table, or its validation set."""
-        return ("X" if self.codes is None else "y") + part
-
-    def checked(
-        self, estimator: Any, X: Any, table: Description | None, part: str = "", **checks: Any
-    ) -> np.ndarray:
-        """A table as an array; of features, not of targets, columns are noted in the estimator."""
-        name = self.name(part)
-        if self.codes is not None:
-            return checked_values(X, name, estimator, **checks).astype(np.float64, copy=False)
-        first = table is None
-        return checked_rows(estimator, X, reset=first, table=table, input_name=name, **checks)
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What a fit works with.
-
-    Attributes
-    ----------
-    train, validation : Rows
-        One set each or one for each fold; the same object if there is no validation set.
-
-    table : Description
-
-    coordinates : Coordinates
-
-    reference_score : float
-        Mean log-density of the training samples under the best Gaussian, in the units of X.
-
-    row_folds : ndarray of int of shape (n_given_samples,), or None, default=None
-        The fold in which each sample given to ``fit`` judges, -1 for those that are left out; None
-        without folds.
-
-    conditioner : Conditioner or None, default=None
-        What the density is conditional on.
-    """
-
-    train: Rows
-    validation: Rows
-    table: Description
-    coordinates: Coordinates
-    reference_score: float
-    row_folds: np.ndarray | None = None
-    conditioner: Conditioner | None = None
-
-    @property
-    def n_context(self) -> int:
-        """Number of columns of the context."""
-        return 0 if self.train.context is None else self.train.context.shape[-1]
-
-    def fitted(
-        self, combination: FittedCombination, history: History, seed: int
-    ) -> FittedDensity | FittedRegression:
-        """All that a fit found out, once there are components."""
-        density = FittedDensity(
-            table=self.table,
-            coordinates=self.coordinates,
-            combination=combination,
-            history=history,
-            reference_score=self.reference_score,
-            seed=seed,
-            row_folds=self.row_folds,
-        )
-        if self.conditioner is None:
-            return density
-        return FittedRegression(density, self.conditioner)
 
 
 def prepare(
@@ -141,6 +59,9 @@ def prepare(
     conditioner : ConditionerFit or None, default=None
         What fits models of the mean and the spread of targets.
     """
+    columns = mixed_columns(estimator, given, options, earlier)
+    if columns is not None:
+        return prepare_mixed(estimator, given, options, columns, seed, earlier)
     train, table, n_given = _check(estimator, given, options, earlier)
     limits = limits_from(options.bounds, table.labels)
     check_within(limits, train.X, given.name(), table.labels)
@@ -214,7 +135,8 @@ def _treat(
         )
         check_spread(reference, table.labels, name)
     noise = Dequantisation.from_rows(reference, options.dequantize, table.labels, shares)
-    return noise, Bounds.from_rows(limits, reference, noise)
+    steps = np.where(noise.everywhere, noise.widths, 0.0)
+    return noise, Bounds.from_rows(limits, reference, steps)
 
 
 def _check_kept(
@@ -275,7 +197,7 @@ def _prepared(
             codes = split.validation.known_codes()
             validation = conditioner.condition(codes).of_rows(validation)
     elif split.folds:
-        train, validation = _in_folds(rows, split.folds)
+        train, validation = in_folds(rows, split.folds)
     reference = gaussian_score(rows.x.cpu().numpy(), rows.weights.cpu().numpy())
     return Prepared(
         train=train,
@@ -304,17 +226,6 @@ def _conditioned(
         folds = fold_rows(len(Z), n_folds, derive_seed(seed, _CONDITION_FOLDS_KEY))
     key = derive_seed(seed, _CONDITION_KEY)
     return conditioner.fit(train.known_codes(), Z, train.weights, folds, key)
-
-
-def _in_folds(rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Rows, Rows]:
-    """Training samples and validation sets of all folds.
-
-    Samples that judge keep their weights, which need not be 1 on average in each fold.
-    """
-    device = rows.x.device
-    pairs = [tuple(torch.from_numpy(part).to(device) for part in fold) for fold in folds]
-    train = Rows.in_folds([rows.part(kept) for kept, _ in pairs])
-    return train, Rows.in_folds([rows[aside] for _, aside in pairs])
 
 
 def _rows(

@@ -33,7 +33,6 @@ import numpy as np
 from scipy import optimize
 from scipy.special import expit
 
-from skgbnf.table.dequantisation import Dequantisation
 from skgbnf.table.labels import Label, find_label, label_from_plain, label_to_plain
 
 BoundsLike = Mapping[Any, Any] | Sequence[Any] | np.ndarray | optimize.Bounds | None
@@ -62,7 +61,7 @@ class Bounds:
     margins: np.ndarray
 
     @classmethod
-    def from_rows(cls, limits: np.ndarray, X: np.ndarray, noise: Dequantisation) -> "Bounds":
+    def from_rows(cls, limits: np.ndarray, X: np.ndarray, steps: np.ndarray) -> "Bounds":
         """Choose the margins from samples that lie within the bounds.
 
         Parameters
@@ -73,13 +72,12 @@ class Bounds:
         X : ndarray of shape (n_samples, n_features)
             Samples without noise.
 
-        noise : Dequantisation
-            Noise that will be added to them.
+        steps : ndarray of shape (n_features,)
+            Width of the noise that will be added to all values, 0 for none.
         """
         margins = np.zeros_like(limits)
         for side, j in np.argwhere(np.isfinite(limits)):
-            step = noise.widths[j] if noise.everywhere[j] else 0.0
-            margins[side, j] = step / 2 or _coarse(
+            margins[side, j] = steps[j] / 2 or _coarse(
                 _MARGIN_SHARE * _smallest(X[:, j], limits[side, j])
             )
         return cls(limits, margins)

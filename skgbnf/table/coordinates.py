@@ -48,6 +48,23 @@ class Coordinates:
     atoms: Atoms
     standardisation: Standardisation
 
+    variables = ()
+    """Of a mixed table, which this is not."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of the table."""
+        return len(self.standardisation.location)
+
+    @property
+    def n_variables(self) -> int:
+        """Number of columns that flows see, the same."""
+        return self.n_features
+
+    def excludes(self, X: np.ndarray) -> np.ndarray:
+        """Whether each sample lies where the density is zero whatever the components."""
+        return self.bounds.excludes(X)
+
     @classmethod
     def from_rows(
         cls,
@@ -228,8 +245,8 @@ class Coordinates:
             log_det[~free] += np.log(lengths) - np.log(self.atoms.widths[j] if len(k) else 1.0)
         return Y, log_det
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """The coordinates as named arrays, for :meth:`from_arrays`."""
+    def to_plain(self) -> dict[str, np.ndarray]:
+        """The coordinates as named arrays, for :meth:`from_plain`."""
         noise, atoms, scales = self.noise, self.atoms, self.scales
         parts = zip(atoms.values, atoms.places, atoms.lengths, strict=True)
         each = [noise.origins, noise.everywhere, noise.repeats, noise.floors, noise.spreads]
@@ -247,8 +264,8 @@ class Coordinates:
         }  # fmt: skip
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Coordinates":
-        """Inverse of :meth:`to_arrays`.
+    def from_plain(cls, arrays: dict[str, np.ndarray]) -> "Coordinates":
+        """Inverse of :meth:`to_plain`.
 
         Raises
         ------

@@ -1,0 +1,293 @@
+"""The map between a mixed table and the variables that components see."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+from scipy.stats import yeojohnson, yeojohnson_normmax
+
+from skgbnf.flows import Variable
+from skgbnf.table.bounds import Bounds
+from skgbnf.table.columns import Column, TableColumns
+
+_MOST_VALUES = 10_000
+_NORMAL_QUARTILES = 1.349
+_FINE = 0.02
+"""Largest step of a grid, in standard deviations, of which the power is fitted."""
+
+_ON_GRID = 1e-6
+_LARGEST = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class MixedCoordinates:
+    """Feature by feature: codes as they are, numbers in units of their own.
+
+    A feature with atoms becomes two variables: a code, 0 for a value that is no atom, and behind it
+    the value, which is not known at an atom. Every other feature is one.
+
+    Attributes
+    ----------
+    columns : TableColumns
+        Kinds of the features, and how the table is read.
+
+    bounds : Bounds
+        Map of bounded continuous features onto the real line; grids end there.
+
+    location, scale : ndarrays of shape (n_features,)
+        Units of numbers; 0 and 1 for codes.
+
+    variables : tuple of Variable
+    """
+
+    columns: TableColumns
+    bounds: Bounds
+    location: np.ndarray
+    scale: np.ndarray
+    variables: tuple[Variable, ...]
+
+    @classmethod
+    def from_rows(cls, columns: TableColumns, X: np.ndarray, bounds: Bounds) -> Self:
+        """Choose units by training samples.
+
+        Parameters
+        ----------
+        columns : TableColumns
+
+        X : ndarray of shape (n_samples, n_features)
+            As ``columns`` reads them.
+
+        bounds : Bounds
+        """
+        variables: list[Variable] = []
+        location, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        for j, column in enumerate(columns.columns):
+            if column.kind == "mixed":
+                variables.append(Variable("categorical", n_levels=1 + len(column.atoms)))
+            if _is_coded(column):
+                n_levels = max(len(column.levels), 1)
+                variables.append(Variable("categorical", n_levels=n_levels))
+            elif column.kind == "periodic":
+                scale[j] = column.period / (2 * math.pi)
+                # Angles are given back from there on.
+                location[j] = 0.0 if np.nanmin(X[:, j]) >= 0 else -column.period / 2
+                variables.append(Variable("periodic"))
+            else:
+                x = X[~np.isnan(X[:, j]) & ~np.isin(X[:, j], column.atoms), j]
+                y = x if column.step else bounds.transform(x, j)[0]
+                location[j], scale[j] = _units(y, column.step)
+                ends = _ends(column, bounds.limits[:, j])
+                parent = len(variables) - 1 if column.kind == "mixed" else -1
+                units = float(location[j]), float(scale[j])
+                variables.append(_number(y, column.step, ends, *units, parent))
+        return cls(columns, bounds, location, scale, tuple(variables))
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of the table."""
+        return len(self.columns.columns)
+
+    @property
+    def n_variables(self) -> int:
+        """Number of variables that components see."""
+        return len(self.variables)
+
+    def transform(
+        self, X: np.ndarray, dtype: DTypeLike = np.float64
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Samples as components see them, and what their log-densities are to be corrected by.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            NaN where a value is missing, codes below 0 where a level is unknown.
+
+        dtype : dtype, default=float64
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_variables)
+
+        log_det : ndarray of shape (n_samples,)
+        """
+        parts: list[np.ndarray] = []
+        log_det = np.zeros(len(X))
+        for j, column in enumerate(self.columns.columns):
+            x = X[:, j]
+            if _is_coded(column):
+                parts.append(x)
+                continue
+            if column.kind == "mixed":
+                code, x = _split(x, column.atoms)
+                parts.append(code)
+            value, own = self._units_of(x, j)
+            parts.append(value)
+            log_det += np.where(np.isnan(x), 0.0, own)
+        return np.stack(parts, axis=1).astype(dtype), log_det
+
+    def points(self, X: np.ndarray, dtype: DTypeLike) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Points to score, in the form of :meth:`transform`: one for each sample."""
+        yield self.transform(X, dtype)
+
+    def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
+        """Samples in units of X, as ``columns`` reads them, NaN where nothing is known."""
+        X = np.empty((len(Z), len(self.columns.columns)))
+        k = 0
+        for j, column in enumerate(self.columns.columns):
+            code = None
+            if column.kind == "mixed":
+                code, k = Z[:, k], k + 1
+            z, k = Z[:, k], k + 1
+            if not _is_coded(column):
+                z = self._values_of(z, j)
+            if code is not None:
+                atoms = np.array((np.nan, *column.atoms))
+                z = np.where(code > 0, atoms[np.nan_to_num(code).astype(int)], z)
+            X[:, j] = z
+        return X
+
+    def excludes(self, X: np.ndarray) -> np.ndarray:
+        """Whether samples hold a value whose density is zero whatever the components."""
+        outside = self.bounds.excludes(np.where(np.isnan(X), self._inside(), X))
+        for j, column in enumerate(self.columns.columns):
+            x = X[:, j]
+            if _is_coded(column):
+                outside |= x < 0
+            elif column.kind == "ordinal":
+                off = np.abs(x - self.location[j]) / column.step
+                outside |= np.abs(off - np.round(off)) > _ON_GRID * np.maximum(off, 1.0)
+                outside |= (x < column.lowest) | (x > column.highest)
+        return outside
+
+    def features_of(self) -> np.ndarray:
+        """The feature that each variable belongs to, ndarray of int of shape (n_variables,)."""
+        counts = [2 if column.kind == "mixed" else 1 for column in self.columns.columns]
+        return np.repeat(np.arange(len(counts)), counts)
+
+    def _inside(self) -> np.ndarray:
+        """A value of each feature within its bounds, in place of one that is missing."""
+        low, high = self.bounds.limits
+        return np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))
+
+    def _units_of(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray | float]:
+        """Numbers in the units of components, and the logarithm of the derivative."""
+        column = self.columns.columns[j]
+        if column.kind == "periodic":
+            angle = np.remainder(x / self.scale[j] + math.pi, 2 * math.pi) - math.pi
+            return angle, -math.log(self.scale[j])
+        if column.step:
+            steps = np.round((x - self.location[j]) / column.step)
+            # Of a grid components give probabilities.
+            weight = 0.0 if column.kind == "ordinal" else -math.log(column.step)
+            return steps * column.step / self.scale[j], weight
+        y, log_slope = self.bounds.transform(x, j)
+        limited = np.clip((y - self.location[j]) / self.scale[j], -_LARGEST, _LARGEST)
+        return limited, log_slope - math.log(self.scale[j])
+
+    def _values_of(self, z: np.ndarray, j: int) -> np.ndarray:
+        """Inverse of :meth:`_units_of`; angles in the range of those seen in fit."""
+        column = self.columns.columns[j]
+        if column.kind == "periodic":
+            start = self.location[j]
+            return np.remainder(z * self.scale[j] - start, column.period) + start
+        if column.step:
+            steps = np.round(z * self.scale[j] / column.step)
+            return self.location[j] + steps * column.step
+        x = self.bounds.inverse_transform(z * self.scale[j] + self.location[j], j)
+        low, high = self.bounds.limits[:, j]
+        # Values in a margin are mirrored at the bound.
+        x = np.where(x < low, 2 * low - x, np.where(x > high, 2 * high - x, x))
+        return np.clip(x, low, high)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The coordinates as JSON values and arrays."""
+        return {
+            "columns": self.columns.to_plain(),
+            "bounds": self.bounds.limits,
+            "bound_margins": self.bounds.margins,
+            "location": self.location,
+            "scale": self.scale,
+            "variables": [variable.to_plain() for variable in self.variables],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """Inverse of :meth:`to_plain`; ValueError unless the parts fit together."""
+        columns = TableColumns.from_plain(plain["columns"])
+        variables = tuple(Variable.from_plain(fields) for fields in plain["variables"])
+        bounds = Bounds(plain["bounds"], plain["bound_margins"])
+        self = cls(columns, bounds, plain["location"], plain["scale"], variables)
+        n = len(columns.columns)
+        shapes = (self.location.shape, self.scale.shape, bounds.limits.shape, bounds.margins.shape)
+        if shapes != ((n,), (n,), (2, n), (2, n)) or len(variables) != len(self.features_of()):
+            raise ValueError("its columns have more or fewer units than variables")
+        if not (np.isfinite(self.location).all() and (self.scale > 0).all()):
+            raise ValueError("the units of its columns are no positive numbers")
+        return self
+
+
+def _is_coded(column: Column) -> bool:
+    """Whether the cells of a column are codes of levels."""
+    return column.kind in ("categorical", "constant") or len(column.levels) > 0
+
+
+def _split(x: np.ndarray, atoms: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of atoms, 0 for other values, and the values that are none."""
+    code = np.where(np.isnan(x), np.nan, 0.0)
+    for a, atom in enumerate(atoms):
+        code[x == atom] = a + 1
+    return code, np.where(code == 0, x, np.nan)
+
+
+def _units(y: np.ndarray, step: float) -> tuple[float, float]:
+    """Location and scale of numbers, by quartiles; the location is one of them."""
+    if not len(y):
+        return 0.0, step or 1.0
+    low, middle, high = np.quantile(y, (0.25, 0.5, 0.75), method="nearest")
+    scale = (high - low) / _NORMAL_QUARTILES
+    spread = float(np.std(y))
+    scale = scale if scale > 0 else spread
+    return float(middle), max(float(scale), step / 4) if scale > 0 else step or 1.0
+
+
+def _ends(column: Column, limits: np.ndarray) -> tuple[float, float]:
+    """First and last value of a grid; infinite where it is open."""
+    if not column.step:
+        return -math.inf, math.inf
+    low, high = max(column.lowest, limits[0]), min(column.highest, limits[1])
+    return float(low), float(high)
+
+
+def _number(
+    y: np.ndarray,
+    step: float,
+    ends: tuple[float, float],
+    location: float,
+    scale: float,
+    parent: int,
+) -> Variable:
+    """The variable of numbers, with a power and units behind it that make them nearly normal."""
+    u = (y[:: -(-len(y) // _MOST_VALUES)] - location) / scale if len(y) else np.zeros(1)
+    power = 1.0
+    if step <= _FINE * scale and np.ptp(u) > 0:
+        power = float(np.clip(yeojohnson_normmax(u), 0.0, 2.0))
+    w = yeojohnson(u, power)
+    spread = float(w.std())
+    low, high = (
+        None if not math.isfinite(end) else round((end - location) / step) * step / scale
+        for end in ends
+    )
+    return Variable(
+        "grid" if step else "continuous",
+        step=step / scale,
+        lowest=low,
+        highest=high,
+        power=power,
+        shift=float(w.mean()),
+        spread=spread if spread > 0 else 1.0,
+        parent=parent,
+    )
+

@@ -1,0 +1,143 @@
+"""From a mixed table to samples for training: read, in the units of components, split."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from skgbnf._random import derive_seed
+from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.fitted_regression import FittedRegression
+from skgbnf.estimators.given import Given, Prepared, in_folds
+from skgbnf.estimators.mixed import MixedCoordinates
+from skgbnf.estimators.plan import TableOptions
+from skgbnf.estimators.samples import Sample, split_samples
+from skgbnf.flows import Variable
+from skgbnf.table.bounds import Bounds, check_within, limits_from
+from skgbnf.table.checks import note_columns
+from skgbnf.table.columns import TableColumns, may_be_mixed
+from skgbnf.table.thinning import kept_rows
+from skgbnf.table.weights import check_weights
+from skgbnf.training.rows import Rows
+
+_THIN_KEY = 5
+_PSEUDO_COUNT = 0.5
+
+
+def mixed_columns(
+    estimator: Any,
+    given: Given,
+    options: TableOptions,
+    earlier: FittedDensity | FittedRegression | None,
+) -> TableColumns | None:
+    """The columns of a mixed table, those of earlier rounds if there are any.
+
+    None of a table of numbers, complete and without atoms, for whose columns no kind was requested,
+    and of the targets of a regression.
+    """
+    if given.codes is not None:
+        return None
+    if earlier is not None:
+        coordinates = earlier.coordinates
+        return coordinates.columns if isinstance(coordinates, MixedCoordinates) else None
+    if options.columns is None and not may_be_mixed(given.X):
+        return None
+    names = np.arange(np.shape(given.X)[1] if len(np.shape(given.X)) > 1 else 0).tolist()
+    weights = None
+    if given.sample_weight is not None:
+        weights = check_weights(given.sample_weight, np.shape(given.X)[0])
+    columns = TableColumns.from_table(
+        given.X, names, options.columns, weights, given.X_reference, estimator=estimator
+    )
+    return None if columns.is_plain else columns
+
+
+def prepare_mixed(
+    estimator: Any,
+    given: Given,
+    options: TableOptions,
+    columns: TableColumns,
+    seed: int,
+    earlier: FittedDensity | FittedRegression | None,
+) -> Prepared:
+    """The same as :func:`~skgbnf.estimators.preparation.prepare` of a mixed table."""
+    labels = columns.table.labels
+    note_columns(estimator, given.X, reset=earlier is None)
+    limits = limits_from(options.bounds, labels)
+    train = _sample(estimator, given.X, given.sample_weight, columns, limits, "")
+    if len(train.X) < 2:
+        raise ValueError(f"X: at least two rows are needed, got {len(train.X)}.")
+    n_given = np.shape(given.X)[0]
+    train = train[kept_rows(train.X, options.max_time, derive_seed(seed, _THIN_KEY))]
+    own = None
+    if given.X_val is not None:
+        own = _sample(estimator, given.X_val, given.sample_weight_val, columns, limits, "_val")
+    elif given.sample_weight_val is not None:
+        raise ValueError("sample_weight_val was given without X_val.")
+    split = split_samples(
+        train, own, options, None if earlier is None else earlier.n_folds, seed
+    )
+    if earlier is None:
+        steps = np.array([column.step for column in columns.columns])
+        bounds = Bounds.from_rows(limits, train.X, steps)
+        coordinates = MixedCoordinates.from_rows(columns, split.train.X, bounds)
+    else:
+        kept = earlier.coordinates
+        if not isinstance(kept, MixedCoordinates) or not np.array_equal(limits, kept.bounds.limits):
+            raise ValueError("bounds must be those of the rounds already fitted.")
+        coordinates = kept
+    rows = validation = _rows(coordinates, split.train, options.device)
+    reference = _reference_score(rows, coordinates.variables)
+    if split.validation is not None:
+        validation = _rows(coordinates, split.validation, options.device)
+    elif split.folds:
+        rows, validation = in_folds(rows, split.folds)
+    return Prepared(
+        train=rows,
+        validation=validation,
+        table=columns.table,
+        coordinates=coordinates,
+        reference_score=reference,
+        row_folds=split.row_folds(n_given),
+    )
+
+
+def _sample(
+    estimator: Any, X: Any, weight: Any, columns: TableColumns, limits: np.ndarray, part: str
+) -> Sample:
+    """Samples of positive weight, as numbers; ValueError if one lies outside the bounds."""
+    if part:
+        note_columns(estimator, X, reset=False)
+    rows = columns.rows(X, f"X{part}", estimator)
+    sample = Sample.weighted(rows, weight, part, None)
+    check_within(limits, sample.X, f"X{part}", columns.table.labels)
+    return sample
+
+
+def _rows(coordinates: MixedCoordinates, sample: Sample, device: torch.device) -> Rows:
+    Z, log_det = coordinates.transform(sample.X)
+    weights = sample.weights / sample.weights.mean()
+    x, own_weights, own_log_det = (
+        torch.from_numpy(array).to(device) for array in (Z, weights, log_det)
+    )
+    return Rows(x=x, weights=own_weights, log_det=own_log_det)
+
+
+def _reference_score(rows: Rows, variables: tuple[Variable, ...]) -> float:
+    """Mean log-density of independent columns: Gaussians of numbers, frequencies of codes."""
+    total = 0.0
+    for z, variable in zip(rows.x.cpu().numpy().T, variables, strict=True):
+        known = ~np.isnan(z)
+        share = float(known.mean())
+        if not share:
+            continue
+        if variable.is_number:
+            variance = max(float(z[known].var()), variable.step**2 / 12, 1e-12)
+            score = -0.5 * math.log(2 * math.pi * math.e * variance)
+            total += share * (score + (math.log(variable.step) if variable.step else 0.0))
+        else:
+            counts = np.bincount(z[known].astype(int).clip(min=0), minlength=variable.n_levels)
+            frequencies = (counts + _PSEUDO_COUNT) / (counts + _PSEUDO_COUNT).sum()
+            total += share * float(counts @ np.log(frequencies) / counts.sum())
+    return total + rows.mean_log_det
