@@ -1,5 +1,6 @@
 """From a mixed table to samples for training: read, in the units of components, split."""
 
+import datetime
 import math
 from typing import Any
 
@@ -16,13 +17,17 @@ from skgbnf.estimators.samples import Sample, split_samples
 from skgbnf.flows import Variable
 from skgbnf.table.bounds import Bounds, check_within, limits_from
 from skgbnf.table.checks import note_columns
-from skgbnf.table.columns import TableColumns, may_be_mixed
+from skgbnf.table.columns import TableColumns
+from skgbnf.table.frames import container_of
 from skgbnf.table.thinning import kept_rows
 from skgbnf.table.weights import check_weights
 from skgbnf.training.rows import Rows
 
 _THIN_KEY = 5
 _PSEUDO_COUNT = 0.5
+_NO_NUMBERS = (
+    str, bool, np.bool_, datetime.date, datetime.timedelta, np.datetime64, np.timedelta64,
+)  # fmt: skip
 
 
 def mixed_columns(
@@ -41,9 +46,9 @@ def mixed_columns(
     if earlier is not None:
         coordinates = earlier.coordinates
         return coordinates.columns if isinstance(coordinates, MixedCoordinates) else None
-    if options.columns is None and not may_be_mixed(given.X):
+    if options.columns is None and not _may_be_mixed(given.X):
         return None
-    names = np.arange(np.shape(given.X)[1] if len(np.shape(given.X)) > 1 else 0).tolist()
+    names = list(range(np.shape(given.X)[1]))
     weights = None
     if given.sample_weight is not None:
         weights = check_weights(given.sample_weight, np.shape(given.X)[0])
@@ -101,6 +106,32 @@ def prepare_mixed(
         reference_score=reference,
         row_folds=split.row_folds(n_given),
     )
+
+
+def _may_be_mixed(X: Any) -> bool:
+    """Whether a table is a frame, or an array that holds other things than complete numbers."""
+    if container_of(X) != "numpy":
+        return True
+    if hasattr(X, "dtype") and not isinstance(X.dtype, np.dtype):
+        return False
+    try:
+        array = np.asarray(X)
+    except (ValueError, TypeError, RuntimeError):
+        return False
+    if array.ndim != 2 or not array.size:
+        return False
+    if array.dtype.kind == "f":
+        return bool(np.isnan(array).any())
+    if array.dtype.kind == "O":
+        return any(map(_is_no_number, array.ravel().tolist()))
+    return array.dtype.kind in "UST"
+
+
+def _is_no_number(cell: Any) -> bool:
+    """Whether a cell is text, a truth value, a time or a gap."""
+    if cell is None or isinstance(cell, _NO_NUMBERS):
+        return True
+    return type(cell).__name__ == "NAType" or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _sample(

@@ -20,7 +20,7 @@ def initialise(
 
     These are the layers that are :class:`~skgbnf.flows.DataInitialised`: tail transforms, splines
     of columns, the first affine layer of a context, the first linear layer, which whitens,
-    activation normalisations; then the base. A "masked" network is one such layer by itself. A later linear layer stays as it is: whitened samples
+    activation normalisations; then the base. A later linear layer stays as it is: whitened samples
     need no second whitening.
 
     Parameters
