@@ -14,7 +14,6 @@ from skgbnf._device import score_device
 from skgbnf._random import RandomState, seed_from
 from skgbnf.estimators.fitted import Evaluate, FittedDensity, of_all_rounds, of_each_round
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
-from skgbnf.table.frames import integer_columns, make_frame
 from skgbnf.table.weights import check_weights
 from skgbnf.training.mixture import fold_log_prob
 
@@ -161,10 +160,7 @@ class DensityAnswers:
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """
-        check_is_fitted(self)
-        check_integer("n_samples", n_samples, 1)
-        device = score_device(self.device)
-        return self.fitted_.sample(int(n_samples), seed_from(random_state), device)
+        return self.fitted_.coordinates.values(self._draw(n_samples, random_state))
 
     def sample_frame(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
         """Draw samples as a data frame like the one seen in fit.
@@ -205,12 +201,16 @@ class DensityAnswers:
         >>> model.sample_frame(2, random_state=0).dtypes.astype(str).tolist()
         ['float64', 'int64']
         """
-        rows = self.sample(n_samples, random_state)
-        rows = self.fitted_.coordinates.noise.snap(
-            rows, self.fitted_.coordinates.bounds.limits, integer_columns(self.fitted_.table.dtypes)
+        return self.fitted_.coordinates.frame(
+            self._draw(n_samples, random_state), self.fitted_.table
         )
-        return make_frame(rows, self.fitted_.table)
+
+    def _draw(self, n_samples: int, random_state: RandomState) -> np.ndarray:
+        check_is_fitted(self)
+        check_integer("n_samples", n_samples, 1)
+        device = score_device(self.device)
+        return self.fitted_.sample(int(n_samples), seed_from(random_state), device)
 
     def _log_densities(self, X: ArrayLike, evaluate: Evaluate) -> np.ndarray:
-        blocks = checked_blocks(self, X, self.fitted_.table)
+        blocks = checked_blocks(self, X, self.fitted_)
         return self.fitted_.log_densities(blocks, score_device(self.device), evaluate)

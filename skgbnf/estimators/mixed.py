@@ -11,7 +11,9 @@ from scipy.stats import yeojohnson, yeojohnson_normmax
 
 from skgbnf.flows import Variable
 from skgbnf.table.bounds import Bounds
-from skgbnf.table.columns import Column, TableColumns
+from skgbnf.table.columns import TableColumns
+from skgbnf.table.frames import Description
+from skgbnf.table.kinds import Column
 
 _MOST_VALUES = 10_000
 _NORMAL_QUARTILES = 1.349
@@ -67,7 +69,7 @@ class MixedCoordinates:
         for j, column in enumerate(columns.columns):
             if column.kind == "mixed":
                 variables.append(Variable("categorical", n_levels=1 + len(column.atoms)))
-            if _is_coded(column):
+            if column.is_coded:
                 n_levels = max(len(column.levels), 1)
                 variables.append(Variable("categorical", n_levels=n_levels))
             elif column.kind == "periodic":
@@ -117,7 +119,7 @@ class MixedCoordinates:
         log_det = np.zeros(len(X))
         for j, column in enumerate(self.columns.columns):
             x = X[:, j]
-            if _is_coded(column):
+            if column.is_coded:
                 parts.append(x)
                 continue
             if column.kind == "mixed":
@@ -141,7 +143,7 @@ class MixedCoordinates:
             if column.kind == "mixed":
                 code, k = Z[:, k], k + 1
             z, k = Z[:, k], k + 1
-            if not _is_coded(column):
+            if not column.is_coded:
                 z = self._values_of(z, j)
             if code is not None:
                 atoms = np.array((np.nan, *column.atoms))
@@ -149,12 +151,20 @@ class MixedCoordinates:
             X[:, j] = z
         return X
 
+    def values(self, X: np.ndarray) -> np.ndarray:
+        """Samples as an array with the cells of the table."""
+        return self.columns.values(X)
+
+    def frame(self, X: np.ndarray, table: Description) -> Any:
+        """Samples as a frame like that of fit."""
+        return self.columns.restore(X)
+
     def excludes(self, X: np.ndarray) -> np.ndarray:
         """Whether samples hold a value whose density is zero whatever the components."""
         outside = self.bounds.excludes(np.where(np.isnan(X), self._inside(), X))
         for j, column in enumerate(self.columns.columns):
             x = X[:, j]
-            if _is_coded(column):
+            if column.is_coded:
                 outside |= x < 0
             elif column.kind == "ordinal":
                 off = np.abs(x - self.location[j]) / column.step
@@ -227,11 +237,6 @@ class MixedCoordinates:
         if not (np.isfinite(self.location).all() and (self.scale > 0).all()):
             raise ValueError("the units of its columns are no positive numbers")
         return self
-
-
-def _is_coded(column: Column) -> bool:
-    """Whether the cells of a column are codes of levels."""
-    return column.kind in ("categorical", "constant") or len(column.levels) > 0
 
 
 def _split(x: np.ndarray, atoms: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,17 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from skgbnf.table.checks import checked_rows, checked_values
-from skgbnf.table.frames import Description
+from skgbnf._warnings import warn
+from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.mixed import MixedCoordinates
+from skgbnf.table.checks import checked_rows, checked_values, note_columns
+from skgbnf.table.columns import TableColumns
+from skgbnf.table.frames import check_labels
 
 _ROWS_PER_BLOCK = 200_000
 
 
-def checked_blocks(estimator: Any, X: Any, table: Description) -> Iterator[np.ndarray]:
+def checked_blocks(estimator: Any, X: Any, fitted: FittedDensity) -> Iterator[np.ndarray]:
     """Samples to score, each block checked and converted by itself.
 
     Of a memory map, thus, no more than a block is ever copied.
     """
+    table = fitted.table
+    if isinstance(fitted.coordinates, MixedCoordinates):
+        rows = mixed_rows(estimator, X, fitted.coordinates.columns)
+        for start in range(0, len(rows), _ROWS_PER_BLOCK):
+            yield rows[start : start + _ROWS_PER_BLOCK]
+        return
     if isinstance(X, np.ndarray) and X.ndim == 2:
         yield checked_rows(estimator, X[:_ROWS_PER_BLOCK], reset=False, table=table)
         for start in range(_ROWS_PER_BLOCK, len(X), _ROWS_PER_BLOCK):
@@ -27,6 +37,20 @@ def checked_blocks(estimator: Any, X: Any, table: Description) -> Iterator[np.nd
     X = checked_rows(estimator, X, reset=False, table=table)
     for start in range(0, len(X), _ROWS_PER_BLOCK):
         yield X[start : start + _ROWS_PER_BLOCK]
+
+
+def mixed_rows(estimator: Any, X: Any, columns: TableColumns) -> np.ndarray:
+    """A mixed table as numbers, with a warning where levels were not seen in fit."""
+    note_columns(estimator, X, reset=False)
+    check_labels(X, columns.table, "X")
+    rows = columns.rows(X, "X", estimator)
+    if unseen := columns.unseen(rows):
+        warn(
+            f"X: columns {unseen} hold values that none of the rows of fit had; the density of "
+            "such rows is 0.",
+            UserWarning,
+        )
+    return rows
 
 
 def is_lazy(X: Any) -> bool:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -11,6 +12,7 @@ from numpy.typing import DTypeLike
 from skgbnf.table.atoms import Atoms
 from skgbnf.table.bounds import Bounds
 from skgbnf.table.dequantisation import Dequantisation
+from skgbnf.table.frames import Description, integer_columns, make_frame
 from skgbnf.table.scales import Scales
 from skgbnf.table.standardisation import Standardisation
 
@@ -191,6 +193,15 @@ class Coordinates:
             X[:, j] = self.bounds.inverse_transform(self.scales.inverse_transform(y, j), j)
             X[at >= 0, j] = self.atoms.values[j][at[at >= 0]]
         return self.bounds.fold(X) if self.bounds.bounded.any() else X
+
+    def values(self, X: np.ndarray) -> np.ndarray:
+        """Samples in units of X, as an array."""
+        return X
+
+    def frame(self, X: np.ndarray, table: Description) -> Any:
+        """Samples in units of X, as a frame like the table described."""
+        rows = self.noise.snap(X, self.bounds.limits, integer_columns(table.dtypes))
+        return make_frame(rows, table)
 
     def blurred(self, X: np.ndarray) -> list[int]:
         """Features in which ten or more distinct values coincide in single precision."""
