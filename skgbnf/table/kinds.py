@@ -1,4 +1,4 @@
-"""The kind of a column: continuous, ordinal, categorical, mixed, periodic or constant, and how it is found."""
+"""Kinds of columns, found by their values or asked for by the user."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from skgbnf.table.cells import Cells, Level
+from skgbnf.table.column import Column
 from skgbnf.table.grids import FEWEST_REPEATS, Grid, are_whole, find_codes, held_by, stand_out
 from skgbnf.table.labels import Label
 from skgbnf.table.requested import Request, requests_from
-
-KINDS = ("continuous", "ordinal", "categorical", "mixed", "periodic", "constant")
 
 _ATOM_SHARE = 0.05
 _ATOM_EXCESS = 20.0
@@ -26,70 +25,6 @@ _PERIODS = (
     (-math.pi, math.pi, 2 * math.pi), (0.0, 2 * math.pi, 2 * math.pi), (0.0, 24.0, 24.0),
     (-180.0, 360.0, 360.0),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column of a table holds.
-
-    Attributes
-    ----------
-    kind : {"continuous", "ordinal", "categorical", "mixed", "periodic", "constant"}
-
-    levels : tuple of (str, bool, int or float), default=()
-        Values in the order of their codes: of a categorical or constant column, and of an ordinal
-        one that is closed at both ends and has at most 20; empty for others.
-
-    step : float, default=0
-        Distance of neighbours on a grid, in units of the column; 0 for no grid.
-
-    lowest, highest : float, default=-inf and inf
-        Ends of an ordinal column, infinite where it is open.
-
-    atoms : tuple of float, default=()
-        Values of a mixed column that have a probability of their own, ascending.
-
-    period : float, default=0
-        Period of a periodic column.
-
-    unit : {"", "seconds"}, default=""
-        "seconds" for dates, since 1970, and for durations.
-
-    origin : float, default=0
-        A value on the grid, at least 0 and below the step.
-
-    decimals : int, default=-1
-        Digits behind the point of the values on the grid, -1 if they are not known.
-    """
-
-    kind: str
-    levels: tuple[Level, ...] = ()
-    step: float = 0.0
-    lowest: float = -math.inf
-    highest: float = math.inf
-    atoms: tuple[float, ...] = ()
-    period: float = 0.0
-    unit: str = ""
-    origin: float = 0.0
-    decimals: int = -1
-
-    @property
-    def grid(self) -> Grid:
-        return Grid(self.step, self.origin, self.decimals)
-
-    @property
-    def is_coded(self) -> bool:
-        """Whether numbers stand for levels in the rows of a table."""
-        return self.kind == "constant" or bool(self.levels)
-
-    @property
-    def holds_numbers(self) -> bool:
-        """Whether its values are numbers or times."""
-        return not any(isinstance(level, str | bool) for level in self.levels)
-
-    def on(self, grid: Grid) -> "Column":
-        """The column with its values on a grid."""
-        return replace(self, step=grid.step, origin=grid.origin, decimals=grid.decimals)
 
 
 def find_columns(
