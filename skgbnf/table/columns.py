@@ -71,7 +71,7 @@ class TableColumns:
             Sample weights; None for equal ones.
 
         reference : array-like or frame of shape (n_reference_samples, n_features), default=None
-            A larger table that kinds and levels are taken from, with equal weights.
+            A larger table that kinds, levels and shares of gaps are taken from, with equal weights.
 
         input_name : str, default="X"
             Name of the table in errors.
@@ -86,16 +86,15 @@ class TableColumns:
         """
         X = without_ragged_rows(X, input_name)
         cells = read_columns(X, input_name, estimator)
-        table = Description.of(X, names)
-        kinds_from = cells if reference is None else read_columns(reference, "X_reference")
-        shares = weights if reference is None else None
-        columns = find_columns(kinds_from, table.labels, requested, shares)
+        table, gaps = Description.of(X, names), GapPatterns.from_mask(_mask(cells))
+        if reference is not None:
+            cells, weights = read_columns(reference, "X_reference"), None
+            _check_number(cells, len(table.labels), "X_reference")
+            gaps = replace(gaps, shares=_mask(cells).mean(axis=0))
+        columns = find_columns(cells, table.labels, requested, weights)
         parts = zip(columns, table.dtypes, strict=True)
         dtypes = [type_for(column, table.container, name) for column, name in parts]
-        mask = np.column_stack([np.isnan(column.values) for column in cells])
-        return cls(
-            replace(table, dtypes=dtypes), columns, GapPatterns.from_mask(mask), bool(requested)
-        )
+        return cls(replace(table, dtypes=dtypes), columns, gaps, bool(requested))
 
     @property
     def is_plain(self) -> bool:
@@ -133,10 +132,7 @@ class TableColumns:
             If the table cannot be read, or a column is of another type than in fit.
         """
         cells = read_columns(X, input_name, estimator)
-        if len(cells) != len(self.columns):
-            raise ValueError(
-                f"{input_name} has {len(cells)} columns, but {len(self.columns)} in fit."
-            )
+        _check_number(cells, len(self.columns), input_name)
         return self._rows(cells, input_name)
 
     def _rows(self, cells: list[Cells], input_name: str) -> np.ndarray:
@@ -238,3 +234,13 @@ class TableColumns:
             raise ValueError("whether kinds were requested is not known")
         gaps = GapPatterns.from_plain(plain["gaps"], len(columns))
         return cls(table, columns, gaps, plain["requested"])
+
+
+def _mask(cells: Sequence[Cells]) -> np.ndarray:
+    """Where a table has gaps, of shape (n_samples, n_features)."""
+    return np.column_stack([np.isnan(column.values) for column in cells])
+
+
+def _check_number(cells: Sequence[Cells], expected: int, input_name: str) -> None:
+    if len(cells) != expected:
+        raise ValueError(f"{input_name} has {len(cells)} columns, but {expected} in fit.")

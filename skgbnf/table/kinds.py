@@ -9,7 +9,15 @@ import numpy as np
 
 from skgbnf.table.cells import Cells, Level
 from skgbnf.table.column import Column
-from skgbnf.table.grids import FEWEST_REPEATS, Grid, are_whole, find_codes, held_by, stand_out
+from skgbnf.table.grids import (
+    FEWEST_REPEATS,
+    Grid,
+    are_whole,
+    find_codes,
+    held_by,
+    some_of,
+    stand_out,
+)
 from skgbnf.table.labels import Label
 from skgbnf.table.requested import Request, requests_from
 
@@ -68,7 +76,7 @@ def _found(cells: Cells, weights: np.ndarray | None) -> Column:
     """The kind that the cells show."""
     if cells.levels is not None:
         return _of_levels(cells, cells.levels)
-    numbers = _Numbers.from_values(cells.values, weights)
+    numbers = _Numbers.from_values(cells.values, weights, thorough=bool(cells.unit))
     if len(numbers.distinct) < 2:
         return _constant(numbers, cells.unit)
     if cells.unit:
@@ -143,7 +151,7 @@ def _ordinal_levels(cells: Cells, levels: tuple[Level, ...], label: Label) -> Co
             "type of its library gives the order."
         )
     column = _of_levels(cells, levels)
-    if column.kind == "constant":
+    if len(column.levels) < 2:
         return column
     highest = float(len(column.levels) - 1)
     return Column("ordinal", column.levels, 1.0, 0.0, highest, decimals=0)
@@ -176,17 +184,24 @@ class _Numbers:
     whole: bool
 
     @classmethod
-    def from_values(cls, values: np.ndarray, weights: np.ndarray | None) -> "_Numbers":
+    def from_values(
+        cls, values: np.ndarray, weights: np.ndarray | None, *, thorough: bool = True
+    ) -> "_Numbers":
+        """Count the values.
+
+        Unless `thorough`, repeated ones are looked for in a random subset first, which stands for
+        the column if there are none.
+        """
         known = ~np.isnan(values)
         values = values[known] + 0.0  # zero has one sign
-        if weights is None or not len(values):
-            distinct, counts = np.unique(values, return_counts=True)
-            shares = counts / max(len(values), 1)
-        else:
-            distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-            held = np.bincount(index, weights=weights[known])
-            shares = held / (held.sum() or 1.0)
-        return cls(distinct, counts, shares, are_whole(distinct))
+        whole = are_whole(values)
+        if not (thorough or whole):
+            distinct, counts = np.unique(some_of(values), return_counts=True)
+            if counts.max() == 1:
+                return cls(distinct, counts, counts / len(distinct), whole)
+        distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+        held = counts if weights is None else np.bincount(index, weights[known], len(distinct))
+        return cls(distinct, counts, held / (held.sum() or 1.0), whole)
 
     @property
     def grid(self) -> Grid:

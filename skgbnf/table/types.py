@@ -160,6 +160,8 @@ def type_name(container: str, dtype: Any, cells: Sequence[Any] = ()) -> str:
         name = name.partition("(")[0]
     if name.startswith("datetime64[") and not is_known(container, name):
         return "datetime64[us, UTC]" if "," in name else "datetime64[s]"
+    if name.startswith("timedelta64[") and not is_known(container, name):
+        return "timedelta64[s]"
     return name if is_known(container, name) else _DEFAULT[container]
 
 
