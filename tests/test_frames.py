@@ -213,7 +213,7 @@ def test_values_are_moved_to_the_nearest_of_their_grid():
 
 def test_types_that_cannot_be_given_back_are_float64():
     names = ["a", "b"]
-    table = pd.DataFrame({"a": pd.Categorical([1, 2]), "b": [1, 2]})
+    table = pd.DataFrame({"a": pd.interval_range(0, 2), "b": [1, 2]})
     expected = Description("pandas", ["float64", "int64"], names, [None])
     assert Description.of(table, [0, 1]) == expected
     table = pl.DataFrame({"a": pl.Series([1, 2], dtype=pl.Decimal(10, 2)), "b": [1, 2]})

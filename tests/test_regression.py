@@ -184,7 +184,7 @@ def test_frames_of_other_libraries():
 def test_what_is_no_table_is_refused(table, fitted):
     X, y = table
     times = pd.DataFrame({"day": pd.date_range("2020", periods=200)})
-    with pytest.raises(ValueError, match="'day' holds times"):
+    with pytest.raises(ValueError, match="'day' holds dates or durations"):
         regressor().fit(times, y)
     with pytest.raises(ValueError, match=r"y.*NaN"):
         regressor().fit(X, np.r_[np.nan, y[1:]])

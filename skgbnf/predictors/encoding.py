@@ -1,6 +1,5 @@
 """Features of any type as numbers: codes for trees, standardised columns for smooth models."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,17 +7,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from skgbnf.table.checks import check_in_memory, check_unmasked
-from skgbnf.table.frames import (
-    Description,
-    column_labels,
-    column_types,
-    column_values,
-    container_of,
-)
+from skgbnf.table.cells import Cells, read_columns
+from skgbnf.table.checks import TIMES, check_in_memory, check_unmasked, raise_for
+from skgbnf.table.frames import Description, container_of
+from skgbnf.table.labels import Label
 
-_TIMES = re.compile(r"date|time|duration|period", re.IGNORECASE)
-_NUMBERS = "biuf"
 _MOST_CATEGORIES = 30
 _LARGEST = 8.0
 
@@ -60,9 +53,9 @@ class Encoder:
         names : sequence
             Names of the features if X is an array.
         """
-        columns = _columns(X)
-        categories = tuple(map(_categories, columns))
-        codes = np.column_stack([_codes(*pair) for pair in zip(columns, categories, strict=True)])
+        columns = read_columns(X)
+        table, categories = Description.of(X, names), tuple(map(_categories, columns))
+        codes = _codes_of_all(columns, categories, table)
         gaps = np.isnan(codes)
         counts = np.maximum((~gaps).sum(axis=0), 1)
         filled = np.where(gaps, 0.0, codes)
@@ -73,7 +66,7 @@ class Encoder:
         scale = np.sqrt(np.square(deviation).sum(axis=0) / counts) * size
         numeric = np.array([names is None for names in categories])
         return cls(
-            Description.of(X, names),
+            table,
             categories,
             np.where(numeric, location, 0.0),
             np.where(numeric & (scale > 0), scale, 1.0),
@@ -94,8 +87,7 @@ class Encoder:
 
         Categories are numbers from 0, and NaN where they were not seen in fit; gaps are NaN.
         """
-        pairs = zip(_columns(X), self.categories, strict=True)
-        return np.column_stack([_codes(*pair) for pair in pairs])
+        return _codes_of_all(read_columns(X), self.categories, self.table)
 
     def standardised(self, codes: np.ndarray) -> np.ndarray:
         """Columns near mean 0 and variance 1 of codes, without gaps.
@@ -157,53 +149,33 @@ def checked_features(X: Any, input_name: str = "X", estimator: Any = None) -> An
             X, dtype="numeric", ensure_all_finite="allow-nan", input_name=input_name,
             estimator=estimator,
         )  # fmt: skip
-    labels, types = column_labels(X) or [], column_types(X)
-    if not (labels and len(X)):
-        raise ValueError(f"{input_name}: a table without rows or columns.")
-    for j, (label, dtype) in enumerate(zip(labels, types, strict=True)):
-        if _TIMES.match(str(dtype)):
-            raise ValueError(f"{input_name}: column {label!r} holds times; make numbers of them.")
-        values = column_values(X, j)
-        if values.dtype.kind == "f" and np.isinf(values).any():
-            raise ValueError(f"{input_name}: column {label!r} holds infinite values (inf).")
+    cells = read_columns(X, input_name, estimator)
+    raise_for([TIMES if column.unit else None for column in cells], X, input_name)
     return X
 
 
-def _columns(X: Any) -> list[np.ndarray]:
-    if container_of(X) == "numpy":
-        return list(np.asarray(X).T)
-    return [_values(X, j) for j in range(X.shape[1])]
-
-
-def _values(X: Any, j: int) -> np.ndarray:
-    """One column of a frame: floats with NaN, or objects; an ordered type gives its own order."""
-    values = column_values(X, j)
-    if values.dtype.kind in _NUMBERS:
-        return values
-    try:
-        # Nullable numbers of pandas, of which missing ones are no floats by themselves.
-        numbers = [np.nan if _is_missing(v) else v for v in values.tolist()]
-        if all(isinstance(v, int | float | np.number) for v in numbers):
-            return np.array(numbers, dtype=np.float64)
-    except (TypeError, ValueError):
-        pass
-    return values.astype(object)
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float) and np.isnan(value)
-
-
-def _categories(values: np.ndarray) -> tuple[str, ...] | None:
-    if values.dtype.kind in _NUMBERS:
+def _categories(cells: Cells) -> tuple[str, ...] | None:
+    """Categories that occur, sorted; None for numbers."""
+    if cells.levels is None or cells.numbers() is not None:
         return None
-    return tuple(sorted({str(v) for v in values.tolist() if not _is_missing(v)}))
+    seen = np.unique(cells.values[~np.isnan(cells.values)]).astype(int)
+    return tuple(sorted({str(cells.levels[code]) for code in seen}))
 
 
-def _codes(values: np.ndarray, categories: tuple[str, ...] | None) -> np.ndarray:
+def _codes_of_all(
+    columns: Sequence[Cells], categories: Sequence[tuple[str, ...] | None], table: Description
+) -> np.ndarray:
+    parts = zip(columns, categories, table.labels, strict=True)
+    return np.column_stack([_codes(*part) for part in parts])
+
+
+def _codes(cells: Cells, categories: tuple[str, ...] | None, label: Label) -> np.ndarray:
+    """Numbers, or the positions of categories; NaN for gaps and for other categories."""
     if categories is None:
-        return values.astype(np.float64)
-    number_of = {name: float(code) for code, name in enumerate(categories)}
-    return np.array([number_of.get(str(v), np.nan) for v in values.tolist()], dtype=np.float64)
+        numbers = cells.numbers()
+        if numbers is None:
+            raise ValueError(f"X: column {label!r} holds text, but numbers in fit.")
+        return numbers
+    code_of = {name: float(code) for code, name in enumerate(categories)}
+    levels = [code_of.get(str(level), np.nan) for level in cells.levels or ()]
+    return cells.looked_up(np.array(levels)) if levels else np.full(len(cells.values), np.nan)

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_array
 from skgbnf.table.checks import (
     COMPLEX,
     INFINITE,
-    SPARSE,
     TIMES,
     TOO_LARGE,
     check_form,
@@ -75,9 +74,7 @@ class Cells:
         return table[np.nan_to_num(self.values, nan=len(table) - 1).astype(int)]
 
 
-def read_columns(
-    X: Any, input_name: str = "X", estimator: Any = None, *, infinite: bool = False
-) -> list[Cells]:
+def read_columns(X: Any, input_name: str = "X", estimator: Any = None) -> list[Cells]:
     """All columns of a table.
 
     Parameters
@@ -91,14 +88,11 @@ def read_columns(
     estimator : estimator or None, default=None
         Named in errors of scikit-learn.
 
-    infinite : bool, default=False
-        Whether numbers may be infinite.
-
     Raises
     ------
     ValueError, TypeError
         If the table has no rows or columns, is lazy or masked, or a column holds what is neither a
-        number, a category nor a time.
+        finite number, a category nor a time.
     """
     check_form(X, input_name)
     whole = {"ensure_all_finite": False, "input_name": input_name, "estimator": estimator}
@@ -114,8 +108,7 @@ def read_columns(
     for j in range(X.shape[1]):
         try:
             found.append(_READERS[container](X, j))
-            numeric = found[-1].levels is None and not infinite
-            faults.append(INFINITE if numeric and np.isinf(found[-1].values).any() else None)
+            faults.append(INFINITE if np.isinf(found[-1].values).any() else None)
         except _FaultError as fault:
             faults.append(str(fault))
     raise_for(faults, X, input_name)
@@ -134,7 +127,7 @@ def _pandas_column(X: Any, j: int) -> Cells:
     if hasattr(dtype, "pyarrow_dtype"):
         return _from_arrow(series.array.__arrow_array__())
     if str(dtype).startswith("Sparse"):
-        raise _FaultError(SPARSE)
+        return _from_array(np.asarray(series))
     if str(dtype).startswith("period"):
         raise _FaultError(TIMES)
     if dtype.kind in "biuf" and not isinstance(dtype, np.dtype):
@@ -283,6 +276,8 @@ def _category(cell: Any) -> Any:
 def _plain(cell: Any) -> Level:
     """A category as a boolean, a number, or a string."""
     cell = cell.item() if isinstance(cell, np.generic) else cell
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
     return cell if isinstance(cell, bool | int | float) else str(cell)
 
 

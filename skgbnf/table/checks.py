@@ -31,14 +31,14 @@ TIMES = "dates or durations"
 _MISSING = "missing values (NaN)"
 INFINITE = "infinite values (inf)"
 COMPLEX = "complex numbers"
-SPARSE = "sparse values"
+_SPARSE = "sparse values"
 TOO_LARGE = "integers beyond the range of float64"
 _ADVICE = {
     TIMES: "convert them to numbers, such as days since a day, or seconds",
     _MISSING: "they have no density; fill them in, or drop their rows",
     INFINITE: "drop their rows, or put finite values in their place",
     COMPLEX: "pass two columns, real and imaginary parts (Complex data not supported)",
-    SPARSE: "X.sparse.to_dense() makes them dense",
+    _SPARSE: "X.sparse.to_dense() makes them dense",
     TOO_LARGE: "measure it in other units",
     "text": "encode it as numbers, or drop the column",
 }
@@ -192,7 +192,7 @@ def _fault_of_type(X: Any, j: int, dtype: str) -> str | None:
     if dtype.lower().startswith(_TIME_TYPES):
         return TIMES
     if dtype.lower().startswith("sparse"):
-        return SPARSE
+        return _SPARSE
     return None if _NUMERIC_TYPES.fullmatch(dtype.lower()) else _fault(column_values(X, j))
 
 
@@ -303,7 +303,7 @@ def raise_for(faults: list[str | None], X: Any, input_name: str) -> None:
         f"column {named[0]!r} holds" if len(named) == 1 else f"columns {_shortened(named)} hold"
     )
     message = f"{input_name}: {subject} {fault}; {_ADVICE.get(fault, _NO_NUMBER)}."
-    raise ValueError(message) if fault in _ADVICE and fault != SPARSE else TypeError(message)
+    raise ValueError(message) if fault in _ADVICE and fault != _SPARSE else TypeError(message)
 
 
 def _shortened(labels: list[Any]) -> str:

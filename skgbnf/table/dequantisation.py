@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from skgbnf._warnings import warn
-from skgbnf.table.grids import GRID_TOLERANCE, find_codes, find_step, held_by
+from skgbnf.table.grids import GRID_TOLERANCE, find_codes, find_step, held_by, some_of
 
 _LARGE_SHARE = 0.05
 _SMALL_SHARE = 0.01
@@ -22,7 +22,6 @@ _SMALL_SHARE = 0.01
 
 _ATOM_WIDTH = 0.05
 _MOST_LEVELS = 20
-_MOST_VALUES = 20_000
 _NORMAL_QUARTILES = 1.349
 """Distance between the quartiles of a standard normal."""
 
@@ -194,7 +193,7 @@ class _Column:
         there, none holds a large fraction of the samples.
         """
         values = values.astype(np.float64)
-        distinct, counts = np.unique(_some(values), return_counts=True)
+        distinct, counts = np.unique(some_of(values), return_counts=True)
         shares = counts / counts.sum()
         if thorough or counts.max() > 1:
             distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -252,14 +251,6 @@ class _Column:
     def _own_width(self) -> float:
         """Width for a feature whose values are all atoms."""
         return _ATOM_WIDTH * _robust_spread(self.distinct)
-
-
-def _some(values: np.ndarray) -> np.ndarray:
-    """All values or, if there are many, a random subset and the smallest."""
-    if len(values) <= _MOST_VALUES:
-        return values
-    drawn = np.random.default_rng(0).choice(len(values), _MOST_VALUES, replace=False)
-    return values[np.r_[drawn, values.argmin()]]
 
 
 def _repeated(values: np.ndarray) -> np.ndarray:

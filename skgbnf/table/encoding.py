@@ -1,11 +1,13 @@
-"""Columns as numbers for a density: codes for levels, seconds for times, NaN for gaps."""
+"""Columns as numbers, codes for levels and seconds for times, and back."""
 
 import numpy as np
 
 from skgbnf.table.cells import Cells, Level
+from skgbnf.table.column import Column
 from skgbnf.table.grids import GRID_TOLERANCE
-from skgbnf.table.kinds import Column
 from skgbnf.table.labels import Label
+from skgbnf.table.types import TypeContent
+from skgbnf.table.writing import Values
 
 UNSEEN = -1.0
 """The code of a value that is none of the levels of its column."""
@@ -84,3 +86,60 @@ def _codes_of_numbers(numbers: np.ndarray, column: Column) -> np.ndarray:
     place = np.searchsorted(ascending, numbers - tolerance).clip(max=len(levels) - 1)
     found = np.abs(ascending[place] - numbers) <= tolerance
     return np.where(np.isnan(numbers), np.nan, np.where(found, order[place], UNSEEN))
+
+
+def decoded(x: np.ndarray, column: Column, held: TypeContent) -> Values:
+    """Inverse of :func:`encoded`, for a type of columns; samples are moved to possible values.
+
+    A code of no level counts as a gap.
+    """
+    if not column.is_coded:
+        return Values(_possible(x, column))
+    codes = np.nan_to_num(np.round(x), nan=UNSEEN)
+    codes = np.where((codes >= 0) & (codes < len(column.levels)), codes, np.nan)
+    if held.content in ("levels", "text"):
+        return Values(codes, column.levels)
+    return Values(Cells(codes).looked_up(np.array(column.levels, dtype=np.float64)))
+
+
+def _possible(x: np.ndarray, column: Column) -> np.ndarray:
+    """Numbers on the grid of a column and within its ends; atoms as they are."""
+    moved = column.grid.snap(x).clip(column.lowest, column.highest)
+    return np.where(np.isin(x, column.atoms), x, moved) if column.atoms else moved
+
+
+def type_for(column: Column, container: str, name: str) -> str:
+    """A type that can hold what a column holds: the given one or, if it cannot, the usual one."""
+    held = TypeContent.of(name).content
+    if column.is_coded and not column.levels:
+        return name
+    if any(isinstance(level, str) for level in column.levels):
+        return name if held in ("levels", "text") else _usual("text", container)
+    if column.unit:
+        fits = held in ("date", "datetime", "duration")
+        return name if fits else TypeContent("datetime", "us").name_in(container)
+    if TypeContent.of(name).is_numeric or (column.levels and held in ("levels", "text")):
+        return name
+    return _usual(_content_of_numbers(column), container)
+
+
+def type_elsewhere(column: Column, name: str, container: str) -> str:
+    """The type of another library that holds what a type holds."""
+    held = TypeContent.of(name)
+    if held.content not in ("levels", "text"):
+        return held.name_in(container)
+    if all(isinstance(level, str) for level in column.levels):
+        return held.name_in(container)
+    text = any(isinstance(level, str) for level in column.levels)
+    return _usual("text" if text else _content_of_numbers(column), container)
+
+
+def _content_of_numbers(column: Column) -> str:
+    if _are_flags(column.levels):
+        return "bool"
+    whole = all(isinstance(level, int) for level in column.levels)
+    return "integer" if whole and (column.levels or column.decimals == 0) else "number"
+
+
+def _usual(content: str, container: str) -> str:
+    return TypeContent(content).name_in(container)

@@ -13,22 +13,17 @@ from typing import Any
 import numpy as np
 
 from skgbnf.table.labels import Label, label_from_plain, label_to_plain, same_label
+from skgbnf.table.types import TypeContent, default_type, is_known, type_name
+from skgbnf.table.writing import Values, pandas_column, polars_column, pyarrow_column
 
 CONTAINERS = ("numpy", "pandas", "polars", "pyarrow")
 """Libraries of tables; anything but a frame counts as an array."""
 
-_KNOWN = {
-    "numpy": re.compile(r"u?int\d+|float\d+|bool"),
-    "pandas": re.compile(
-        r"u?int\d+|float\d+|bool|U?Int\d+|Float\d+|boolean"
-        r"|(u?int\d+|halffloat|float|double|bool)\[pyarrow\]"
-    ),
+_NUMERIC = {
     "polars": re.compile(r"U?Int\d+|Float\d+|Boolean"),
     "pyarrow": re.compile(r"u?int\d+|halffloat|float|double|bool"),
 }
-_DEFAULT_TYPE = {"numpy": "float64", "pandas": "float64", "polars": "Float64", "pyarrow": "double"}
-_INTEGER = re.compile(r"(u?int)(\d+)")
-_LARGEST_BITS = 64
+_INTEGER = re.compile(r"u?int\d+")
 
 
 @dataclass(frozen=True)
@@ -60,23 +55,22 @@ class Description:
     def of(cls, X: Any, names: Sequence[Label]) -> "Description":
         """Describe a table; `names` are the labels if it is an array."""
         container = container_of(X)
-        known, default = _KNOWN[container], _DEFAULT_TYPE[container]
-        labels, level_names = column_labels(X), [None]
+        labels = column_labels(X)
         if labels is None:
             labels = list(names)
-            dtypes = [str(getattr(X, "dtype", np.dtype(np.float64)))] * len(labels)
+            types = [getattr(X, "dtype", np.dtype(np.float64))] * len(labels)
         else:
-            dtypes = [str(dtype) for dtype in column_types(X)]
-        if container == "pandas":
-            level_names = list(X.columns.names)
-        dtypes = [dtype if known.fullmatch(dtype) else default for dtype in dtypes]
-        return cls(container, dtypes, labels, level_names)
+            types = column_types(X)
+        dtypes = [
+            type_name(container, dtype, _cells_of(X, j, dtype)) for j, dtype in enumerate(types)
+        ]
+        return cls(container, dtypes, labels, _level_names(X))
 
     @classmethod
     def of_numbers_like(cls, X: Any) -> "Description":
         """Describe a frame of float64 columns with the labels of X."""
-        like = cls.of(X, ())
-        return replace(like, dtypes=[_DEFAULT_TYPE[like.container]] * len(like.labels))
+        container, labels = container_of(X), column_labels(X) or []
+        return cls(container, [default_type(container)] * len(labels), labels, _level_names(X))
 
     def to_plain(self) -> dict[str, Any]:
         """The description as JSON values.
@@ -106,7 +100,7 @@ class Description:
         if container not in CONTAINERS:
             raise ValueError(f"it names an unknown kind of table: {container!r}")
         known = isinstance(dtypes, list) and all(
-            isinstance(dtype, str) and _KNOWN[container].fullmatch(dtype) for dtype in dtypes
+            isinstance(dtype, str) and is_known(container, dtype) for dtype in dtypes
         )
         if not known:
             raise ValueError(f"its types of columns are not known: {dtypes!r}")
@@ -143,13 +137,26 @@ def column_types(X: Any) -> list[Any]:
     return list(X.schema.types if container_of(X) == "pyarrow" else X.dtypes)
 
 
+def _level_names(X: Any) -> list[Label]:
+    """Names of the levels of a column index of pandas, [None] for other tables."""
+    return list(X.columns.names) if container_of(X) == "pandas" else [None]
+
+
+def _cells_of(X: Any, j: int, dtype: Any) -> list[Any]:
+    """The cells of a column of NumPy or pandas if they are objects or text, otherwise none."""
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "OU":
+        return []
+    column = X[:, j] if container_of(X) == "numpy" else X.iloc[:, j]
+    return np.asarray(column, dtype=object).tolist()
+
+
 def column_values(X: Any, j: int) -> np.ndarray:
     """One column of a frame as an array, of objects if NumPy lacks its type."""
     container = container_of(X)
     if container == "pandas":
         return np.asarray(X.iloc[:, j])
     column = X[:, j] if container == "polars" else X.column(j)
-    known = _KNOWN[container].fullmatch(str(column_types(X)[j]))
+    known = _NUMERIC[container].fullmatch(str(column_types(X)[j]))
     return np.asarray(column.to_numpy()) if known else _objects(list(column))
 
 
@@ -200,7 +207,7 @@ def integer_columns(dtypes: Sequence[str]) -> np.ndarray:
 
 
 def make_frame(rows: np.ndarray, table: Description) -> Any:
-    """A frame of samples like the table described; integers and booleans are rounded.
+    """A frame of numbers like the table described; integers and booleans are rounded.
 
     Parameters
     ----------
@@ -208,7 +215,8 @@ def make_frame(rows: np.ndarray, table: Description) -> Any:
         Samples.
 
     table : Description
-        For an array the frame is one of pandas, with columns "x0", "x1" and so on.
+        For an array the frame is one of pandas, with columns "x0", "x1" and so on. In place of
+        types that hold no numbers there are floats.
 
     Returns
     -------
@@ -219,19 +227,25 @@ def make_frame(rows: np.ndarray, table: Description) -> Any:
     ImportError
         If the library is not installed.
     """
-    dtypes, labels = table.dtypes, table.labels
-    columns = [_column(values, dtype) for values, dtype in zip(rows.T, dtypes, strict=True)]
+    default = default_type(table.container)
+    dtypes = [name if TypeContent.of(name).is_numeric else default for name in table.dtypes]
+    return frame_of([Values(column) for column in rows.T], replace(table, dtypes=dtypes))
+
+
+def frame_of(columns: Sequence[Values], table: Description) -> Any:
+    """A frame like the table described, of columns that hold what its types hold."""
+    pairs = [*zip(columns, table.dtypes, strict=True)]
     if table.container == "polars":
         pl = _library("polars")
-        series = zip(labels, columns, dtypes, strict=True)
-        return pl.DataFrame([pl.Series(n, c).cast(getattr(pl, d)) for n, c, d in series])
+        series = [polars_column(pl, *pair) for pair in pairs]
+        named = zip(series, table.labels, strict=True)
+        return pl.DataFrame([column.alias(label) for column, label in named])
     if table.container == "pyarrow":
         pa = _library("pyarrow")
-        pairs = zip(columns, dtypes, strict=True)
-        arrays = [pa.array(c).cast(pa.type_for_alias(d), safe=False) for c, d in pairs]
-        return pa.Table.from_arrays(arrays, names=labels)
+        arrays = [pyarrow_column(pa, *pair) for pair in pairs]
+        return pa.Table.from_arrays(arrays, names=table.labels)
     pd = _library("pandas")
-    frame = pd.DataFrame(dict(enumerate(columns))).astype(dict(enumerate(dtypes)))
+    frame = pd.DataFrame({j: pandas_column(pd, *pair) for j, pair in enumerate(pairs)})
     return frame.set_axis(_column_index(pd, table), axis=1)
 
 
@@ -243,20 +257,6 @@ def _column_index(pd: ModuleType, table: Description) -> Any:
     if table.container == "numpy" and not named_for_sklearn(labels):
         labels = [f"x{j}" for j in labels]
     return pd.Index(labels, name=names[0], tupleize_cols=False)
-
-
-def _column(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Values rounded to integers within the range of the type, or to booleans."""
-    if "bool" in dtype.lower():
-        return values > 0.5
-    integer = _INTEGER.match(dtype.lower())
-    if not integer:
-        return values
-    kind = np.dtype(integer[1] + str(min(int(integer[2]), _LARGEST_BITS)))
-    limits = np.iinfo(kind)
-    # Not every integer is a float64: the largest would be rounded up, beyond the range.
-    largest = limits.max if kind.itemsize < 8 else np.nextafter(float(limits.max), 0)
-    return np.clip(np.round(values), limits.min, largest).astype(kind)
 
 
 def _library(name: str) -> ModuleType:

@@ -20,7 +20,7 @@ class GapPatterns:
         Number of rows that have each.
 
     shares : ndarray of shape (n_features,)
-        Fraction of gaps in each column, of all rows.
+        Fraction of gaps in each column.
     """
 
     missing: np.ndarray

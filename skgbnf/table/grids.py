@@ -18,6 +18,7 @@ _BULK = (0.05, 0.95)
 _MOST_DECIMALS = 9
 _LARGEST_WHOLE = 2.0**53
 _MOST_STEPS = 1000
+_MOST_VALUES = 20_000
 _EXCESS = 5.0
 
 
@@ -100,6 +101,14 @@ def stand_out(shares: np.ndarray) -> np.ndarray:
     """Whether each value, of sorted ones, is held by many more than its neighbours are."""
     beside = np.maximum(np.append(shares[1:], 0.0), np.append(0.0, shares[:-1]))
     return shares > _EXCESS * beside
+
+
+def some_of(values: np.ndarray) -> np.ndarray:
+    """All values or, if there are many, a random subset and the smallest."""
+    if len(values) <= _MOST_VALUES:
+        return values
+    drawn = np.random.default_rng(0).choice(len(values), _MOST_VALUES, replace=False)
+    return values[np.r_[drawn, values.argmin()]]
 
 
 def _decimals(values: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""The kind of a column: continuous, ordinal, categorical, mixed, periodic or constant, and how it is found."""
+"""Kinds of columns, found by their values or asked for by the user."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 
 from skgbnf.table.cells import Cells, Level
-from skgbnf.table.grids import FEWEST_REPEATS, Grid, are_whole, find_codes, held_by, stand_out
+from skgbnf.table.column import Column
+from skgbnf.table.grids import (
+    FEWEST_REPEATS,
+    Grid,
+    are_whole,
+    find_codes,
+    held_by,
+    some_of,
+    stand_out,
+)
 from skgbnf.table.labels import Label
 from skgbnf.table.requested import Request, requests_from
-
-KINDS = ("continuous", "ordinal", "categorical", "mixed", "periodic", "constant")
 
 _ATOM_SHARE = 0.05
 _ATOM_EXCESS = 20.0
@@ -26,70 +33,6 @@ _PERIODS = (
     (-math.pi, math.pi, 2 * math.pi), (0.0, 2 * math.pi, 2 * math.pi), (0.0, 24.0, 24.0),
     (-180.0, 360.0, 360.0),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column of a table holds.
-
-    Attributes
-    ----------
-    kind : {"continuous", "ordinal", "categorical", "mixed", "periodic", "constant"}
-
-    levels : tuple of (str, bool, int or float), default=()
-        Values in the order of their codes: of a categorical or constant column, and of an ordinal
-        one that is closed at both ends and has at most 20; empty for others.
-
-    step : float, default=0
-        Distance of neighbours on a grid, in units of the column; 0 for no grid.
-
-    lowest, highest : float, default=-inf and inf
-        Ends of an ordinal column, infinite where it is open.
-
-    atoms : tuple of float, default=()
-        Values of a mixed column that have a probability of their own, ascending.
-
-    period : float, default=0
-        Period of a periodic column.
-
-    unit : {"", "seconds"}, default=""
-        "seconds" for dates, since 1970, and for durations.
-
-    origin : float, default=0
-        A value on the grid, at least 0 and below the step.
-
-    decimals : int, default=-1
-        Digits behind the point of the values on the grid, -1 if they are not known.
-    """
-
-    kind: str
-    levels: tuple[Level, ...] = ()
-    step: float = 0.0
-    lowest: float = -math.inf
-    highest: float = math.inf
-    atoms: tuple[float, ...] = ()
-    period: float = 0.0
-    unit: str = ""
-    origin: float = 0.0
-    decimals: int = -1
-
-    @property
-    def grid(self) -> Grid:
-        return Grid(self.step, self.origin, self.decimals)
-
-    @property
-    def is_coded(self) -> bool:
-        """Whether numbers stand for levels in the rows of a table."""
-        return self.kind == "constant" or bool(self.levels)
-
-    @property
-    def holds_numbers(self) -> bool:
-        """Whether its values are numbers or times."""
-        return not any(isinstance(level, str | bool) for level in self.levels)
-
-    def on(self, grid: Grid) -> "Column":
-        """The column with its values on a grid."""
-        return replace(self, step=grid.step, origin=grid.origin, decimals=grid.decimals)
 
 
 def find_columns(
@@ -133,7 +76,7 @@ def _found(cells: Cells, weights: np.ndarray | None) -> Column:
     """The kind that the cells show."""
     if cells.levels is not None:
         return _of_levels(cells, cells.levels)
-    numbers = _Numbers.from_values(cells.values, weights)
+    numbers = _Numbers.from_values(cells.values, weights, thorough=bool(cells.unit))
     if len(numbers.distinct) < 2:
         return _constant(numbers, cells.unit)
     if cells.unit:
@@ -208,7 +151,7 @@ def _ordinal_levels(cells: Cells, levels: tuple[Level, ...], label: Label) -> Co
             "type of its library gives the order."
         )
     column = _of_levels(cells, levels)
-    if column.kind == "constant":
+    if len(column.levels) < 2:
         return column
     highest = float(len(column.levels) - 1)
     return Column("ordinal", column.levels, 1.0, 0.0, highest, decimals=0)
@@ -241,17 +184,24 @@ class _Numbers:
     whole: bool
 
     @classmethod
-    def from_values(cls, values: np.ndarray, weights: np.ndarray | None) -> "_Numbers":
+    def from_values(
+        cls, values: np.ndarray, weights: np.ndarray | None, *, thorough: bool = True
+    ) -> "_Numbers":
+        """Count the values.
+
+        Unless `thorough`, repeated ones are looked for in a random subset first, which stands for
+        the column if there are none.
+        """
         known = ~np.isnan(values)
         values = values[known] + 0.0  # zero has one sign
-        if weights is None or not len(values):
-            distinct, counts = np.unique(values, return_counts=True)
-            shares = counts / max(len(values), 1)
-        else:
-            distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-            held = np.bincount(index, weights=weights[known])
-            shares = held / (held.sum() or 1.0)
-        return cls(distinct, counts, shares, are_whole(distinct))
+        whole = are_whole(values)
+        if not (thorough or whole):
+            distinct, counts = np.unique(some_of(values), return_counts=True)
+            if counts.max() == 1:
+                return cls(distinct, counts, counts / len(distinct), whole)
+        distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+        held = counts if weights is None else np.bincount(index, weights[known], len(distinct))
+        return cls(distinct, counts, held / (held.sum() or 1.0), whole)
 
     @property
     def grid(self) -> Grid:
