@@ -37,7 +37,7 @@ from skgbnf.boosting.objectives import (
     corrective_weights,
     gain_bound,
 )
-from skgbnf.flows import Architecture, FittedByEM, RandomMasks
+from skgbnf.flows import Architecture, FittedByEM, RandomOrders
 from skgbnf.training.component import fit_component
 from skgbnf.training.fitted import FittedMixture
 from skgbnf.training.mixture import component_log_prob, mixture_log_prob, seconds_per_row
@@ -79,7 +79,7 @@ class AdditiveBoosting(LikelihoodBoosting):
         it leaves no samples to those that cannot explain them as well. So does one whose
         log-densities are estimates while it learns: shares that follow from them would be noise.
         """
-        if any(isinstance(module, RandomMasks) for module in component.modules()):
+        if any(isinstance(module, RandomOrders) for module in component.modules()):
             return MaximumLikelihood(self.train, self.validation)
         if self._objective != "tempered":
             return self._objective_by(OBJECTIVES[self._objective])

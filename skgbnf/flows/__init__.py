@@ -9,7 +9,7 @@ from skgbnf.flows.graphical import dependence
 from skgbnf.flows.initialisation import initialise
 from skgbnf.flows.interfaces import DataInitialised, Penalised
 from skgbnf.flows.linear import LOG_DETS
-from skgbnf.flows.masked import RandomMasks
+from skgbnf.flows.masked import RandomOrders
 from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
 from skgbnf.flows.parts import KnowsParts
 from skgbnf.flows.records import OWN_FAMILIES
@@ -39,7 +39,7 @@ __all__ = [
     "FittedByEM",
     "KnowsParts",
     "Penalised",
-    "RandomMasks",
+    "RandomOrders",
     "StackedFlow",
     "StackedNetwork",
     "Variable",

@@ -30,29 +30,34 @@ _N_INPUTS = len(_KNOTS) + 1
 _N_HARMONICS = 3
 _LARGEST_INPUT = 8.0
 _OWN_ORDER = 0.5
+_WITH_GAPS = 0.5
+_OWN_GAPS = 0.0
+_MOST_PATTERNS = 16
 _PSEUDO_COUNT = 0.5
 
 
-class RandomMasks(Dropout):
-    """What decides which variables of a training sample are known, while there is a generator."""
+class RandomOrders(Dropout):
+    """What decides in which order a training step takes the variables, while there is a generator.
+
+    Without one it is the component's own order.
+    """
 
     def __init__(self) -> None:
         super().__init__(0.0)
 
-    def draw(self, shape: Sequence[int], like: Tensor) -> Tensor:
+    def draw(self, *shape: int) -> Tensor:
         """Uniform numbers."""
-        draws = torch.rand(*shape, generator=self.generator, dtype=torch.float32, device="cpu")
-        return draws.to(like.device)
+        return torch.rand(shape, generator=self.generator, dtype=torch.float32, device="cpu")
 
 
 class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
     r"""Autoregressive density in any order of the variables, by one network.
 
-    The network sees the variables that are known and gives the distribution of each other one:
-    probabilities of codes, and mixtures of ten logistic distributions of numbers. The log-density
-    is a sum over the variables in an order of the component's own, each given those before it that
-    are known. With a generator lent to its masks, for training, it is estimated without bias from
-    one random set of variables per sample, half of these sets from the own order.
+    The network gives the distribution of each variable from those before it in an order that masks
+    of its weights stand for: probabilities of codes, and mixtures of ten logistic distributions of
+    numbers. The log-density follows an order of the component's own. While a generator is lent to
+    its orders, for training, half of the batches follow it and the other half random orders, in
+    which some samples lose variables at random, so that the network learns all conditionals.
 
     Parameters
     ----------
@@ -71,11 +76,8 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
 
     References
     ----------
-    A Deep and Tractable Density Estimator. B. Uria, I. Murray, H. Larochelle, 2014.
-    https://arxiv.org/abs/1310.1757
-
-    Arbitrary Conditional Distributions with Energy. R. R. Strauss, J. B. Oliva, 2021.
-    https://arxiv.org/abs/2102.04426
+    MADE: Masked Autoencoder for Distribution Estimation. M. Germain, K. Gregor, I. Murray,
+    H. Larochelle, 2015. https://arxiv.org/abs/1502.03509
     """
 
     def __init__(
@@ -90,7 +92,6 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         check_parents(variables)
         self.variables, self.n_variables = tuple(variables), len(variables)
         self.order = _order(variables, order)
-        self._ranks = [self.order.index(j) for j in range(self.n_variables)]
         self._numbers_at = [j for j, v in enumerate(variables) if v.is_number]
         self._codes_at = [j for j, v in enumerate(variables) if not v.is_number]
         self._number_of = {j: i for i, j in enumerate(self._numbers_at)}
@@ -98,17 +99,39 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         n_levels = [variables[j].n_levels for j in self._codes_at]
         # Numbers come first, then codes.
         places = [*self._numbers_at, *self._codes_at]
-        self._inputs_of = _slices(places, [_N_INPUTS] * len(self.numbers) + n_levels)
-        self._outputs_of = _slices(places, [3 * _N_LOGISTICS] * len(self.numbers) + n_levels)
-        self.activation, self.masks = ACTIVATIONS[activation](), RandomMasks()
+        input_sizes = [_N_INPUTS] * len(self.numbers) + n_levels
+        output_sizes = [3 * _N_LOGISTICS] * len(self.numbers) + n_levels
+        self._inputs_of = _slices(places, input_sizes)
+        self._outputs_of = _slices(places, output_sizes)
+        self._register_places(places, input_sizes, output_sizes, hidden_layer_sizes)
+        self.activation, self.orders = ACTIVATIONS[activation](), RandomOrders()
         self.dropout = Dropout(dropout)
-        n_inputs, n_outputs = self._inputs_of[places[-1]].stop, self._outputs_of[places[-1]].stop
-        sizes = [n_inputs, *hidden_layer_sizes, n_outputs]
+        sizes = [sum(input_sizes), *hidden_layer_sizes, sum(output_sizes)]
         layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
         nn.init.zeros_(layers[-1].weight)
         nn.init.zeros_(layers[-1].bias)
         self.weights = nn.ParameterList(layer.weight for layer in layers)
         self.biases = nn.ParameterList(layer.bias for layer in layers)
+
+    def _register_places(
+        self,
+        places: Sequence[int],
+        input_sizes: Sequence[int],
+        output_sizes: Sequence[int],
+        hidden_layer_sizes: Sequence[int],
+    ) -> None:
+        """Say which variable each input and output belongs to, and what each hidden unit sees.
+
+        A unit of degree m sees the first m variables of an order.
+        """
+        variables = torch.tensor(places)
+        inputs = variables.repeat_interleave(torch.tensor(input_sizes))
+        outputs = variables.repeat_interleave(torch.tensor(output_sizes))
+        self.register_buffer("input_variables", inputs, persistent=False)
+        self.register_buffer("output_variables", outputs, persistent=False)
+        for k, width in enumerate(hidden_layer_sizes):
+            degrees = torch.arange(width) * max(self.n_variables - 1, 1) // width + 1
+            self.register_buffer(f"degrees_{k}", degrees, persistent=False)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> None:
@@ -121,109 +144,119 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             self.biases[-1][self._outputs_of[j]] = (logits - logits.mean()).to(self.biases[-1])
 
     def log_density(self, x: Tensor) -> Tensor:
-        if self.masks.generator is not None:
-            return self._estimate(x)
-        return self._chain(x, torch.zeros_like(x, dtype=torch.bool))
+        if self.orders.generator is None:
+            return self._log_prob(x, self.order)
+        if float(self.orders.draw(1)) < _OWN_ORDER:
+            return self._log_prob(self._with_gaps(x, _OWN_GAPS), self.order)
+        return self._log_prob(self._with_gaps(x, _WITH_GAPS), self._random_order())
 
     def conditional_log_density(self, x: Tensor, given: Tensor) -> Tensor:
-        return self._chain(x, given.expand_as(x))
+        if given.dim() > 1 and len(given):
+            patterns, of_sample = torch.unique(given, dim=0, return_inverse=True)
+            if len(patterns) > _MOST_PATTERNS:
+                return self._chain(x, given)
+            total = x.new_empty(len(x))
+            for k, pattern in enumerate(patterns):
+                total[of_sample == k] = self.conditional_log_density(x[of_sample == k], pattern)
+            return total
+        order = self._given_first(given)
+        log_probs = self._log_probs(x, order)
+        return log_probs.masked_fill(given, 0.0).sum(-1)
 
     @torch.no_grad()
     def complete(self, x: Tensor) -> Tensor:
-        x = x.clone()
-        hidden = self._start(x, torch.ones_like(x, dtype=torch.bool))
-        for j in self.order:
-            drawn = x[:, j].isnan()
-            parent = self.variables[j].parent
-            if parent >= 0:
-                drawn &= x[:, parent] == 0
-            if drawn.any():
-                x[drawn, j] = self._draw(self._outputs(hidden[drawn], j), j)
-                hidden[drawn] += self._contribution(x[drawn], j)
+        x, gaps = x.clone(), x.isnan()
+        patterns, of_sample = torch.unique(gaps, dim=0, return_inverse=True)
+        if len(patterns) > _MOST_PATTERNS:
+            self._fill(x, gaps, None)
+            return x
+        for k, pattern in enumerate(patterns):
+            rows = x[of_sample == k]
+            self._fill(rows, gaps[of_sample == k], self._given_first(~pattern))
+            x[of_sample == k] = rows
         return x
 
-    def _chain(self, x: Tensor, given: Tensor) -> Tensor:
-        """Sum over the variables that are not given, in the own order, of their log-densities."""
-        known = ~x.isnan()
-        hidden = self._start(x, given & known)
-        total = x.new_zeros(x.shape[:-1])
+    def _fill(self, x: Tensor, gaps: Tensor, order: list[int] | None) -> None:
+        """Draw what is not known, one variable after the other; None to take each as the last."""
         for j in self.order:
-            scored = known[..., j] & ~given[..., j]
-            if not scored.any():
-                continue
-            log_prob = self._log_prob(self._outputs(hidden, j), x, j)
-            total = total + torch.where(scored, log_prob, 0.0)
-            hidden = hidden + torch.where(scored.unsqueeze(-1), self._contribution(x, j), 0.0)
+            drawn = gaps[:, j]
+            parent = self.variables[j].parent
+            if parent >= 0:
+                drawn = drawn & (x[:, parent] == 0)
+            if drawn.any():
+                rows = x[drawn]
+                outputs = self._outputs(rows, self._with_last(j) if order is None else order)
+                x[drawn, j] = self._draw(outputs[..., self._outputs_of[j]], j)
+
+    def _chain(self, x: Tensor, given: Tensor) -> Tensor:
+        """Sum over the variables that are not given of log-densities given those and the former."""
+        total = x.new_zeros(len(x))
+        seen = torch.where(given, x, torch.nan)
+        for j in self.order:
+            scored = ~given[:, j] & ~x[:, j].isnan()
+            if scored.any():
+                seen[scored, j] = x[scored, j]
+                total[scored] += self._log_probs(seen[scored], self._with_last(j))[:, j]
         return total
 
-    def _estimate(self, x: Tensor) -> Tensor:
-        """The log-density, from what a part of the variables says of all others."""
-        known = ~x.isnan()
-        given, n_known, n_given = self._drawn_parts(known)
-        inputs = self._inputs(x, given)
-        outputs = self._behind(inputs @ self.weights[0].mT + self._bias(0))
-        scored = known & ~given
-        total = torch.where(scored, self._log_probs(outputs, x), 0.0).sum(-1)
-        return total * n_known / (n_known - n_given).clamp(min=1)
+    def _given_first(self, given: Tensor) -> list[int]:
+        """The own order, but for variables that are given, which come first."""
+        first = set(given.nonzero().flatten().tolist())
+        return [j for j in self.order if j in first] + [j for j in self.order if j not in first]
 
-    def _drawn_parts(self, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Which variables are taken as given, with how many are known and how many given."""
-        shape, n = known.shape[:-1], self.n_variables
-        draws = self.masks.draw((*shape, n + 2), known)
-        own = torch.tensor(self._ranks, dtype=draws.dtype, device=draws.device) / n
-        keys = torch.where(draws[..., n, None] < _OWN_ORDER, own, draws[..., :n])
-        # A value comes with the code that says whether there is one.
+    def _with_last(self, j: int) -> list[int]:
+        return [*(k for k in self.order if k != j), j]
+
+    def _random_order(self) -> list[int]:
+        roots = [j for j, variable in enumerate(self.variables) if variable.parent < 0]
+        chosen = self.orders.draw(len(roots)).argsort().tolist()
+        return _with_children(self.variables, [roots[place] for place in chosen])
+
+    def _with_gaps(self, x: Tensor, share: float) -> Tensor:
+        """Samples of which some lose variables: of those, a uniform share of all on average."""
+        draws = self.orders.draw(*x.shape[:-1], self.n_variables + 2).to(x.device)
+        n = self.n_variables
+        # A value goes with the code that says whether there is one.
         at = [v.parent if v.parent >= 0 else j for j, v in enumerate(self.variables)]
-        keys = torch.where(known, keys[..., at], 2.0)
-        ranks = keys.argsort(dim=-1, stable=True).argsort(-1)
-        n_known = known.sum(-1)
-        n_given = (draws[..., n + 1] * n_known).long()
-        return known & (ranks < n_given.unsqueeze(-1)), n_known, n_given
+        lost = draws[..., :n][..., at] < draws[..., n, None]
+        return torch.where(lost & (draws[..., n + 1, None] < share), torch.nan, x)
 
-    def _start(self, x: Tensor, given: Tensor) -> Tensor:
-        return self._inputs(x, given) @ self.weights[0].mT + self._bias(0)
+    def _log_prob(self, x: Tensor, order: list[int]) -> Tensor:
+        return self._log_probs(x, order).sum(-1)
 
-    def _behind(self, hidden: Tensor, outputs: slice = slice(None)) -> Tensor:
-        """Outputs of the network from what the first layer gives."""
-        hidden = self.dropout(self.activation(hidden))
-        for k in range(1, len(self.weights) - 1):
-            image = hidden @ self.weights[k].mT + self._bias(k)
+    def _outputs(self, x: Tensor, order: list[int]) -> Tensor:
+        """Outputs of the network, those of each variable from the ones before it in an order."""
+        ranks = torch.empty(self.n_variables, dtype=torch.long, device=x.device)
+        ranks[order] = torch.arange(self.n_variables, device=x.device)
+        degrees = [getattr(self, f"degrees_{k}") for k in range(len(self.weights) - 1)]
+        # What follows a variable of rank r in the order may see the first r + 1.
+        before = [ranks[self.input_variables] + 1, *degrees]
+        behind = [*degrees, ranks[self.output_variables]]
+        hidden = self._inputs(x)
+        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            mask = before[k] <= behind[k].unsqueeze(-1)
+            image = hidden @ (weight * mask).mT + bias.unsqueeze(-2)
+            if k == len(self.weights) - 1:
+                return image
             image = self.dropout(self.activation(image))
-            hidden = hidden + image if image.shape == hidden.shape else image
-        weight, bias = self.weights[-1][..., outputs, :], self._bias(-1)[..., outputs]
-        return hidden @ weight.mT + bias
+            hidden = hidden + image if k and image.shape == hidden.shape else image
+        raise ValueError("a network has no layers")
 
-    def _outputs(self, hidden: Tensor, j: int) -> Tensor:
-        return self._behind(hidden, self._outputs_of[j])
-
-    def _bias(self, k: int) -> Tensor:
-        return self.biases[k].unsqueeze(-2)
-
-    def _inputs(self, x: Tensor, given: Tensor) -> Tensor:
-        """What the network sees of the variables that are given, zeros for others."""
-        x = torch.where(given, x, torch.nan)
-        numbers = self._seen_numbers(x[..., self._numbers_at], slice(None)).flatten(-2)
+    def _inputs(self, x: Tensor) -> Tensor:
+        """What the network sees of the variables, zeros for those that are not known."""
+        numbers = self._seen_numbers(x[..., self._numbers_at]).flatten(-2)
         codes = [_one_hot(x[..., j], self.variables[j].n_levels) for j in self._codes_at]
         return torch.cat([numbers, *codes], dim=-1)
 
-    def _contribution(self, x: Tensor, j: int) -> Tensor:
-        """What one variable adds to the first layer."""
-        if self.variables[j].is_number:
-            i = self._number_of[j]
-            seen = self._seen_numbers(x[..., j : j + 1], slice(i, i + 1)).squeeze(-2)
-        else:
-            seen = _one_hot(x[..., j], self.variables[j].n_levels)
-        return seen @ self.weights[0][..., self._inputs_of[j]].mT
-
-    def _seen_numbers(self, u: Tensor, index: slice) -> Tensor:
+    def _seen_numbers(self, u: Tensor) -> Tensor:
         """Numbers as the network sees them, shape (..., n_numbers, n_inputs)."""
         known = ~u.isnan()
         u = u.nan_to_num(0.0)
-        w = self.numbers.images(u, index).clamp(-_LARGEST_INPUT, _LARGEST_INPUT).unsqueeze(-1)
+        w = self.numbers.images(u).clamp(-_LARGEST_INPUT, _LARGEST_INPUT).unsqueeze(-1)
         knots = torch.tensor(_KNOTS, dtype=w.dtype, device=w.device)
         pieces = ((w - knots[:-1]) / (knots[1:] - knots[:-1])).clamp(0.0, 1.0)
         seen = torch.cat([w, pieces, torch.ones_like(w)], dim=-1)
-        are_angles = self.numbers.are_angles[index]
+        are_angles = self.numbers.are_angles
         if are_angles.any():
             turns = u.unsqueeze(-1) * torch.arange(1, _N_HARMONICS + 1).to(u)
             waves = torch.cat([turns.cos(), turns.sin(), torch.ones_like(w)], dim=-1)
@@ -231,32 +264,26 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             seen = torch.where(are_angles.unsqueeze(-1), waves, seen)
         return seen * known.unsqueeze(-1)
 
-    def _log_probs(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """Log-density of each variable of each sample, shape (..., n_samples, n_variables)."""
+    def _log_probs(self, x: Tensor, order: list[int]) -> Tensor:
+        """Log-density of each variable given those before it, zero where it is not known."""
+        outputs = self._outputs(x, order)
         columns: list[Tensor] = [x.new_empty(0)] * self.n_variables
         at = self._numbers_at
         if at:
             places = self.numbers.places(x[..., at].nan_to_num(0.0))
-            parameters = torch.stack([outputs[..., self._outputs_of[j]] for j in at], dim=-2)
-            log_probs = self._mixed(parameters, places, slice(None))
+            n_outputs = 3 * _N_LOGISTICS
+            parameters = outputs[..., : n_outputs * len(at)].unflatten(-1, (len(at), n_outputs))
+            log_probs = self._mixed(parameters, places)
             for i, j in enumerate(at):
                 columns[j] = log_probs[..., i]
-        for j, variable in enumerate(self.variables):
-            if not variable.is_number:
-                columns[j] = _log_frequency(outputs[..., self._outputs_of[j]], x[..., j])
-        return torch.stack(columns, dim=-1)
+        for j in self._codes_at:
+            columns[j] = _log_frequency(outputs[..., self._outputs_of[j]], x[..., j])
+        return torch.where(x.isnan(), 0.0, torch.stack(columns, dim=-1))
 
-    def _log_prob(self, outputs: Tensor, x: Tensor, j: int) -> Tensor:
-        if not self.variables[j].is_number:
-            return _log_frequency(outputs, x[..., j])
-        i, at = self._number_of[j], self._numbers_at
-        places = self.numbers.places(x[..., at].nan_to_num(0.0))[i]
-        return self._mixed(outputs.unsqueeze(-2), places, slice(i, i + 1)).squeeze(-1)
-
-    def _mixed(self, parameters: Tensor, places: Places, index: slice) -> Tensor:
+    def _mixed(self, parameters: Tensor, places: Places) -> Tensor:
         """Log-density under mixtures of logistic distributions with these parameters."""
-        log_weights, means, log_scales = _logistics(parameters, self.numbers.are_angles[index])
-        parts = logistic_log_prob(self.numbers, places, means, log_scales, index)
+        log_weights, means, log_scales = _logistics(parameters, self.numbers.are_angles)
+        parts = logistic_log_prob(self.numbers, places, means, log_scales)
         return torch.logsumexp(parts + log_weights, dim=-1)
 
     def _draw(self, outputs: Tensor, j: int) -> Tensor:
@@ -278,6 +305,11 @@ def _order(variables: Sequence[Variable], number: int) -> list[int]:
         generator = torch.Generator().manual_seed(number)
         chosen = torch.randperm(len(roots), generator=generator, device="cpu").tolist()
         roots = [roots[place] for place in chosen]
+    return _with_children(variables, roots)
+
+
+def _with_children(variables: Sequence[Variable], roots: Sequence[int]) -> list[int]:
+    """An order in which each variable with a parent stands right behind that."""
     children = {variable.parent: j for j, variable in enumerate(variables) if variable.parent >= 0}
     return [j for root in roots for j in ([root, children[root]] if root in children else [root])]
 

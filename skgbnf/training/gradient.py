@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from zuko.lazy import LazyDistribution
 
-from skgbnf.flows import Dropout, Penalised, RandomMasks
+from skgbnf.flows import Dropout, Penalised
 from skgbnf.training.mixture import component_log_prob, given_to
 from skgbnf.training.objective import Index, Objective, TrainingSettings
 from skgbnf.training.penalty import StretchPenalty
@@ -77,10 +77,7 @@ class ComponentTarget:
 
     def score(self, module: Any) -> float:
         rows = self._objective.validation_rows
-        masks = [m for m in module.modules() if isinstance(m, RandomMasks)]
-        # The same of them each time, so that states are compared by the same parts of samples.
-        with lent(torch.Generator().manual_seed(0), masks):
-            return self._objective.score(component_log_prob(module, rows.x, rows.context))
+        return self._objective.score(component_log_prob(module, rows.x, rows.context))
 
     def _distribution(self, index: Index) -> Any:
         return self.module(None if self._context is None else self._context[index])
