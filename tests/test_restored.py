@@ -41,6 +41,7 @@ PANDAS = {
     "str": pd.Series(LETTERS),
     "string": pd.Series(LETTERS, dtype="string"),
     "object": pd.Series(LETTERS, dtype=object),
+    "object and NaN": pd.Series([np.nan, *LETTERS[1:]], dtype=object),
     "flags as objects": pd.Series(FLAGS, dtype=object),
     "mixed": pd.Series([1, "a", 2.5] * (N // 3), dtype=object),
     "dates": pd.Series(TIMES.date, dtype=object),
@@ -137,7 +138,7 @@ def test_every_type_of_pandas_comes_back(name, gap):
     if gap:
         as_integers = {"int16": "Int16", "constant number": "Int64", "bool": "boolean"}
         series = series.astype(as_integers.get(name, series.dtype))
-        series.iloc[3] = None
+        series.iloc[3] = np.nan if name == "object and NaN" else None
     table = pd.DataFrame({"c": series})
     pd.testing.assert_frame_equal(round_trip(table), table)
 

@@ -115,9 +115,10 @@ def pandas_column(pd: ModuleType, values: Values, name: str) -> Any:
         index = pd.Index(list(values.levels or ()))
         return pd.Series(pd.Categorical.from_codes(values.codes, index, ordered=held.ordered))
     if held.content == "text":
-        cells = values.cells()
-        known = not isinstance(pd.api.types.pandas_dtype(name), np.dtype)
-        return pd.Series(cells, dtype=name if known else object)
+        cells = values.cells(np.nan if name == "object[nan]" else None)
+        if name.startswith("object") or isinstance(pd.api.types.pandas_dtype(name), np.dtype):
+            return pd.Series(cells, dtype=object)
+        return pd.Series(cells, dtype=name)
     if held.content == "date":
         return pd.Series(values.dates(), dtype=object)
     if held.content == "duration":
