@@ -410,7 +410,8 @@ def test_other_types_than_in_fit_are_refused(fitted, asked, message):
     ],
 )
 def test_what_no_column_can_hold(cells, error, message):
-    frame = pd.DataFrame({"a": [1.0, 2.0], "c": pd.Series(cells)})
+    dtype = None if isinstance(cells[0], float) else object
+    frame = pd.DataFrame({"a": [1.0, 2.0], "c": pd.Series(cells, dtype=dtype)})
     with pytest.raises(error, match=message):
         TableColumns.from_table(frame, list(frame))
     if isinstance(cells[0], list):
