@@ -94,25 +94,29 @@ def read_columns(X: Any, input_name: str = "X", estimator: Any = None) -> list[C
         If the table has no rows or columns, is lazy or masked, or a column holds what is neither a
         finite number, a category nor a time.
     """
-    check_form(X, input_name)
-    whole = {"ensure_all_finite": False, "input_name": input_name, "estimator": estimator}
-    container = container_of(X)
-    if container == "numpy":
-        X = without_ragged_rows(X, input_name)
-        if getattr(X, "ndim", 0) == 2 and X.dtype.kind == "c":
-            raise_for([COMPLEX] * X.shape[1], X, input_name)
-        X = check_array(X, dtype=None, **whole)
-    else:
-        check_array(np.broadcast_to(0.0, X.shape), **whole)
-    found, faults = [], []
+    X = _checked(X, input_name, estimator)
+    read, found, faults = _READERS[container_of(X)], [], []
     for j in range(X.shape[1]):
         try:
-            found.append(_READERS[container](X, j))
+            found.append(read(X, j))
             faults.append(INFINITE if np.isinf(found[-1].values).any() else None)
         except _FaultError as fault:
             faults.append(str(fault))
     raise_for(faults, X, input_name)
     return found
+
+
+def _checked(X: Any, input_name: str, estimator: Any) -> Any:
+    """A frame as it is, or an array; either has rows and columns."""
+    check_form(X, input_name)
+    checks = {"ensure_all_finite": False, "input_name": input_name, "estimator": estimator}
+    if container_of(X) != "numpy":
+        check_array(np.broadcast_to(0.0, X.shape), **checks)
+        return X
+    X = without_ragged_rows(X, input_name)
+    if getattr(X, "ndim", 0) == 2 and X.dtype.kind == "c":
+        raise_for([COMPLEX] * X.shape[1], X, input_name)
+    return check_array(X, dtype=None, **checks)
 
 
 def _numpy_column(X: np.ndarray, j: int) -> Cells:

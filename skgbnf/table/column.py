@@ -139,11 +139,9 @@ class Column:
             parts.append(f"period {self.period:g}")
         if self.step:
             parts.append(f"step {self.step:g}")
-        if math.isfinite(self.lowest):
-            parts.append(f"from {self.lowest:g}")
-        if math.isfinite(self.highest):
-            parts.append(f"to {self.highest:g}")
-        return ", ".join(parts)
+        ends = f"from {self.lowest:g}" if math.isfinite(self.lowest) else ""
+        ends += f" to {self.highest:g}" if math.isfinite(self.highest) else ""
+        return ", ".join([*parts, ends.strip()] if ends else parts)
 
 
 def _levels(plain: Any) -> tuple[Level, ...]:

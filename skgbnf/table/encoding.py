@@ -46,19 +46,16 @@ def encoded(cells: Cells, column: Column, label: Label, input_name: str) -> np.n
         return np.where(gaps, np.nan, UNSEEN)
     _check_type(cells, column, label, input_name)
     numbers = cells.numbers()
-    if not column.is_coded:
-        assert numbers is not None
+    if numbers is not None and not column.is_coded:
         return numbers
-    if column.holds_numbers or (cells.levels is None and _are_flags(column.levels)):
-        assert numbers is not None
+    if numbers is not None and (column.holds_numbers or _are_flags(column.levels)):
         return _codes_of_numbers(numbers, column)
     if cells.levels is None:
         distinct, index = np.unique(cells.values, return_inverse=True)
         cells = Cells(index.astype(np.float64), tuple(distinct.tolist()))
     code_of: dict[Level, int] = {level: code for code, level in enumerate(column.levels)}
-    assert cells.levels is not None
-    codes = np.array([code_of.get(level, UNSEEN) for level in cells.levels], dtype=np.float64)
-    return np.where(gaps, np.nan, cells.looked_up(codes))
+    codes = [code_of.get(level, UNSEEN) for level in cells.levels or ()]
+    return np.where(gaps, np.nan, cells.looked_up(np.array(codes)))
 
 
 def _check_type(cells: Cells, column: Column, label: Label, input_name: str) -> None:

@@ -17,7 +17,7 @@ _ARROW = (
     ", indices=u?int(?:8|16|32|64), ordered=[01]>"
 )
 _NUMPY = (
-    f"u?int\\d+|float\\d+|bool|object(?:\\[date\\])?|datetime64\\[{_UNIT}(?:, {_ZONE})?\\]"
+    f"u?int\\d+|float\\d+|bool|object(?:\\[(?:date|nan)\\])?|datetime64\\[{_UNIT}(?:, {_ZONE})?\\]"
     f"|timedelta64\\[{_UNIT}\\]"
 )
 _KNOWN = {
@@ -166,7 +166,7 @@ def type_name(container: str, dtype: Any, cells: Sequence[Any] = ()) -> str:
 
 
 def type_of_objects(cells: Sequence[Any]) -> str:
-    """Name of the type that suits cells which are Python objects."""
+    """Name of the type that suits cells which are Python objects; "[nan]" tells what gaps are."""
     try:
         objects = Objects.from_cells(cells)
     except TypeError:
@@ -174,4 +174,5 @@ def type_of_objects(cells: Sequence[Any]) -> str:
     if objects.sort == "datetime":
         zoned = any(getattr(cell, "tzinfo", None) for cell in objects.distinct)
         return "datetime64[us, UTC]" if zoned else "datetime64[us]"
-    return _OF_OBJECTS.get(objects.sort, "object")
+    floats = any(isinstance(cell, float) and cell != cell for cell in cells)
+    return _OF_OBJECTS.get(objects.sort, "object[nan]" if floats else "object")

@@ -15,6 +15,7 @@ from skgbnf.table.types import TypeContent
 
 _INTEGER = re.compile(r"(u?int)(\d+)")
 _LARGEST_BITS = 64
+_FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +116,10 @@ def pandas_column(pd: ModuleType, values: Values, name: str) -> Any:
         index = pd.Index(list(values.levels or ()))
         return pd.Series(pd.Categorical.from_codes(values.codes, index, ordered=held.ordered))
     if held.content == "text":
-        cells = values.cells()
-        known = not isinstance(pd.api.types.pandas_dtype(name), np.dtype)
-        return pd.Series(cells, dtype=name if known else object)
+        cells = values.cells(np.nan if name == "object[nan]" else None)
+        if name.startswith("object") or isinstance(pd.api.types.pandas_dtype(name), np.dtype):
+            return pd.Series(cells, dtype=object)
+        return pd.Series(cells, dtype=name)
     if held.content == "date":
         return pd.Series(values.dates(), dtype=object)
     if held.content == "duration":
@@ -191,8 +193,7 @@ def pyarrow_column(pa: ModuleType, values: Values, name: str) -> Any:
     made: dict[str, Callable[[], np.ndarray]] = {
         "bool": values.flags,
         "integer": lambda: values.integers(name),
-        "number": lambda: values.numbers,
+        "number": lambda: values.numbers.astype(_FLOATS[name]),
         "date": lambda: values.days().astype("M8[D]"),
     }
-    array = pa.array(made[held.content](), mask=values.gaps)
-    return array.cast(pa.type_for_alias(name), safe=False)
+    return pa.array(made[held.content](), mask=values.gaps).cast(pa.type_for_alias(name))
