@@ -37,7 +37,7 @@ from skgbnf.boosting.objectives import (
     corrective_weights,
     gain_bound,
 )
-from skgbnf.flows import Architecture, FittedByEM, RandomOrders
+from skgbnf.flows import Architecture, FittedByEM
 from skgbnf.training.component import fit_component
 from skgbnf.training.fitted import FittedMixture
 from skgbnf.training.mixture import component_log_prob, mixture_log_prob, seconds_per_row
@@ -76,15 +76,17 @@ class AdditiveBoosting(LikelihoodBoosting):
         """What a component added now is trained for; EM needs no tempering.
 
         While EM fitted all components so far, one of another family learns as if it were alone:
-        it leaves no samples to those that cannot explain them as well. So does one whose
-        log-densities are estimates while it learns: shares that follow from them would be noise.
+        it leaves no samples to those that cannot explain them as well. So does one that learns
+        other orders than that of its density, and the first one after it.
         """
-        if any(isinstance(module, RandomOrders) for module in component.modules()):
+        if _learns_any_order(component):
             return MaximumLikelihood(self.train, self.validation)
         if self._objective != "tempered":
             return self._objective_by(OBJECTIVES[self._objective])
         known = any(architecture.family == other.family for other in self.architectures)
-        if not known and all(isinstance(c, FittedByEM) for c in self.components):
+        if not known and all(
+            isinstance(other, FittedByEM) or _learns_any_order(other) for other in self.components
+        ):
             return MaximumLikelihood(self.train, self.validation)
         name = "greedy" if isinstance(component, FittedByEM) else "tempered"
         return self._objective_by(OBJECTIVES[name])
@@ -219,3 +221,8 @@ class AdditiveBoosting(LikelihoodBoosting):
             for rows in (self.train, self.validation)
         ]
         return Stage(weights, *scores)
+
+
+def _learns_any_order(component: LazyDistribution) -> bool:
+    """Whether a component is trained for all conditionals."""
+    return any(getattr(module, "any_order", False) for module in component.modules())

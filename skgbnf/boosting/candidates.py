@@ -18,6 +18,7 @@ Candidates = Sequence[Architecture]
 _SPARSE = 0.2
 _FEWEST_ROWS_OF_A_GRAPH = 200
 _FIRST_SHARE = 0.1
+_SHARE_OF_FIRST_NETWORK = 0.25
 _SHARE_OF_FIRST_VIEWS = 0.7
 _MANY_ROWS = 10_000
 _NETWORK_CELLS_PER_SECOND = 250_000
@@ -112,6 +113,8 @@ class CandidatePlan:
             return _SHARE_OF_FIRST_VIEWS
         if n_rounds >= self.n_first:
             return 1.0
+        if get_family(self.first[n_rounds]).fitted_by == "gradient":
+            return _SHARE_OF_FIRST_NETWORK
         # With more samples networks leave EM further behind, and need more time.
         return _FIRST_SHARE * min(1.0, _MANY_ROWS / self.n_samples)
 

@@ -2,13 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.utils import check_array
-
-from skgbnf._random import RandomState
-from skgbnf.estimators.mixed import MixedCoordinates
-
 _N_DRAWS = 20_000
 _N_BETWEEN = 4
 _REACH = 0.5

@@ -9,7 +9,7 @@ from skgbnf.flows.graphical import dependence
 from skgbnf.flows.initialisation import initialise
 from skgbnf.flows.interfaces import DataInitialised, Penalised
 from skgbnf.flows.linear import LOG_DETS
-from skgbnf.flows.masked import RandomOrders
+from skgbnf.flows.masked import MaskedNetwork
 from skgbnf.flows.options import ACTIVATIONS, SCALE_CLAMP, SPLINES, TAILS
 from skgbnf.flows.parts import KnowsParts
 from skgbnf.flows.records import OWN_FAMILIES
@@ -38,8 +38,8 @@ __all__ = [
     "Family",
     "FittedByEM",
     "KnowsParts",
+    "MaskedNetwork",
     "Penalised",
-    "RandomOrders",
     "StackedFlow",
     "StackedNetwork",
     "Variable",

@@ -74,6 +74,8 @@ class LocationMixture(KnowsParts, FittedByEM):
         self.single_log_scales = nn.Parameter(torch.zeros(len(self._single), k))
         self.tables = nn.ParameterList(torch.zeros(k, variables[j].n_levels) for j in self._codes)
 
+    any_order = True
+
     @property
     def n_em_starts(self) -> int:
         return 1 if self.n_classes == 1 else 2
@@ -89,8 +91,8 @@ class LocationMixture(KnowsParts, FittedByEM):
         return self.log_density(x) - self.log_density(torch.where(given, x, torch.nan))
 
     @torch.no_grad()
-    def complete(self, x: Tensor) -> Tensor:
-        x = x.clone()
+    def complete(self, x: Tensor, wanted: Tensor) -> Tensor:
+        given, x = x, x.clone()
         chosen = torch.multinomial(self._log_joint(x).softmax(-1), 1).squeeze(-1)
         self._complete_joint(x, chosen)
         for i, j in enumerate(self._single):
@@ -106,7 +108,7 @@ class LocationMixture(KnowsParts, FittedByEM):
         for j, variable in enumerate(self.variables):
             if variable.parent >= 0:
                 x[:, j] = torch.where(x[:, variable.parent] == 0, x[:, j], torch.nan)
-        return x
+        return torch.where(wanted, x, given)
 
     @torch.no_grad()
     def em_seed(self, x: Tensor, weights: Tensor, n_neighbours: int, start: int = 0) -> None:

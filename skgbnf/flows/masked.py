@@ -29,35 +29,29 @@ _KNOTS = (-2.5, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5)
 _N_INPUTS = len(_KNOTS) + 1
 _N_HARMONICS = 3
 _LARGEST_INPUT = 8.0
-_OWN_ORDER = 0.5
-_WITH_GAPS = 0.5
-_OWN_GAPS = 0.0
+_WITH_GAPS = 0.15
 _MOST_PATTERNS = 16
 _PSEUDO_COUNT = 0.5
 
 
-class RandomOrders(Dropout):
-    """What decides in which order a training step takes the variables, while there is a generator.
-
-    Without one it is the component's own order.
-    """
+class Draws(Dropout):
+    """Source of what a training step draws: there is one while there is a generator."""
 
     def __init__(self) -> None:
         super().__init__(0.0)
 
-    def draw(self, *shape: int) -> Tensor:
+    def uniform(self, *shape: int) -> Tensor:
         """Uniform numbers."""
         return torch.rand(shape, generator=self.generator, dtype=torch.float32, device="cpu")
 
 
 class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
-    r"""Autoregressive density in any order of the variables, by one network.
+    r"""Autoregressive density in one order of the variables, or in all of them.
 
     The network gives the distribution of each variable from those before it in an order that masks
     of its weights stand for: probabilities of codes, and mixtures of ten logistic distributions of
-    numbers. The log-density follows an order of the component's own. While a generator is lent to
-    its orders, for training, half of the batches follow it and the other half random orders, in
-    which some samples lose variables at random, so that the network learns all conditionals.
+    numbers. The log-density follows the component's own order. In training some samples lose
+    variables at random, so that the network learns densities of parts too.
 
     Parameters
     ----------
@@ -72,7 +66,11 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
     dropout : float
 
     order : int
-        Number of the order; 0 is the order in which the variables stand.
+        Number of the own order; 0 is the order in which the variables stand.
+
+    any_order : bool, default=False
+        Whether each batch of training takes the variables in an order drawn anew, from which the
+        network learns all conditionals and the own order less well.
 
     References
     ----------
@@ -87,11 +85,13 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         activation: str = "silu",
         dropout: float = 0.0,
         order: int = 0,
+        *,
+        any_order: bool = False,
     ) -> None:
         super().__init__()
         check_parents(variables)
         self.variables, self.n_variables = tuple(variables), len(variables)
-        self.order = _order(variables, order)
+        self.order, self.any_order = _order(variables, order), any_order
         self._numbers_at = [j for j, v in enumerate(variables) if v.is_number]
         self._codes_at = [j for j, v in enumerate(variables) if not v.is_number]
         self._number_of = {j: i for i, j in enumerate(self._numbers_at)}
@@ -104,7 +104,7 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         self._inputs_of = _slices(places, input_sizes)
         self._outputs_of = _slices(places, output_sizes)
         self._register_places(places, input_sizes, output_sizes, hidden_layer_sizes)
-        self.activation, self.orders = ACTIVATIONS[activation](), RandomOrders()
+        self.activation, self.draws = ACTIVATIONS[activation](), Draws()
         self.dropout = Dropout(dropout)
         sizes = [sum(input_sizes), *hidden_layer_sizes, sum(output_sizes)]
         layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
@@ -144,11 +144,11 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             self.biases[-1][self._outputs_of[j]] = (logits - logits.mean()).to(self.biases[-1])
 
     def log_density(self, x: Tensor) -> Tensor:
-        if self.orders.generator is None:
-            return self._log_prob(x, self.order)
-        if float(self.orders.draw(1)) < _OWN_ORDER:
-            return self._log_prob(self._with_gaps(x, _OWN_GAPS), self.order)
-        return self._log_prob(self._with_gaps(x, _WITH_GAPS), self._random_order())
+        order = self.order
+        if self.draws.generator is not None:
+            x = self._with_gaps(x)
+            order = self._random_order() if self.any_order else order
+        return self._log_probs(x, order).sum(-1)
 
     def conditional_log_density(self, x: Tensor, given: Tensor) -> Tensor:
         if given.dim() > 1 and len(given):
@@ -164,8 +164,8 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         return log_probs.masked_fill(given, 0.0).sum(-1)
 
     @torch.no_grad()
-    def complete(self, x: Tensor) -> Tensor:
-        x, gaps = x.clone(), x.isnan()
+    def complete(self, x: Tensor, wanted: Tensor) -> Tensor:
+        x, gaps = x.clone(), wanted & x.isnan()
         patterns, of_sample = torch.unique(gaps, dim=0, return_inverse=True)
         if len(patterns) > _MOST_PATTERNS:
             self._fill(x, gaps, None)
@@ -209,20 +209,17 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
 
     def _random_order(self) -> list[int]:
         roots = [j for j, variable in enumerate(self.variables) if variable.parent < 0]
-        chosen = self.orders.draw(len(roots)).argsort().tolist()
+        chosen = self.draws.uniform(len(roots)).argsort().tolist()
         return _with_children(self.variables, [roots[place] for place in chosen])
 
-    def _with_gaps(self, x: Tensor, share: float) -> Tensor:
+    def _with_gaps(self, x: Tensor) -> Tensor:
         """Samples of which some lose variables: of those, a uniform share of all on average."""
-        draws = self.orders.draw(*x.shape[:-1], self.n_variables + 2).to(x.device)
+        draws = self.draws.uniform(*x.shape[:-1], self.n_variables + 2).to(x.device)
         n = self.n_variables
         # A value goes with the code that says whether there is one.
         at = [v.parent if v.parent >= 0 else j for j, v in enumerate(self.variables)]
         lost = draws[..., :n][..., at] < draws[..., n, None]
-        return torch.where(lost & (draws[..., n + 1, None] < share), torch.nan, x)
-
-    def _log_prob(self, x: Tensor, order: list[int]) -> Tensor:
-        return self._log_probs(x, order).sum(-1)
+        return torch.where(lost & (draws[..., n + 1, None] < _WITH_GAPS), torch.nan, x)
 
     def _outputs(self, x: Tensor, order: list[int]) -> Tensor:
         """Outputs of the network, those of each variable from the ones before it in an order."""

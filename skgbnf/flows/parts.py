@@ -18,9 +18,14 @@ class KnowsParts(LazyDistribution):
     Attributes
     ----------
     n_variables : int
+
+    any_order : bool
+        Whether the conditionals are those that the component was fitted for, so that they may
+        propose what others, of which only the density is known, then weigh.
     """
 
     n_variables: int
+    any_order: bool
 
     def forward(self, c: None = None) -> Distribution:
         return _Density(self)
@@ -42,10 +47,16 @@ class KnowsParts(LazyDistribution):
         """
 
     @abstractmethod
-    def complete(self, x: Tensor) -> Tensor:
-        """Samples with draws in place of what is not known, given the rest, by torch's generator.
+    def complete(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """Samples with draws in place of some of what is not known, by torch's generator.
 
-        A variable whose parent is not 0 stays unknown.
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_variables)
+
+        wanted : Tensor of bool of shape (n_samples, n_variables)
+            What is to be drawn, given all that is known; a variable whose parent is not 0 stays
+            unknown.
         """
 
 
@@ -65,5 +76,5 @@ class _Density(Distribution):
         like = next(t for t in self._component.parameters())
         n_variables = self._component.n_variables
         unknown = like.new_full((*shape, n_variables), torch.nan).reshape(-1, n_variables)
-        drawn: Tensor = self._component.complete(unknown)
+        drawn: Tensor = self._component.complete(unknown, unknown.isnan())
         return drawn.reshape(*shape, n_variables)

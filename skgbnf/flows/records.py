@@ -100,13 +100,14 @@ def _student_t(architecture: Architecture) -> LazyDistribution:
     return Flow([ConditionalAffine(d, n_context)], StudentT(d)) if n_context else StudentT(d)
 
 
-def _masked(architecture: Architecture) -> LazyDistribution:
+def _masked(architecture: Architecture, *, any_order: bool) -> LazyDistribution:
     return MaskedNetwork(
         architecture.variables,
         architecture.hidden_layer_sizes,
         architecture.activation,
         architecture.dropout,
         architecture.order,
+        any_order=any_order,
     )
 
 
@@ -250,8 +251,19 @@ OWN_FAMILIES = (
         "f2201f5191c4e92cc5af043eebfd0946-Abstract.html",
     ),
     Family(
+        "autoregressive",
+        partial(_masked, any_order=False),
+        activation="silu",
+        hidden_layer_sizes=(128, 128),
+        takes_context=False,
+        takes_variables=True,
+        fewest=_fewest_of_masked,
+        reference="MADE: Masked Autoencoder for Distribution Estimation. M. Germain, K. Gregor, "
+        "I. Murray, H. Larochelle, 2015. https://arxiv.org/abs/1502.03509",
+    ),
+    Family(
         "masked",
-        _masked,
+        partial(_masked, any_order=True),
         activation="silu",
         hidden_layer_sizes=(128, 128),
         takes_context=False,

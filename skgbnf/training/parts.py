@@ -1,6 +1,6 @@
-"""Mixtures of components that know parts of samples: conditionals and completions."""
+"""What a mixture says of parts of samples: exact where its components do, else by draws."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,67 +8,81 @@ from torch import Tensor
 
 from skgbnf._device import computing_on
 from skgbnf._random import derive_seed, own_generator
-from skgbnf.training.mixture import LOG_FLOOR, Combination, any_tensor
+from skgbnf.training.mixture import LOG_FLOOR, Mixture, any_tensor
+
+_SMALLEST_SHARE = 0.1
+"""Of a component in what proposes, so that none that the validation set dislikes is left out."""
 
 _CELLS_PER_CHUNK = 60_000
 
 
-@torch.no_grad()
-def conditional_log_prob(mixture: Combination, x: Tensor, given: Tensor) -> Tensor:
-    """Log-density of what is known of each sample, given a part of it, shape (n_samples,).
-
-    Components weigh as much as they explain of what is given.
+class Proposals:
+    """Completions of samples, proposed by the components of a mixture that know conditionals.
 
     Parameters
     ----------
-    mixture : Combination
-        A mixture of :class:`~skgbnf.flows.KnowsParts`.
-
-    x : Tensor of shape (n_samples, n_variables)
-        NaN where nothing is known.
-
-    given : Tensor of bool of shape (n_variables,) or (n_samples, n_variables)
+    mixture : Mixture
+        Of :class:`~skgbnf.flows.KnowsParts`.
     """
-    given = given.expand_as(x)
-    log_weights = _log_shares(mixture, torch.where(given, x, torch.nan))
-    parts = [
-        _in_chunks(component.conditional_log_density, component, x, given)
-        for component in mixture.components
-    ]
-    return torch.logsumexp(log_weights + torch.stack(parts, dim=-1), dim=-1)
 
+    def __init__(self, mixture: Mixture) -> None:
+        self._mixture = mixture
+        weights = mixture.weights[-1]
+        known = [k for k, component in enumerate(mixture.components) if component.any_order]
+        self._components = [mixture.components[k] for k in known or range(len(weights))]
+        shares = weights[known] if known else weights
+        shares = shares / shares.sum().clamp(min=1e-300)
+        self._shares = (shares + _SMALLEST_SHARE) / (shares + _SMALLEST_SHARE).sum()
 
-@torch.no_grad()
-def complete(mixture: Combination, x: Tensor, seed: int) -> Tensor:
-    """Samples with draws from the mixture in place of what is not known, given the rest."""
-    generator = torch.Generator().manual_seed(derive_seed(seed, 0))
-    shares = _log_shares(mixture, x).softmax(-1).cpu()
-    draws = torch.rand(len(x), 1, generator=generator, dtype=shares.dtype, device="cpu")
-    origin = (shares.cumsum(-1) < draws).sum(-1).clamp(max=shares.shape[-1] - 1).to(x.device)
-    completed = x.clone()
-    with computing_on(x.device):
-        for k, component in enumerate(mixture.components):
-            rows = x[origin == k]
-            if len(rows):
+    @torch.no_grad()
+    def draw(self, x: Tensor, wanted: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Samples with draws of what is wanted, and the logarithm of p / q of each.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_variables)
+            NaN where nothing is known.
+
+        wanted : Tensor of bool of the same shape
+            What is to be drawn; it must not be known.
+
+        seed : int
+
+        Returns
+        -------
+        completed : Tensor of the same shape
+
+        log_ratio : Tensor of shape (n_samples,)
+            With p the density of the mixture of all that is known or drawn, q that of the draws.
+        """
+        generator = torch.Generator().manual_seed(derive_seed(seed, 0))
+        cumulative = self._shares.cumsum(0).cpu()
+        draws = torch.rand(len(x), generator=generator, dtype=cumulative.dtype, device="cpu")
+        origin = torch.searchsorted(cumulative, draws).clamp(max=len(cumulative) - 1).to(x.device)
+        completed = x.clone()
+        for k, component in enumerate(self._components):
+            chosen = origin == k
+            if chosen.any():
                 with own_generator(derive_seed(seed, 1, k)):
-                    like = any_tensor(component)
-                    completed[origin == k] = component.complete(rows.to(like)).to(x)
-    return completed
+                    drawn = _in_chunks(component.complete, component, x[chosen], wanted[chosen])
+                completed[chosen] = drawn.to(x)
+        return completed, self._mixture.log_prob(completed) - self._log_prob(completed, ~wanted)
+
+    def _log_prob(self, x: Tensor, given: Tensor) -> Tensor:
+        """Log-density of what was drawn, given the rest."""
+        parts = [
+            _in_chunks(component.conditional_log_density, component, x, given)
+            .to(x)
+            .nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
+            for component in self._components
+        ]
+        return torch.logsumexp(torch.stack(parts, dim=-1) + self._shares.log(), dim=-1)
 
 
-def _log_shares(mixture: Combination, x: Tensor) -> Tensor:
-    """Log-weight of each component given what is known, up to a constant, normalised."""
-    log_probs = mixture.component_log_prob(x) + mixture.weights[-1].log()
-    return log_probs.log_softmax(-1)
-
-
-def _in_chunks(function: Any, component: Any, *tensors: Tensor) -> Tensor:
-    """A function of samples, of some of them at a time, in the component's own precision."""
+def _in_chunks(function: Callable[..., Tensor], component: Any, x: Tensor, mask: Tensor) -> Tensor:
+    """A function of samples and a mask, of some at a time, in the component's own precision."""
     like = any_tensor(component)
-    n_rows = max(64, _CELLS_PER_CHUNK // tensors[0].shape[1])
-    chunks: Sequence[tuple[Tensor, ...]] = list(
-        zip(*(tensor.split(n_rows) for tensor in tensors), strict=True)
-    )
-    with computing_on(tensors[0].device):
-        values = [function(x.to(like), *others) for x, *others in chunks]
-    return torch.cat(values).to(tensors[0]).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
+    n_rows = max(64, _CELLS_PER_CHUNK // x.shape[1])
+    pairs = zip(x.split(n_rows), mask.split(n_rows), strict=True)
+    with computing_on(x.device):
+        return torch.cat([function(rows.to(like), own) for rows, own in pairs])
