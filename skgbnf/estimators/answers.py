@@ -12,13 +12,17 @@ from sklearn.utils.validation import check_is_fitted
 from skgbnf._checks import check_integer
 from skgbnf._device import score_device
 from skgbnf._random import RandomState, seed_from
+from skgbnf.estimators.conditionals import scores_of_parts
 from skgbnf.estimators.fitted import Evaluate, FittedDensity, of_all_rounds, of_each_round
+from skgbnf.estimators.mixed import MixedCoordinates
+from skgbnf.estimators.parts import PartAnswers
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
+from skgbnf.table.frames import container_of
 from skgbnf.table.weights import check_weights
 from skgbnf.training.mixture import fold_log_prob
 
 
-class DensityAnswers:
+class DensityAnswers(PartAnswers):
     """Mixin of the methods of a fitted density."""
 
     fitted_: FittedDensity
@@ -30,7 +34,10 @@ class DensityAnswers:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples. A memory map may be larger than memory; a dask array is scored lazily.
+            Samples. A memory map may be larger than memory; a dask array is scored lazily. Of a
+            sample with missing values (NaN, None, NaT) the log-density of the others is returned,
+            which is estimated after a fit to a table of numbers; see
+            :meth:`conditional_score_samples` for its standard error.
 
         Returns
         -------
@@ -49,6 +56,8 @@ class DensityAnswers:
         check_is_fitted(self)
         if is_lazy(X):
             return score_lazily(self, X)
+        if self._has_gaps(X):
+            return scores_of_parts(self, self._part_rows(X))
         return self._log_densities(X, of_all_rounds)[0]
 
     def staged_score_samples(self, X: ArrayLike) -> Iterator[np.ndarray]:
@@ -210,6 +219,15 @@ class DensityAnswers:
         check_integer("n_samples", n_samples, 1)
         device = score_device(self.device)
         return self.fitted_.sample(int(n_samples), seed_from(random_state), device)
+
+    def _has_gaps(self, X: Any) -> bool:
+        """Whether values are missing of what a density of complete samples is to score."""
+        if isinstance(self.fitted_.coordinates, MixedCoordinates):
+            return False
+        if container_of(X) == "pandas":
+            return bool(X.isna().to_numpy().any())
+        dtype = getattr(X, "dtype", None)
+        return dtype is not None and dtype.kind == "f" and bool(np.isnan(X).any())
 
     def _log_densities(self, X: ArrayLike, evaluate: Evaluate) -> np.ndarray:
         blocks = checked_blocks(self, X, self.fitted_)

@@ -14,7 +14,7 @@ from skgbnf.boosting.candidates import FamilyName
 from skgbnf.estimators.answers import DensityAnswers
 from skgbnf.estimators.attributes import DensityAttributes
 from skgbnf.estimators.fitting import fit_density
-from skgbnf.estimators.preparation import Given
+from skgbnf.estimators.given import Given
 from skgbnf.estimators.saving import PersistentDensity
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import persistent

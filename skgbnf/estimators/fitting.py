@@ -12,9 +12,10 @@ from skgbnf.boosting.rounds import run_rounds
 from skgbnf.estimators.conditions import ConditionerFit
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.fitted_regression import FittedRegression
+from skgbnf.estimators.given import Given
 from skgbnf.estimators.parameters import check_density_parameters, models_of
 from skgbnf.estimators.plan import resolve, table_options
-from skgbnf.estimators.preparation import Given, prepare
+from skgbnf.estimators.preparation import prepare
 from skgbnf.flows import stack
 from skgbnf.persistence import rounds_to_continue, save
 from skgbnf.predictors import Encoder

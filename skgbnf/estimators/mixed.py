@@ -11,9 +11,9 @@ from scipy.stats import yeojohnson, yeojohnson_normmax
 
 from skgbnf.flows import Variable
 from skgbnf.table.bounds import Bounds
+from skgbnf.table.column import Column
 from skgbnf.table.columns import TableColumns
 from skgbnf.table.frames import Description
-from skgbnf.table.kinds import Column
 
 _MOST_VALUES = 10_000
 _NORMAL_QUARTILES = 1.349
@@ -152,8 +152,10 @@ class MixedCoordinates:
         return X
 
     def values(self, X: np.ndarray) -> np.ndarray:
-        """Samples as an array with the cells of the table."""
-        return self.columns.values(X)
+        """Samples as an array with the cells of the table, of numbers if it holds nothing else."""
+        values = self.columns.values(X)
+        plain = all(column.holds_numbers and not column.unit for column in self.columns.columns)
+        return values.astype(np.float64) if plain else values
 
     def frame(self, X: np.ndarray, table: Description) -> Any:
         """Samples as a frame like that of fit."""
@@ -172,7 +174,8 @@ class MixedCoordinates:
                 outside |= (x < column.lowest) | (x > column.highest)
         return outside
 
-    def features_of(self) -> np.ndarray:
+    @property
+    def features(self) -> np.ndarray:
         """The feature that each variable belongs to, ndarray of int of shape (n_variables,)."""
         counts = [2 if column.kind == "mixed" else 1 for column in self.columns.columns]
         return np.repeat(np.arange(len(counts)), counts)
@@ -232,7 +235,7 @@ class MixedCoordinates:
         self = cls(columns, bounds, plain["location"], plain["scale"], variables)
         n = len(columns.columns)
         shapes = (self.location.shape, self.scale.shape, bounds.limits.shape, bounds.margins.shape)
-        if shapes != ((n,), (n,), (2, n), (2, n)) or len(variables) != len(self.features_of()):
+        if shapes != ((n,), (n,), (2, n), (2, n)) or len(variables) != len(self.features):
             raise ValueError("its columns have more or fewer units than variables")
         if not (np.isfinite(self.location).all() and (self.scale > 0).all()):
             raise ValueError("the units of its columns are no positive numbers")
@@ -295,4 +298,3 @@ def _number(
         spread=spread if spread > 0 else 1.0,
         parent=parent,
     )
-

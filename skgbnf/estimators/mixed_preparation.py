@@ -80,9 +80,7 @@ def prepare_mixed(
         own = _sample(estimator, given.X_val, given.sample_weight_val, columns, limits, "_val")
     elif given.sample_weight_val is not None:
         raise ValueError("sample_weight_val was given without X_val.")
-    split = split_samples(
-        train, own, options, None if earlier is None else earlier.n_folds, seed
-    )
+    split = split_samples(train, own, options, None if earlier is None else earlier.n_folds, seed)
     if earlier is None:
         steps = np.array([column.step for column in columns.columns])
         bounds = Bounds.from_rows(limits, train.X, steps)

@@ -9,12 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._checks import check_integer
-from skgbnf._device import score_device
 from skgbnf._random import RandomState, seed_from
+from skgbnf.estimators.conditionals import completed_rows, conditional_scores
 from skgbnf.estimators.fitted import FittedDensity
-from skgbnf.estimators.importance import Proposal, proposal_for
 from skgbnf.estimators.marginal import MarginalDensity
-from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.scoring import checked_blocks
 from skgbnf.table.frames import container_of
 from skgbnf.table.labels import Label, position_of
@@ -27,7 +25,12 @@ class PartAnswers:
     device: str | torch.device
 
     def conditional_score_samples(
-        self, X: ArrayLike, given: Label | Sequence[Label], *, return_std: bool = False
+        self,
+        X: ArrayLike,
+        given: Label | Sequence[Label],
+        *,
+        n_draws: int = 100,
+        return_std: bool = False,
     ) -> Any:
         """Log-density of each sample's other features, given some of them.
 
@@ -40,6 +43,9 @@ class PartAnswers:
             Names, or positions, of the features that the rest is conditional on; an empty list for
             the log-density itself.
 
+        n_draws : int, default=100
+            Number of draws for each sample, where draws are needed.
+
         return_std : bool, default=False
             Whether to return standard errors too.
 
@@ -49,9 +55,7 @@ class PartAnswers:
             In nats, in the units of X; -inf where it is 0.
 
         std : ndarray of shape (n_samples,)
-            Standard errors, only with ``return_std=True``: 0 after a fit to a mixed table, whose
-            components know all conditionals. Otherwise the density of the given features is
-            estimated by importance sampling, from 1,000 draws of a mixture of Gaussians.
+            Standard errors in nats, only with ``return_std=True``; 0 where the value is exact.
 
         Raises
         ------
@@ -63,8 +67,11 @@ class PartAnswers:
 
         Notes
         -----
-        Components of the family "masked" give log p(rest | given) in another order of the features
-        than log p(rest, given), and the two agree as far as the network has learned them.
+        It is log p(rest, given) - log p(given). The second term is exact if one categorical feature
+        is the rest, and for components of "location_mixture"; otherwise it is estimated by
+        importance sampling, from draws of the components that know conditionals ("location_mixture"
+        and "masked"), or after a fit to a table of numbers from a mixture of Gaussians fitted to
+        draws of the density. Draws are the same at each call.
 
         Examples
         --------
@@ -78,14 +85,16 @@ class PartAnswers:
         [0.0, 0.0, 0.0]
         """
         check_is_fitted(self)
+        check_integer("n_draws", n_draws, 2)
         places = self._places(given)
         rows = self._part_rows(X)
         chosen = np.zeros(rows.shape[1], dtype=bool)
         chosen[places] = True
-        scores, std = self._conditional(rows, np.broadcast_to(chosen, rows.shape))
+        chosen = np.broadcast_to(chosen, rows.shape)
+        scores, std = conditional_scores(self, rows, chosen, int(n_draws), seed=0)
         return (scores, std) if return_std else scores
 
-    def feature_score_samples(self, X: ArrayLike) -> np.ndarray:
+    def feature_score_samples(self, X: ArrayLike, *, n_draws: int = 100) -> np.ndarray:
         """Log-density of each value, given the other features of its sample.
 
         The lower one is, the less it fits the rest of the sample.
@@ -94,6 +103,9 @@ class PartAnswers:
         ----------
         X : array-like of shape (n_samples, n_features)
             Samples; missing values are left out.
+
+        n_draws : int, default=100
+            Number of draws for each number, as for :meth:`conditional_score_samples`.
 
         Returns
         -------
@@ -113,7 +125,7 @@ class PartAnswers:
             if known.any():
                 given = np.ones((int(known.sum()), rows.shape[1]), dtype=bool)
                 given[:, j] = False
-                scores[known, j] = self._conditional(rows[known], given)[0]
+                scores[known, j] = conditional_scores(self, rows[known], given, int(n_draws), 0)[0]
         return scores
 
     def sample_missing(
@@ -146,7 +158,8 @@ class PartAnswers:
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
         rows = self._part_rows(X)
-        drawn = self._completed(np.repeat(rows, n_samples, axis=0), seed_from(random_state))
+        repeated = np.repeat(rows, n_samples, axis=0)
+        drawn = completed_rows(self, repeated, seed_from(random_state))
         coordinates = self.fitted_.coordinates
         if container_of(X) != "numpy":
             return coordinates.frame(drawn, self.fitted_.table)
@@ -190,24 +203,3 @@ class PartAnswers:
         """Samples with gaps as numbers."""
         blocks = [*checked_blocks(self, X, self.fitted_, gaps=True)]
         return np.concatenate(blocks).astype(np.float64, copy=False)
-
-    def _conditional(self, rows: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Conditional log-densities and their standard errors."""
-        coordinates = self.fitted_.coordinates
-        if isinstance(coordinates, MixedCoordinates):
-            scores = self.fitted_.conditional_log_densities(
-                rows, given, score_device(self.device)
-            )
-            return scores, np.zeros(len(rows))
-        proposal = self._proposal()
-        joint, joint_std = proposal.log_densities(rows)
-        part, part_std = proposal.log_densities(np.where(given, rows, np.nan))
-        return joint - part, np.hypot(joint_std, part_std)
-
-    def _completed(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        if isinstance(self.fitted_.coordinates, MixedCoordinates):
-            return self.fitted_.completed(rows, seed, score_device(self.device))
-        return self._proposal().completed(rows, seed)
-
-    def _proposal(self) -> Proposal:
-        return proposal_for(self)

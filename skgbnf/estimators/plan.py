@@ -156,9 +156,7 @@ def resolve(
     return DensityPlan(
         combine=combine_of(estimator),
         objective=estimator.objective,
-        candidates=_candidates(
-            estimator, n_samples, n_features, n_context, n_columns, variables
-        ),
+        candidates=_candidates(estimator, n_samples, n_features, n_context, n_columns, variables),
         settings=_settings(estimator, train, progress),
         limits=Limits.of(estimator.get_params(deep=False), start),
     )

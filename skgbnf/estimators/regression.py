@@ -17,8 +17,8 @@ from skgbnf.boosting.candidates import FamilyName
 from skgbnf.estimators.attributes import DensityAttributes
 from skgbnf.estimators.fitted_regression import FittedRegression
 from skgbnf.estimators.fitting import fit_density
+from skgbnf.estimators.given import Given
 from skgbnf.estimators.predictions import RegressorAnswers, as_columns
-from skgbnf.estimators.preparation import Given
 from skgbnf.estimators.saving import PersistentDensity
 from skgbnf.estimators.wrapping import take
 from skgbnf.flows import SCALE_CLAMP, CopulaBase

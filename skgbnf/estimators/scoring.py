@@ -18,16 +18,22 @@ from skgbnf.table.frames import check_labels
 _ROWS_PER_BLOCK = 200_000
 
 
-def checked_blocks(estimator: Any, X: Any, fitted: FittedDensity) -> Iterator[np.ndarray]:
+def checked_blocks(
+    estimator: Any, X: Any, fitted: FittedDensity, *, gaps: bool = False
+) -> Iterator[np.ndarray]:
     """Samples to score, each block checked and converted by itself.
 
-    Of a memory map, thus, no more than a block is ever copied.
+    Of a memory map, thus, no more than a block is ever copied. With `gaps` values may be missing,
+    and all samples are one block; those of a mixed table may be in any case.
     """
     table = fitted.table
     if isinstance(fitted.coordinates, MixedCoordinates):
         rows = mixed_rows(estimator, X, fitted.coordinates.columns)
         for start in range(0, len(rows), _ROWS_PER_BLOCK):
             yield rows[start : start + _ROWS_PER_BLOCK]
+        return
+    if gaps:
+        yield checked_rows(estimator, X, reset=False, table=table, ensure_all_finite="allow-nan")
         return
     if isinstance(X, np.ndarray) and X.ndim == 2:
         yield checked_rows(estimator, X[:_ROWS_PER_BLOCK], reset=False, table=table)

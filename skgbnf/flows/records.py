@@ -245,6 +245,7 @@ OWN_FAMILIES = (
         n_components=_NUMBERS_OF_CLASSES,
         takes_context=False,
         takes_variables=True,
+        has_marginals=True,
         fewest=_fewest_of_location_mixture,
         reference="Supervised learning from incomplete data via an EM approach. Z. Ghahramani, "
         "M. I. Jordan, 1994. https://proceedings.neurips.cc/paper/1993/hash/"

@@ -64,6 +64,10 @@ class Family:
         :class:`~skgbnf.flows.KnowsParts` of the architecture's ``variables``, which takes
         categories and gaps. Other families take complete samples of real numbers.
 
+    has_marginals : bool, default=False
+        Of a family for mixed tables, whether the density of a part of a sample is the marginal of
+        that of the whole.
+
     invertible : bool, default=False
         Whether both directions of the flow are cheap and have a gradient, as the posterior of an
         autoencoder and the fit to a log-density need.
@@ -99,6 +103,7 @@ class Family:
     n_components: tuple[int, ...] = (1,)
     takes_context: bool = True
     takes_variables: bool = False
+    has_marginals: bool = False
     invertible: bool = False
     fewest: Callable[[Any], tuple[int, int]] = _no_least
     reference: str = ""
@@ -118,7 +123,7 @@ class Family:
             raise ValueError(f"splines must be among {SPLINES}, got {self.splines!r}.")
         if not set(self.tails) <= set(TAILS):
             raise ValueError(f"tails must be among {TAILS}, got {self.tails!r}.")
-        for flag in ("takes_context", "takes_variables", "invertible"):
+        for flag in ("takes_context", "takes_variables", "has_marginals", "invertible"):
             if not isinstance(getattr(self, flag), bool):
                 raise TypeError(f"{flag} must be True or False, got {getattr(self, flag)!r}.")
         if self.invertible and not self.takes_context:

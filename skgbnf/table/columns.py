@@ -135,6 +135,21 @@ class TableColumns:
         _check_number(cells, len(self.columns), input_name)
         return self._rows(cells, input_name)
 
+    def rows_of(self, cells: np.ndarray, places: Sequence[int]) -> np.ndarray:
+        """Some columns as numbers, as :meth:`rows` gives all of them.
+
+        Parameters
+        ----------
+        cells : ndarray of object of shape (n_samples, n_places)
+
+        places : sequence of int
+            Positions of the columns.
+        """
+        parts = zip(read_columns(cells, "X", None), places, strict=True)
+        return np.column_stack(
+            [encoded(own, self.columns[j], self.table.labels[j], "X") for own, j in parts]
+        )
+
     def _rows(self, cells: list[Cells], input_name: str) -> np.ndarray:
         parts = zip(cells, self.columns, self.table.labels, strict=True)
         return np.column_stack([encoded(*part, input_name) for part in parts])

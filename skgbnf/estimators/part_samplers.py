@@ -1,0 +1,138 @@
+"""Draws of a part of each sample given the rest, weighed by the fitted density."""
+
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from skgbnf._random import derive_seed
+from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.mixed import MixedCoordinates
+from skgbnf.training.mixture import Mixture
+from skgbnf.training.parts import Proposals
+
+_DRAWS_AT_ONCE = 20_000
+_N_FITTED = 5_000
+
+
+class PartSampler(Protocol):
+    """What proposes completions of samples, which may be in units of its own."""
+
+    def draw(
+        self, rows: np.ndarray, wanted: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Samples with draws of what is wanted, which is NaN, and log p - log q of each.
+
+        With p the density of all that is known or drawn, in the units of the samples, and q that of
+        the draws.
+        """
+
+
+class MixedSampler:
+    """Draws by the components of a density of a mixed table; samples are in their units."""
+
+    def __init__(self, fitted: FittedDensity, device: torch.device) -> None:
+        mixture: Any = fitted.combination.at(torch.float64, device)
+        self._proposals, self._device = Proposals(mixture), device
+
+    def draw(
+        self, rows: np.ndarray, wanted: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        x, mask = (torch.from_numpy(array).to(self._device) for array in (rows, wanted))
+        completed, log_ratio = self._proposals.draw(x, mask, seed)
+        return completed.cpu().numpy(), log_ratio.cpu().numpy()
+
+
+class GuidedSampler:
+    """Draws by a mixture of Gaussians fitted to draws of a density of real numbers.
+
+    Parameters
+    ----------
+    density : GradientBoostedFlowDensity
+        Fitted to a table of numbers.
+    """
+
+    def __init__(self, density: Any) -> None:
+        self._density, self._guide = density, _guide_of(density)
+
+    def draw(
+        self, rows: np.ndarray, wanted: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        coordinates: MixedCoordinates = self._guide.fitted_.coordinates
+        mixture: Mixture = self._guide.fitted_.combination.at(torch.float64, torch.device("cpu"))
+        given, given_log_det = coordinates.transform(rows)
+        completed, log_ratio = Proposals(mixture).draw(
+            torch.from_numpy(given), torch.from_numpy(wanted), seed
+        )
+        X = coordinates.inverse_transform(completed.numpy())
+        log_det = coordinates.transform(X)[1] - given_log_det
+        log_q = (mixture.log_prob(completed) - log_ratio).numpy() + log_det
+        return X, np.asarray(self._density.score_samples(X), dtype=np.float64) - log_q
+
+
+_GUIDES: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""Guides of fitted densities in use; beside them, lest they get into pickles and copies."""
+
+
+def _guide_of(density: Any) -> Any:
+    """A density of real numbers that knows all conditionals, near another one.
+
+    Raises
+    ------
+    ValueError
+        If a feature has atoms, whose probabilities a guide would miss.
+    """
+    fitted = density.fitted_
+    if any(len(atoms) for atoms in fitted.coordinates.noise.atoms):
+        raise ValueError(
+            "a feature has atoms (atoms_): what the density says of parts of a sample is known "
+            "after a fit to a data frame, or with columns={...: 'mixed'}."
+        )
+    if fitted not in _GUIDES:
+        drawn = density.sample(_N_FITTED, random_state=0)
+        kinds = dict.fromkeys(range(drawn.shape[1]), "continuous")
+        guide = type(density)(2, columns=kinds, flow="location_mixture", n_folds=None)
+        _GUIDES[fitted] = guide.set_params(random_state=0).fit(drawn)
+    return _GUIDES[fitted]
+
+
+def log_integral(
+    sampler: PartSampler, rows: np.ndarray, wanted: np.ndarray, n_draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithm of the integral of the density over what is wanted, and its standard error.
+
+    The mean of p / q over draws is without bias for the integral.
+    """
+    scores, std = np.empty(len(rows)), np.empty(len(rows))
+    hidden = np.where(wanted, np.nan, rows)
+    n_rows = max(1, _DRAWS_AT_ONCE // n_draws)
+    for start in range(0, len(rows), n_rows):
+        some = slice(start, start + n_rows)
+        repeated, mask = (np.repeat(part[some], n_draws, axis=0) for part in (hidden, wanted))
+        _, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, start))
+        log_ratio = log_ratio.reshape(-1, n_draws)
+        top = log_ratio.max(axis=1, keepdims=True)
+        ratios = np.exp(log_ratio - top)
+        mean = ratios.mean(axis=1)
+        scores[some] = top[:, 0] + np.log(mean)
+        std[some] = ratios.std(axis=1) / (mean * np.sqrt(n_draws))
+    return scores, std
+
+
+def completions(
+    sampler: PartSampler, rows: np.ndarray, wanted: np.ndarray, n_draws: int, seed: int
+) -> np.ndarray:
+    """Samples with draws of what is wanted: of several proposed, one by its weight."""
+    completed = rows.copy()
+    rng = np.random.default_rng(derive_seed(seed, 0))
+    places = np.flatnonzero(wanted.any(axis=1))
+    n_rows = max(1, _DRAWS_AT_ONCE // n_draws)
+    for start in range(0, len(places), n_rows):
+        some = places[start : start + n_rows]
+        repeated, mask = (np.repeat(part[some], n_draws, axis=0) for part in (rows, wanted))
+        drawn, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, 1, start))
+        noise = rng.gumbel(size=(len(some), n_draws))
+        chosen = (log_ratio.reshape(-1, n_draws) + noise).argmax(axis=1)
+        completed[some] = drawn.reshape(len(some), n_draws, -1)[np.arange(len(some)), chosen]
+    return completed
