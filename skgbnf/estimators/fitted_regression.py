@@ -9,9 +9,8 @@ import torch
 
 from skgbnf._random import derive_seed
 from skgbnf.estimators.conditions import Condition, Conditioner
-from skgbnf.estimators.fitted import Evaluate, FittedDensity
+from skgbnf.estimators.fitted import Evaluate, FittedDensity, TableMap
 from skgbnf.estimators.marginals import Marginals
-from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import Description
 from skgbnf.training.fitted import FittedCombination, FittedComponent, History, Plain
 
@@ -46,7 +45,7 @@ class FittedRegression:
         return self.density.table
 
     @property
-    def coordinates(self) -> Coordinates:
+    def coordinates(self) -> TableMap:
         return self.density.coordinates
 
     @property

@@ -213,10 +213,8 @@ class MarginalDensity:
         n_points = _N_POINTS if mixed else _N_POINTS_BY_DRAWS
         inner = np.quantile(drawn, np.linspace(0, 1, n_points))
         even = np.linspace(drawn[0], drawn[-1], n_points)
-        tails = (
-            np.linspace(low, drawn[0], n_points // 20),
-            np.linspace(drawn[-1], high, n_points // 20),
-        )
+        outside = [(low, drawn[0]), (drawn[-1], high)]
+        tails = [np.linspace(*ends, n_points // 20) for ends in outside]
         points = np.setdiff1d(np.r_[inner, even, *tails], column.atoms)
         return points, np.exp(self._scores(points))
 

@@ -73,7 +73,8 @@ def prepare(
     if earlier is None:
         noise, bounds = _treat(estimator, given, options, train, table, limits)
     else:
-        noise, bounds = earlier.coordinates.noise, earlier.coordinates.bounds
+        kept = _kept(earlier)
+        noise, bounds = kept.noise, kept.bounds
         _check_kept(options, noise, bounds, limits)
     train = train.with_noise(noise, derive_seed(seed, _NOISE_KEY))
     own = _own_validation(estimator, given, options, table, limits, seed)
@@ -86,7 +87,7 @@ def prepare(
         coordinates = Coordinates.from_rows(X, weights, noise, bounds, single=single)
         warn_of_blurred([table.labels[j] for j in coordinates.blurred(X)])
     else:
-        coordinates = earlier.coordinates
+        coordinates = _kept(earlier)
     prepared = _prepared(table, coordinates, split, options.device, seed, conditioner)
     return replace(prepared, row_folds=split.row_folds(n_given))
 
@@ -137,6 +138,12 @@ def _treat(
     noise = Dequantisation.from_rows(reference, options.dequantize, table.labels, shares)
     steps = np.where(noise.everywhere, noise.widths, 0.0)
     return noise, Bounds.from_rows(limits, reference, steps)
+
+
+def _kept(earlier: FittedDensity | FittedRegression) -> Coordinates:
+    """The coordinates of the rounds already fitted, which are those of a table of numbers."""
+    assert isinstance(earlier.coordinates, Coordinates)
+    return earlier.coordinates
 
 
 def _check_kept(

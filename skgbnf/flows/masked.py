@@ -334,8 +334,7 @@ def _log_frequency(logits: Tensor, codes: Tensor) -> Tensor:
 def _logistics(parameters: Tensor, are_angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log-weights, means and log-scales of logistic distributions that a network gives."""
     logits, raw_means, raw_scales = parameters.unflatten(-1, (3, -1)).unbind(-2)
-    like = {"dtype": parameters.dtype, "device": parameters.device}
-    start = torch.linspace(-_SPREAD, _SPREAD, _N_LOGISTICS, **like)
+    start = torch.linspace(-_SPREAD, _SPREAD, _N_LOGISTICS, device="cpu").to(parameters)
     means = raw_means + start
     log_scales = raw_scales / (1 + raw_scales.abs() / _LOG_SCALE_BOUND) + _LOG_SCALE
     if are_angles.any():
