@@ -2,6 +2,7 @@
 
 from skgbnf.estimators.classification import FlowBayesClassifier
 from skgbnf.estimators.density import GradientBoostedFlowDensity
+from skgbnf.estimators.imputation import FlowImputer
 from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.estimators.regression import GradientBoostedFlowRegressor
 from skgbnf.flows import CopulaBase
@@ -16,6 +17,7 @@ __all__ = [
     "CopulaBase",
     "DegenerateDataWarning",
     "FlowBayesClassifier",
+    "FlowImputer",
     "FlowOutlierDetector",
     "GradientBoostedFlowDensity",
     "GradientBoostedFlowRegressor",
