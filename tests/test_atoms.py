@@ -17,7 +17,9 @@ def coordinates_of(X, limits=None):
         noise = Dequantisation.from_rows(X, "auto", range(X.shape[1]))
     if limits is None:
         limits = np.tile([[-np.inf], [np.inf]], X.shape[1])
-    bounds = Bounds.from_rows(np.asarray(limits, float), X, np.where(noise.everywhere, noise.widths, 0))
+    bounds = Bounds.from_rows(
+        np.asarray(limits, float), X, np.where(noise.everywhere, noise.widths, 0)
+    )
     return Coordinates.from_rows(noise.apply(X, 0), np.ones(len(X)), noise, bounds, single=False)
 
 

@@ -9,8 +9,9 @@ import torch
 
 from skgbnf._random import derive_seed
 from skgbnf.estimators.conditions import Condition, Conditioner
-from skgbnf.estimators.fitted import Evaluate, FittedDensity, TableMap
+from skgbnf.estimators.fitted import Evaluate, FittedDensity
 from skgbnf.estimators.marginals import Marginals
+from skgbnf.table.coordinates import Coordinates
 from skgbnf.table.frames import Description
 from skgbnf.training.fitted import FittedCombination, FittedComponent, History, Plain
 
@@ -45,7 +46,8 @@ class FittedRegression:
         return self.density.table
 
     @property
-    def coordinates(self) -> TableMap:
+    def coordinates(self) -> Coordinates:
+        assert isinstance(self.density.coordinates, Coordinates)
         return self.density.coordinates
 
     @property
