@@ -5,6 +5,7 @@ from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.imputation import FlowImputer
 from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.estimators.regression import GradientBoostedFlowRegressor
+from skgbnf.estimators.transformation import FlowTransformer
 from skgbnf.flows import CopulaBase
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
@@ -19,6 +20,7 @@ __all__ = [
     "FlowBayesClassifier",
     "FlowImputer",
     "FlowOutlierDetector",
+    "FlowTransformer",
     "GradientBoostedFlowDensity",
     "GradientBoostedFlowRegressor",
     "GradientBoostedFlowVAE",

@@ -113,6 +113,7 @@ def test_frames_of_other_libraries_come_back_as_they_are(table, library):
     assert (back["price"][known] == given["price"][known]).all()
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_a_fit_to_a_frame_fills_an_array_and_one_of_another_library(imputer, table):
     X = table[0][:20]
     done = imputer.transform(X)
@@ -141,7 +142,7 @@ def test_arrays_of_numbers_become_arrays_of_numbers(dtype, gaps_in_fit):
 
 def test_complete_rows_of_whole_numbers_become_floats():
     X = np.random.default_rng(0).poisson(9.0, size=(100, 2))
-    done = FlowImputer(DENSITY).fit(X).transform(X)
+    done = FlowImputer(clone(AFFINE).set_params(dequantize=True)).fit(X).transform(X)
     assert done.dtype == np.float64
     assert (done == X).all()
 
@@ -268,7 +269,7 @@ def test_typical_values_of_each_kind():
 
 
 def test_draws_of_a_complete_sample_are_the_sample(imputer):
-    rows = np.array([[0.0, 1.0, 2.0, 0.0, 0.0, 1.7e9, 0.0]])
+    rows = np.array([[0.0, 1.0, 2.0, 0.0, 0.0, 1706659200.0, 0.0]])
     drawn = drawn_completions(imputer.estimator_, rows, 5, 0)
     np.testing.assert_allclose(drawn, np.repeat(rows[:, None], 5, axis=1), atol=1e-6)
 

@@ -17,6 +17,7 @@ from skgbnf.estimators.attributes import DensityAttributes
 from skgbnf.estimators.fitting import fit_density
 from skgbnf.estimators.given import Given
 from skgbnf.estimators.html import ColumnsInHTML
+from skgbnf.estimators.plan import takes_mixed_tables
 from skgbnf.estimators.saving import PersistentDensity
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import persistent
@@ -443,8 +444,8 @@ class GradientBoostedFlowDensity(
         return self
 
     def __sklearn_tags__(self) -> Tags:
-        """Gaps, text and categories are taken as they are."""
+        """Gaps, text and categories are taken as they are, if all families take them."""
         tags: Tags = super().__sklearn_tags__()
         inputs = tags.input_tags
-        inputs.allow_nan = inputs.string = inputs.categorical = True
+        inputs.allow_nan = inputs.string = inputs.categorical = takes_mixed_tables(self)
         return tags

@@ -167,9 +167,9 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self, "estimator_")
         table = as_rows(X)
+        blocks = [*checked_blocks(self.estimator_, table, self.estimator_.fitted_, gaps=True)]
         note_columns(self, table, reset=False)
-        blocks = checked_blocks(self.estimator_, table, self.estimator_.fitted_, gaps=True)
-        rows = np.concatenate([*blocks]).astype(np.float64, copy=False)
+        rows = np.concatenate(blocks).astype(np.float64, copy=False)
         missing = np.isnan(rows)
         completed = self._completed(rows[missing.any(axis=1)])
         return filled(table, self._as_table(completed, table), missing)
