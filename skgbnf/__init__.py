@@ -2,8 +2,10 @@
 
 from skgbnf.estimators.classification import FlowBayesClassifier
 from skgbnf.estimators.density import GradientBoostedFlowDensity
+from skgbnf.estimators.imputation import FlowImputer
 from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.estimators.regression import GradientBoostedFlowRegressor
+from skgbnf.estimators.transformation import FlowTransformer
 from skgbnf.flows import CopulaBase
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
@@ -16,7 +18,9 @@ __all__ = [
     "CopulaBase",
     "DegenerateDataWarning",
     "FlowBayesClassifier",
+    "FlowImputer",
     "FlowOutlierDetector",
+    "FlowTransformer",
     "GradientBoostedFlowDensity",
     "GradientBoostedFlowRegressor",
     "GradientBoostedFlowVAE",

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from skgbnf.boosting.attributes import RoundAttributes
-from skgbnf.estimators.fitted import FittedDensity
-from skgbnf.table.coordinates import Coordinates
+from skgbnf.estimators.fitted import FittedDensity, TableMap
+from skgbnf.estimators.mixed import MixedCoordinates
+from skgbnf.table.column import Column
+from skgbnf.table.numeric_columns import columns_of
 from skgbnf.training.fitted import FittedCombination, FittedProduct, History
 
 
@@ -85,27 +87,52 @@ class DensityAttributes(RoundAttributes):
         return combination.log_normalizer_error if isinstance(combination, FittedProduct) else None
 
     @property
-    def coordinates_(self) -> Coordinates:
-        """The map between the units of X and those in which flows are trained."""
+    def coordinates_(self) -> TableMap:
+        """The map between the units of X and those in which components are trained."""
         return self.fitted_.coordinates
+
+    @property
+    def columns_(self) -> list[Column]:
+        """What each feature was taken for: a list of records, one for each.
+
+        Their attribute `kind` is "continuous", "ordinal" (on a grid), "categorical", "mixed"
+        (continuous with atoms), "periodic" or "constant". The others are `levels`, `step`,
+        `lowest` and `highest`, `atoms`, `period` and `unit`, which is "seconds" of dates, since
+        1970, and of durations. Notebooks show a table of them below the diagram of a fitted
+        density.
+        """
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            return list(coordinates.columns.columns)
+        return columns_of(coordinates)
 
     @property
     def location_(self) -> np.ndarray:
         """Mean used for standardisation, ndarray of shape (`n_features_in_`,), in units of X.
 
         Of features with bounds or atoms, or whose samples lie at several scales, after their map.
+        Of a mixed table the median of numbers and the first angle of a period; 0 of categories.
         """
-        return self.coordinates_.standardisation.location
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            return coordinates.location
+        return coordinates.standardisation.location
 
     @property
     def scale_(self) -> np.ndarray:
-        """Standard deviation used for standardisation, like `location_`."""
-        return self.coordinates_.standardisation.scale
+        """Standard deviation used for standardisation, like `location_`.
+
+        Of a mixed table that which the quartiles of a normal feature would have; 1 of categories.
+        """
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            return coordinates.scale
+        return coordinates.standardisation.scale
 
     @property
     def bounds_(self) -> np.ndarray:
         """Lower and upper bounds, ndarray of shape (2, `n_features_in_`); infinite for none."""
-        return self.coordinates_.bounds.limits
+        return self.fitted_.coordinates.bounds.limits
 
     @property
     def bound_margins_(self) -> np.ndarray:
@@ -114,15 +141,19 @@ class DensityAttributes(RoundAttributes):
         Half the width of the noise, or else at most a tenth of the smallest distance of a training
         sample from the bound; in units of X.
         """
-        return self.coordinates_.bounds.margins
+        return self.fitted_.coordinates.bounds.margins
 
     @property
     def dequantize_widths_(self) -> np.ndarray:
         """Width of the noise, or the width that the probability of an atom is divided by.
 
-        ndarray of shape (`n_features_in_`,), in units of X; 0 for features with neither.
+        ndarray of shape (`n_features_in_`,), in units of X; 0 for features with neither, and for
+        all of a mixed table, whose grids and atoms have probabilities.
         """
-        return self.coordinates_.noise.widths
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            return np.zeros(coordinates.n_features)
+        return coordinates.noise.widths
 
     @property
     def dequantize_origins_(self) -> np.ndarray:
@@ -130,12 +161,18 @@ class DensityAttributes(RoundAttributes):
 
         ndarray of shape (`n_features_in_`,).
         """
-        return self.coordinates_.noise.origins
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            return np.array([column.origin if column.step else np.nan for column in self.columns_])
+        return coordinates.noise.origins
 
     @property
     def atoms_(self) -> list[np.ndarray]:
         """Atoms of each feature, ascending: a list of ndarrays."""
-        return list(self.coordinates_.noise.atoms)
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            return [np.array(column.atoms) for column in self.columns_]
+        return list(coordinates.noise.atoms)
 
     @property
     def container_(self) -> str:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from skgbnf.estimators.out_of_fold import scores_out_of_fold
+
 _FEWEST_ASIDE = 19
 """With this many samples in the calibration set, the smallest p-value is 5 %."""
 
@@ -44,7 +46,7 @@ def split_aside(n_rows: int, share: float | None, seed: int) -> tuple[np.ndarray
     return order[n_aside:], order[:n_aside]
 
 
-def out_of_fold_scores(density: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
+def calibration_by_folds(density: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scores of training samples by components that did not see them, and the fold of each.
 
     Parameters
@@ -64,7 +66,7 @@ def out_of_fold_scores(density: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     used = np.flatnonzero(density.row_folds_ >= 0)
     folds = density.row_folds_[used]
-    scores = density.fold_score_samples(X)[folds, used].astype(np.float64)
+    scores = scores_out_of_fold(density, X, lambda scorer, rows: scorer.score_samples(rows))[used]
     order = np.lexsort((scores, folds))
     return scores[order], folds[order]
 

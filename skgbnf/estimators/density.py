@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import Tags
 
 from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState
@@ -15,6 +16,8 @@ from skgbnf.estimators.answers import DensityAnswers
 from skgbnf.estimators.attributes import DensityAttributes
 from skgbnf.estimators.fitting import fit_density
 from skgbnf.estimators.given import Given
+from skgbnf.estimators.html import ColumnsInHTML
+from skgbnf.estimators.plan import takes_mixed_tables
 from skgbnf.estimators.saving import PersistentDensity
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import persistent
@@ -23,7 +26,12 @@ from skgbnf.table.bounds import BoundsLike
 
 @persistent
 class GradientBoostedFlowDensity(
-    PersistentDensity, DensityAnswers, DensityAttributes, DensityMixin, BaseEstimator
+    ColumnsInHTML,
+    PersistentDensity,
+    DensityAnswers,
+    DensityAttributes,
+    DensityMixin,
+    BaseEstimator,
 ):
     r"""Density of a numeric table: a mixture of normalizing flows, fitted by gradient boosting.
 
@@ -434,3 +442,10 @@ class GradientBoostedFlowDensity(
         if interrupt is not None:
             raise interrupt
         return self
+
+    def __sklearn_tags__(self) -> Tags:
+        """Gaps, text and categories are taken as they are, if all families take them."""
+        tags: Tags = super().__sklearn_tags__()
+        inputs = tags.input_tags
+        inputs.allow_nan = inputs.string = inputs.categorical = takes_mixed_tables(self)
+        return tags

@@ -13,9 +13,9 @@ from skgbnf._checks import Check, check_real, or_auto, or_none
 from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
 from skgbnf.estimators.conformal import (
+    calibration_by_folds,
     check_calibration,
     conformal_pvalues,
-    out_of_fold_scores,
     split_aside,
 )
 from skgbnf.estimators.wrapping import (
@@ -191,7 +191,7 @@ class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
         self.calibration_scores_ = np.sort(scores[aside]) if share else None
         self.calibration_folds_ = None
         if share == 0:
-            calibration = out_of_fold_scores(density, table)
+            calibration = calibration_by_folds(density, table)
             self.calibration_scores_, self.calibration_folds_ = calibration
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:

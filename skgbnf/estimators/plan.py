@@ -261,6 +261,16 @@ def _candidates(
     )
 
 
+def takes_mixed_tables(estimator: Any) -> bool:
+    """Whether a density takes categories, missing values and atoms, by its parameters."""
+    known = ["auto", *(family.name for family in families() if family.takes_variables)]
+    names: list[Any] = []
+    for part in (estimator.flow, () if estimator.init is None else estimator.init):
+        names += part if isinstance(part, list | tuple) else [part]
+    suited = all(isinstance(name, str) and name in known for name in names)
+    return suited and combine_of(estimator) == "sum"
+
+
 def _check_mixed(estimator: Any, names: Sequence[Any]) -> None:
     """Raise ValueError unless all families, and other parameters, suit a mixed table."""
     others = [name for name in names if not get_family(name).takes_variables]

@@ -10,7 +10,10 @@ from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.estimators.density import GradientBoostedFlowDensity
-from skgbnf.estimators.plan import expected_folds
+from skgbnf.estimators.given import Given
+from skgbnf.estimators.mixed_preparation import mixed_columns
+from skgbnf.estimators.parameters import check_density_parameters
+from skgbnf.estimators.plan import expected_folds, table_options
 from skgbnf.persistence import (
     PersistentEstimator,
     from_parameters,
@@ -18,7 +21,12 @@ from skgbnf.persistence import (
     plain,
     tuples,
 )
-from skgbnf.table.checks import check_in_memory, check_unmasked, checked_values
+from skgbnf.table.checks import (
+    check_in_memory,
+    check_unmasked,
+    checked_values,
+    without_ragged_rows,
+)
 from skgbnf.table.frames import container_of
 
 _LARGEST_SEED = np.iinfo(np.int32).max
@@ -96,7 +104,11 @@ def is_cross_fitted(estimator: Any, n_samples: int) -> bool:
 
 def check_whole(estimator: Any, X: Any) -> None:
     """Refuse a table at once that a density of this package would refuse by a part of it."""
-    if takes_reference(estimator):
+    density = chosen(estimator)
+    if not isinstance(density, GradientBoostedFlowDensity):
+        return
+    check_density_parameters(density)
+    if mixed_columns(density, Given(X), table_options(density), None) is None:
         checked_values(X)
 
 
@@ -125,7 +137,8 @@ class DensityWrapper(PersistentEstimator):
         density = chosen(self.estimator)
         if hasattr(density, "__sklearn_tags__"):  # otherwise none, which fit refuses
             inner = get_tags(density).input_tags
-            tags.input_tags.sparse, tags.input_tags.allow_nan = inner.sparse, inner.allow_nan
+            for name in ("sparse", "allow_nan", "string", "categorical"):
+                setattr(tags.input_tags, name, getattr(inner, name))
         return tags
 
 
@@ -176,7 +189,7 @@ def as_rows(X: Any) -> Any:
     check_in_memory(X, "X")
     check_unmasked(X, "X")
     (X,) = indexable(X)
-    return X if hasattr(X, "shape") else np.asarray(X)
+    return X if hasattr(X, "shape") else np.asarray(without_ragged_rows(X, "X"))
 
 
 def take(X: Any, rows: np.ndarray) -> Any:

@@ -236,15 +236,15 @@ def frame_of(columns: Sequence[Values], table: Description) -> Any:
     """A frame like the table described, of columns that hold what its types hold."""
     pairs = [*zip(columns, table.dtypes, strict=True)]
     if table.container == "polars":
-        pl = _library("polars")
+        pl = library("polars")
         series = [polars_column(pl, *pair) for pair in pairs]
         named = zip(series, table.labels, strict=True)
         return pl.DataFrame([column.alias(label) for column, label in named])
     if table.container == "pyarrow":
-        pa = _library("pyarrow")
+        pa = library("pyarrow")
         arrays = [pyarrow_column(pa, *pair) for pair in pairs]
         return pa.Table.from_arrays(arrays, names=table.labels)
-    pd = _library("pandas")
+    pd = library("pandas")
     frame = pd.DataFrame({j: pandas_column(pd, *pair) for j, pair in enumerate(pairs)})
     return frame.set_axis(_column_index(pd, table), axis=1)
 
@@ -259,7 +259,8 @@ def _column_index(pd: ModuleType, table: Description) -> Any:
     return pd.Index(labels, name=names[0], tupleize_cols=False)
 
 
-def _library(name: str) -> ModuleType:
+def library(name: str) -> ModuleType:
+    """The library of that name; ImportError with a hint if it is not installed."""
     try:
         return import_module(name)
     except ImportError as e:
