@@ -180,8 +180,9 @@ class Numbers:
         return (1 - self.share) * self.smooth.cdf(x) + self.share * below
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
-        """Values at which the distribution function is `u`, none of them beyond those of fit."""
-        x = np.interp(u, *self._quantiles).clip(*self.limits)
+        """Values at which the distribution function, cut off at the limits, is `u`."""
+        shares, points = self._quantiles
+        x = np.interp(shares[0] + u * (shares[-1] - shares[0]), shares, points).clip(*self.limits)
         return on_grid(x, self.known, self.column.step) if self.column.step else x
 
     @cached_property
@@ -189,8 +190,10 @@ class Numbers:
         reach = np.array([[-5.0], [-1.0], [0.0], [1.0], [5.0]])
         centres = self.smooth.means + self.smooth.deviations * reach
         points = np.quantile(centres, np.linspace(0, 1, N_QUANTILES))
-        x = np.unique(np.concatenate([self.smooth.scale.inverse(points), *self.edges(self.known)]))
-        x = x[np.isfinite(x)]
+        half = self.column.step / 2
+        cells = self.known - half, self.known + half
+        x = np.unique(np.concatenate([self.smooth.scale.inverse(points), *cells, self.limits]))
+        x = x[(x >= self.limits[0] - half) & (x <= self.limits[1] + half)]
         return self.cdf(x), x
 
 

@@ -87,7 +87,7 @@ class MixedTable:
     test: np.ndarray = field(repr=False)
 
     def frame(self, rows: np.ndarray) -> pd.DataFrame:
-        """Rows as a frame like the whole one; integers with gaps become floats."""
+        """Rows as a frame like the whole one; integers with gaps or means become floats."""
         return pd.DataFrame(
             {
                 name: restored(values, column, self.whole[name].dtype)
@@ -221,15 +221,16 @@ def codes(values: pd.Series, levels: tuple) -> np.ndarray:
 
 
 def restored(values: np.ndarray, column: Column, dtype) -> pd.Series:
-    """Values of one column as a series of its type, where that can hold gaps."""
+    """Values of one column as a series of its type, or of floats where it cannot hold them."""
     gaps = np.isnan(values)
+    whole = pd.api.types.is_integer_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)
     if column.kind in CODED:
+        fits = not (whole and gaps.any())
         levels = np.append(np.array(column.levels, dtype=object), None)
         values = levels[np.where(gaps, -1, values).astype(int)]
-    elif pd.api.types.is_integer_dtype(dtype) and not gaps.any():
-        values = np.round(values)
-    whole = pd.api.types.is_integer_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)
-    return pd.Series(values, dtype=None if whole and gaps.any() else dtype)
+    else:
+        fits = not whole or bool((values == np.round(values)).all())
+    return pd.Series(values, dtype=dtype if fits else None)
 
 
 def events(column: Column) -> np.ndarray:
@@ -259,7 +260,7 @@ def on_grid(x: np.ndarray, known: np.ndarray, step: float) -> np.ndarray:
 
     A sum of steps adds rounding, by which a classifier would tell drawn values.
     """
-    x = known[0] + np.round((x - known[0]) / step) * step
+    x = np.round(known[0] + np.round((x - known[0]) / step) * step, 9)
     found = known[nearest(known, x)]
     return np.where(np.abs(found - x) < 0.1 * step, found, x)
 

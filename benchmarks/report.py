@@ -83,6 +83,12 @@ def write(path: Path, results: dict) -> None:
     partial.replace(path)
 
 
+def table(header: list, rows: list[list]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
 def insert(page: Path, name: str, text: str) -> None:
     """Replace what stands between the two comments "name:begin" and "name:end" on a page."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
