@@ -26,7 +26,6 @@ step.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from scipy import optimize
 from scipy.special import expit
 
 from skgbnf.table.dequantisation import Dequantisation
-from skgbnf.table.labels import Label, find_label, label_from_plain, label_to_plain
+from skgbnf.table.labels import Label, label_from_plain, label_to_plain, position_of
 
 BoundsLike = Mapping[Any, Any] | Sequence[Any] | np.ndarray | optimize.Bounds | None
 """What the parameter `bounds` may be."""
@@ -229,7 +228,7 @@ def limits_from(bounds: Any, labels: Sequence[Label]) -> np.ndarray:
     pairs: dict[int, Any] = {}
     if isinstance(bounds, Mapping):
         for key, pair in bounds.items():
-            j = _position(key, labels)
+            j = position_of(key, labels, "bounds")
             if j in pairs:
                 raise ValueError(f"bounds: column {labels[j]!r} is named twice.")
             pairs[j] = pair
@@ -286,20 +285,6 @@ def _check_not_ambiguous(bounds: Any) -> None:
 
 def _is_sequence(value: object) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _position(key: object, labels: Sequence[Label]) -> int:
-    """Position of the column with that label, otherwise that position."""
-    named = find_label(key, labels)
-    if len(named) > 1:
-        raise ValueError(f"bounds: {key!r} is the name of {len(named)} columns, {named}.")
-    if named:
-        return named[0]
-    if isinstance(key, bool):
-        raise TypeError(f"bounds: a column is called by its name or position, got {key!r}.")
-    if isinstance(key, Integral) and 0 <= int(key) < len(labels):
-        return int(key)
-    raise ValueError(f"bounds: there is no column {key!r} among {list(labels)}.")
 
 
 def _checked_pair(label: Label, pair: Any) -> tuple[float, float]:

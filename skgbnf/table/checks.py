@@ -27,19 +27,19 @@ from skgbnf.table.frames import (
 DTYPES = [np.float64, np.float32]
 """Precisions that tables keep; others are converted to the first."""
 
-_TIMES = "dates or durations"
+TIMES = "dates or durations"
 _MISSING = "missing values (NaN)"
-_INFINITE = "infinite values (inf)"
-_COMPLEX = "complex numbers"
-_SPARSE = "sparse values"
-_TOO_LARGE = "integers beyond the range of float64"
+INFINITE = "infinite values (inf)"
+COMPLEX = "complex numbers"
+SPARSE = "sparse values"
+TOO_LARGE = "integers beyond the range of float64"
 _ADVICE = {
-    _TIMES: "convert them to numbers, such as days since a day, or seconds",
+    TIMES: "convert them to numbers, such as days since a day, or seconds",
     _MISSING: "they have no density; fill them in, or drop their rows",
-    _INFINITE: "drop their rows, or put finite values in their place",
-    _COMPLEX: "pass two columns, real and imaginary parts (Complex data not supported)",
-    _SPARSE: "X.sparse.to_dense() makes them dense",
-    _TOO_LARGE: "measure it in other units",
+    INFINITE: "drop their rows, or put finite values in their place",
+    COMPLEX: "pass two columns, real and imaginary parts (Complex data not supported)",
+    SPARSE: "X.sparse.to_dense() makes them dense",
+    TOO_LARGE: "measure it in other units",
     "text": "encode it as numbers, or drop the column",
 }
 _NO_NUMBER = "a cell must hold one number (the argument must be a string or a real number)"
@@ -139,18 +139,23 @@ def _blaming(error: Exception, input_name: str) -> Exception:
 
 def check_table(X: Any, input_name: str) -> None:
     """Raise unless a table is in memory, unmasked, and of types that can be numbers."""
+    check_form(X, input_name)
+    if container_of(X) != "numpy":
+        types = map(str, column_types(X))
+        faults = [_fault_of_type(X, j, dtype) for j, dtype in enumerate(types)]
+    else:
+        faults = [*_faults_of_objects(X)]
+    raise_for(faults, X, input_name)
+
+
+def check_form(X: Any, input_name: str) -> None:
+    """Raise unless a table is in memory, unmasked and no structured array."""
     check_in_memory(X, input_name)
     check_unmasked(X, input_name)
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(
             f"{input_name} is a structured array; make a frame of it, or a plain array."
         )
-    if container_of(X) != "numpy":
-        types = map(str, column_types(X))
-        faults = [_fault_of_type(X, j, dtype) for j, dtype in enumerate(types)]
-    else:
-        faults = [*_faults_of_objects(X)]
-    _raise_for(faults, X, input_name)
 
 
 def check_in_memory(X: Any, input_name: str) -> None:
@@ -185,9 +190,9 @@ def check_unmasked(values: Any, input_name: str) -> None:
 def _fault_of_type(X: Any, j: int, dtype: str) -> str | None:
     """Fault of a column of a frame; cells are inspected only if they are objects."""
     if dtype.lower().startswith(_TIME_TYPES):
-        return _TIMES
+        return TIMES
     if dtype.lower().startswith("sparse"):
-        return _SPARSE
+        return SPARSE
     return None if _NUMERIC_TYPES.fullmatch(dtype.lower()) else _fault(column_values(X, j))
 
 
@@ -204,11 +209,25 @@ def _explain(X: Any, input_name: str) -> None:
     if container_of(X) != "numpy":
         faults = [_fault(column_values(X, j)) for j in range(X.shape[1])]
     else:
-        array = _as_array(X)
-        if isinstance(X, list | tuple) and (array is None or _is_ragged(X)):
-            raise ValueError(f"{input_name}: its rows have different numbers of cells.")
+        array = _as_array(without_ragged_rows(X, input_name))
         faults = [*map(_fault, array.T)] if array is not None and array.ndim == 2 else []
-    _raise_for(faults, X, input_name)
+    raise_for(faults, X, input_name)
+
+
+def without_ragged_rows(X: Any, input_name: str) -> Any:
+    """An array, or what can be none; lists become one, each cell as it is.
+
+    Raises
+    ------
+    ValueError
+        If the rows of a list have different lengths.
+    """
+    if not isinstance(X, list | tuple):
+        return X
+    array = _as_array(X)
+    if array is None or _is_ragged(X):
+        raise ValueError(f"{input_name}: its rows have different numbers of cells.")
+    return array
 
 
 def _is_ragged(rows: Any) -> bool:
@@ -236,29 +255,29 @@ def _fault(values: np.ndarray) -> str | None:
     """Kind of the values that are not finite numbers, None if all are."""
     kind = values.dtype.kind
     if kind in "mM":
-        return _TIMES
+        return TIMES
     if kind == "c":
-        return _COMPLEX
+        return COMPLEX
     if kind == "f":
         if np.isnan(values).any():
             return _MISSING
-        return _INFINITE if np.isinf(values).any() else None
+        return INFINITE if np.isinf(values).any() else None
     if kind in "biu":
         return None
-    return next((fault for fault in map(_fault_of_cell, values.tolist()) if fault), None)
+    return next((fault for fault in map(fault_of_cell, values.tolist()) if fault), None)
 
 
-def _fault_of_cell(cell: Any) -> str | None:
+def fault_of_cell(cell: Any) -> str | None:
     """The same for one cell, which may be any object."""
     if type(cell) is float and math.isfinite(cell):
         return None
     kind = type(cell).__name__
     if isinstance(cell, _TIME_CELLS) or kind == "Period":
-        return _TIMES
+        return TIMES
     if cell is None or kind == "NAType":
         return _MISSING
     if isinstance(cell, complex | np.complexfloating):
-        return _COMPLEX
+        return COMPLEX
     text = isinstance(cell, str | bytes)
     if hasattr(cell, "__len__") and not text:
         return f"objects of type {kind}"
@@ -267,13 +286,13 @@ def _fault_of_cell(cell: Any) -> str | None:
     except (TypeError, ValueError):
         return "text" if text else f"objects of type {kind}"
     except OverflowError:
-        return _TOO_LARGE
+        return TOO_LARGE
     if math.isnan(number):
         return _MISSING
-    return _INFINITE if math.isinf(number) else None
+    return INFINITE if math.isinf(number) else None
 
 
-def _raise_for(faults: list[str | None], X: Any, input_name: str) -> None:
+def raise_for(faults: list[str | None], X: Any, input_name: str) -> None:
     """Raise an error for the first fault, naming all columns that have it."""
     fault = next((fault for fault in faults if fault), None)
     if fault is None:
@@ -284,7 +303,7 @@ def _raise_for(faults: list[str | None], X: Any, input_name: str) -> None:
         f"column {named[0]!r} holds" if len(named) == 1 else f"columns {_shortened(named)} hold"
     )
     message = f"{input_name}: {subject} {fault}; {_ADVICE.get(fault, _NO_NUMBER)}."
-    raise ValueError(message) if fault in _ADVICE and fault != _SPARSE else TypeError(message)
+    raise ValueError(message) if fault in _ADVICE and fault != SPARSE else TypeError(message)
 
 
 def _shortened(labels: list[Any]) -> str:

@@ -14,17 +14,13 @@ from typing import Any
 import numpy as np
 
 from skgbnf._warnings import warn
+from skgbnf.table.grids import GRID_TOLERANCE, find_codes, find_step, held_by
 
 _LARGE_SHARE = 0.05
 _SMALL_SHARE = 0.01
 """Fraction of the samples at an atom, if the user asks for a treatment."""
 
-_FEWEST_REPEATS = 5
 _ATOM_WIDTH = 0.05
-_GRID_TOLERANCE = 0.01
-_MOST_CODES = 5
-_FAR = 10.0
-_BULK = (0.05, 0.95)
 _MOST_LEVELS = 20
 _MOST_VALUES = 20_000
 _NORMAL_QUARTILES = 1.349
@@ -168,8 +164,8 @@ class Dequantisation:
             return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, x)]
         on_grid = np.isfinite(self.origins[j])
         origin, step = (self.origins[j], self.widths[j]) if on_grid else (0.0, 1.0)
-        low = np.ceil((lowest - origin) / step - _GRID_TOLERANCE)
-        high = np.floor((limits[1, j] - origin) / step + _GRID_TOLERANCE)
+        low = np.ceil((lowest - origin) / step - GRID_TOLERANCE)
+        high = np.floor((limits[1, j] - origin) / step + GRID_TOLERANCE)
         # Rounding must not lead out of the bounds again.
         return (origin + np.round((x - origin) / step).clip(low, high) * step).clip(
             lowest, limits[1, j]
@@ -203,9 +199,9 @@ class _Column:
         if thorough or counts.max() > 1:
             distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
             shares = np.bincount(index, weights=weights) / weights.sum()
-        codes = _codes(distinct, counts)
+        codes = find_codes(distinct, counts)
         rest = ~np.isin(distinct, codes)
-        step = _step(distinct[rest], counts[rest]) if len(distinct) > 1 else 0.0
+        step = find_step(distinct[rest], counts[rest]) if len(distinct) > 1 else 0.0
         return cls(distinct, counts, shares, codes, step)
 
     @property
@@ -227,9 +223,7 @@ class _Column:
         return self._held_by(_LARGE_SHARE)
 
     def _held_by(self, share: float) -> np.ndarray:
-        """Whether each value holds a fraction of the weight, and at least five samples."""
-        # A share of all but rounding is one.
-        return (self.shares >= share * (1 - 1e-9)) & (self.counts >= _FEWEST_REPEATS)
+        return held_by(self.shares, self.counts, share)
 
     def treated(self, *, only_large: bool) -> "_Column":
         """The feature with noise on its grid, or with atoms; rarer repeats get noise in place."""
@@ -246,7 +240,7 @@ class _Column:
 
     def spread_by(self, width: float) -> "_Column":
         """The feature with noise of a width chosen by the user."""
-        on_grid = self.step > 0 and abs(self.step - width) < _GRID_TOLERANCE * width
+        on_grid = self.step > 0 and abs(self.step - width) < GRID_TOLERANCE * width
         origin = float(self.distinct[0]) if on_grid else np.nan
         return self._with(width, spreads="all", atoms=self.atoms, origin=origin)
 
@@ -272,49 +266,6 @@ def _repeated(values: np.ndarray) -> np.ndarray:
     """Whether each value occurs more than once."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     return counts[index] > 1
-
-
-def _codes(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Lowest or highest values that repeat, at least ten times the range of the others away."""
-    codes = np.empty(0)
-    if counts.max() < _FEWEST_REPEATS:
-        return codes
-    with np.errstate(over="ignore"):
-        for low in range(_MOST_CODES + 1):
-            for high in range(_MOST_CODES + 1):
-                rest = distinct[low : len(distinct) - high]
-                outer = np.r_[counts[:low], counts[len(distinct) - high :]]
-                if len(rest) < 2 or low + high <= len(codes) or outer.min() < _FEWEST_REPEATS:
-                    continue
-                least = _FAR * (rest[-1] - rest[0])
-                gaps = [rest[0] - distinct[low - 1]] if low else []
-                gaps += [distinct[len(distinct) - high] - rest[-1]] if high else []
-                if min(gaps) > least:
-                    codes = np.r_[distinct[:low], distinct[len(distinct) - high :]]
-    return codes
-
-
-def _step(distinct: np.ndarray, counts: np.ndarray) -> float:
-    """Step of the grid that sorted values lie on, 0 if they lie on none.
-
-    It is computed from the central 90 % of the samples, so that one value far out cannot set it.
-    """
-    if counts.max() == 1:
-        return 0.0
-    mass = np.cumsum(counts) / counts.sum()
-    first, last = np.searchsorted(mass, _BULK)
-    bulk = distinct[first : last + 1]
-    bulk = bulk if len(bulk) > 1 else distinct
-    with np.errstate(over="ignore", invalid="ignore"):
-        length, step = bulk[-1] - bulk[0], np.diff(bulk).min()
-        n_steps = np.round(length / step)
-        if not np.isfinite(n_steps):
-            return 0.0
-        step = length / n_steps
-        position = (distinct - bulk[0]) / step
-    on_grid = np.abs(position - np.round(position)).max() < _GRID_TOLERANCE
-    # Any values lie on a grid that is fine enough; it says nothing of them.
-    return float(step) if on_grid and n_steps < 1000 * len(bulk) else 0.0
 
 
 def _robust_spread(distinct: np.ndarray) -> float:

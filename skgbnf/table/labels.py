@@ -6,6 +6,7 @@ A label may be anything that a frame accepts; scikit-learn accepts strings only.
 import datetime
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 Label = Any
@@ -30,6 +31,26 @@ def same_label(a: Label, b: Label) -> bool:
 def find_label(key: Label, labels: Sequence[Label]) -> list[int]:
     """Positions of the columns with that label."""
     return [j for j, label in enumerate(labels) if same_label(key, label)]
+
+
+def position_of(key: object, labels: Sequence[Label], parameter: str) -> int:
+    """Position of the column with that label, otherwise that position.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such column, or more than one; the parameter is named.
+    """
+    named = find_label(key, labels)
+    if len(named) > 1:
+        raise ValueError(f"{parameter}: {key!r} is the name of {len(named)} columns, {named}.")
+    if named:
+        return named[0]
+    if isinstance(key, bool):
+        raise TypeError(f"{parameter}: a column is called by its name or position, got {key!r}.")
+    if isinstance(key, Integral) and 0 <= int(key) < len(labels):
+        return int(key)
+    raise ValueError(f"{parameter}: there is no column {key!r} among {list(labels)}.")
 
 
 def label_to_plain(label: Label) -> Any:
