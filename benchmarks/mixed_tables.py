@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from skgbnf.table.columns import TableColumns
+from skgbnf.table.kinds import Column
+
 DROPPED = {
     "flights": {
         "tailnum": "4,043 aircraft, many of which fly once: most levels would not repeat",
@@ -36,35 +39,6 @@ MOST_ROWS = {"flights": 20_000}
 TEST_SHARE = 0.2
 CODED = ("categorical", "constant")
 NEED = "Give --data or SKGBNF_DATA a folder that holds mixed/NAME.csv.gz."
-
-
-@dataclass(frozen=True)
-class Column:
-    """What values a column may have.
-
-    Attributes
-    ----------
-    kind : {"continuous", "ordinal", "categorical", "mixed", "constant"}
-
-    levels : tuple
-        All values of a categorical or constant column, and of an ordinal one that has few.
-
-    step : float
-        Of the grid that numbers lie on; 0 for none.
-
-    lowest, highest : float
-        Where an ordinal column ends; infinite where it does not.
-
-    atoms : tuple of float
-        Values of a mixed column that have a probability.
-    """
-
-    kind: str
-    levels: tuple = ()
-    step: float = 0.0
-    lowest: float = -np.inf
-    highest: float = np.inf
-    atoms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +137,7 @@ def load(folder: Path, name: str, seed: int, n_rows: int | None = None) -> Mixed
         Use no more than so many rows, drawn at random; default: `MOST_ROWS`.
     """
     frame = pd.read_csv(Path(folder) / "mixed" / f"{name}.csv.gz")
-    frame = frame.drop(columns=list(DROPPED.get(name, ())))
+    frame = frame.drop(columns=list(DROPPED.get(name, ()))).dropna(axis=1, how="all")
     n_rows = n_rows or MOST_ROWS.get(name, len(frame))
     if n_rows < len(frame):
         frame = frame.sample(n_rows, random_state=0)
@@ -272,54 +246,5 @@ def hide(rows: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def find_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
-    """Kinds of the columns of a frame."""
-    return tuple(find_column(frame[name]) for name in frame)
-
-
-def find_column(values: pd.Series) -> Column:
-    present = values.dropna()
-    distinct = sorted(present.unique().tolist())
-    if len(distinct) == 1 and present.size == values.size:
-        return Column("constant", tuple(distinct))
-    if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
-        return Column("categorical", tuple(distinct))
-    x, counts = np.unique(present.to_numpy(dtype=np.float64), return_counts=True)
-    if len(x) == 1:
-        return Column("constant", tuple(x.tolist()))
-    atoms = find_atoms(x, counts)
-    step = find_step(np.setdiff1d(x, atoms), len(present))
-    if len(atoms):
-        return Column("mixed", step=step, atoms=tuple(atoms.tolist()))
-    return ordinal(x, counts, step) if (x == np.round(x)).all() else Column("continuous", step=step)
-
-
-def find_atoms(x: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Values among more than twenty that hold far more rows than others do, five at most."""
-    shares = counts / counts.sum()
-    large = shares >= max(0.05, 20 * np.median(shares))
-    if len(x) <= 20 or not large.any():
-        return np.empty(0)
-    return np.sort(x[large][np.argsort(-shares[large])[:5]])
-
-
-def find_step(x: np.ndarray, n_rows: int) -> float:
-    """Step of the grid that repeated values lie on, 0 for none."""
-    if len(x) < 2 or len(x) == n_rows:
-        return 0.0
-    if (x == np.round(x)).all():
-        return float(np.gcd.reduce(np.diff(x).astype(np.int64)))
-    length = x[-1] - x[0]
-    n_steps = np.round(length / np.diff(x).min())
-    position = (x - x[0]) * n_steps / length
-    on_grid = np.abs(position - np.round(position)).max() < 0.01 and n_steps < 1000 * len(x)
-    return float(length / n_steps) if on_grid else 0.0
-
-
-def ordinal(x: np.ndarray, counts: np.ndarray, step: float) -> Column:
-    """An ordinal column, closed where its last value is held by many rows."""
-    many = max(5, 0.01 * counts.sum())
-    lowest = x[0] if counts[0] >= many or x[0] in (0, 1) else -np.inf
-    highest = x[-1] if counts[-1] >= many else np.inf
-    closed = np.isfinite([lowest, highest]).all() and len(x) <= 20
-    levels = np.arange(round((x[-1] - x[0]) / step) + 1) * step + x[0] if closed else ()
-    return Column("ordinal", tuple(map(float, levels)), step, float(lowest), float(highest))
+    """Kinds of the columns, as the estimators of this package find them."""
+    return TableColumns.from_table(frame, list(frame)).columns
