@@ -216,27 +216,35 @@ def maximised(
     single: LatentClasses, cells: Sequence[Cells], responsibilities: np.ndarray
 ) -> LatentClasses:
     """The M step; each class has one row of the whole table beside its own."""
-    n_classes = responsibilities.shape[1]
-    shares, means, deviations, gaps = [], [], [], []
-    for j, column in enumerate(cells):
-        of_events = np.zeros((single.shares[j].shape[1] + 1, n_classes))
-        np.add.at(of_events, column.which, responsibilities)
-        counts = of_events[:-1].T + single.shares[j]
-        shares.append(counts / counts.sum(axis=1, keepdims=True))
-        missing = of_events[-1] + single.gaps[j]
-        gaps.append(missing / (responsibilities.sum(axis=0) + 1))
-        weights = responsibilities[column.numbers]
-        total = weights.sum(axis=0) + 1
-        means.append(weights.T @ column.z / total)
-        within = (
-            np.square(column.z[:, None] - means[-1]) + (column.high - column.low)[:, None] ** 2 / 12
-        )
-        variance = ((weights * within).sum(axis=0) + 1 + means[-1] ** 2) / total
-        deviations.append(np.maximum(np.sqrt(variance), LEAST_DEVIATION))
-    prior = (responsibilities.sum(axis=0) + 1) / (len(responsibilities) + n_classes)
+    n_samples, n_classes = responsibilities.shape
+    weights = (responsibilities.sum(axis=0) + 1) / (n_samples + n_classes)
+    parts = [
+        maximised_column(column, single.shares[j], single.gaps[j], responsibilities)
+        for j, column in enumerate(cells)
+    ]
+    shares, means, deviations, gaps = zip(*parts, strict=True)
     return LatentClasses(
-        single.columns, single.densities, prior, shares, *map(np.array, (means, deviations, gaps))
-    )
+        single.columns, single.densities, weights, list(shares),
+        *map(np.array, (means, deviations, gaps)),
+    )  # fmt: skip
+
+
+def maximised_column(
+    column: Cells, shares: np.ndarray, gap_share: np.ndarray, responsibilities: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Shares of events, means, deviations and gaps of one column for each class."""
+    sums = np.zeros((shares.shape[1] + 1, responsibilities.shape[1]))
+    np.add.at(sums, column.which, responsibilities)  # that of gaps, -1, is the last
+    counts = sums[:-1].T + shares
+    gaps = (sums[-1] + gap_share) / (responsibilities.sum(axis=0) + 1)
+    weights = responsibilities[column.numbers]
+    total = weights.sum(axis=0) + 1
+    means = weights.T @ column.z / total
+    within_cells = (column.high - column.low)[:, None] ** 2 / 12
+    squares = np.square(column.z[:, None] - means) + within_cells
+    variances = ((weights * squares).sum(axis=0) + 1 + means**2) / total
+    deviations = np.maximum(np.sqrt(variances), LEAST_DEVIATION)
+    return counts / counts.sum(axis=1, keepdims=True), means, deviations, gaps
 
 
 def fit_latent_classes(
