@@ -9,7 +9,8 @@ from mixed_tables import CODED, Column, MixedFit, MixedTable, events, has_number
 from peers import vine_controls
 
 HELD_OUT = 0.125
-FEWEST_ROWS = 100
+FEWEST_COMPLETE = 0.1
+"""Share of complete training rows below which those say too little of the others."""
 
 
 def fit_vine(table: MixedTable, seconds: float, seed: int) -> MixedFit:
@@ -19,7 +20,7 @@ def fit_vine(table: MixedTable, seconds: float, seed: int) -> MixedFit:
     once. Held-out rows choose how pair copulas are fitted, as in `bench_peers.py`.
     """
     whole = complete_rows(table.train)
-    if len(whole) < FEWEST_ROWS:
+    if len(whole) < FEWEST_COMPLETE * len(table.train):
         raise ValueError(f"only {len(whole)} of {len(table.train)} training rows are complete")
     coding = VineCoding.of(table.columns, whole)
     held_out, train = np.split(coding(whole), [int(HELD_OUT * len(whole))])
