@@ -26,12 +26,12 @@ from mixed_vines import fit_vine
 from peers import OURS
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.frozen import FrozenEstimator
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 
 import skgbnf
 
 HALF = 0.5
+N_DRAWS, ROWS_AT_ONCE = 100, 200
 MOST_PREDICTORS = 50
 
 
@@ -46,21 +46,24 @@ def fit_boosted(table: MixedTable, seconds: float, seed: int) -> MixedFit:
 
     return MixedFit(
         lambda rows: model.score_samples(table.frame(rows)),
-        partial(completed_by_imputers, model, table),
+        partial(completed_by_draws, model, table, seed),
         sample,
         {"families": [c.architecture.describe() for c in model.estimators_]},
     )
 
 
-def completed_by_imputers(model, table: MixedTable, rows: np.ndarray) -> np.ndarray:
-    """Rows whose gaps FlowImputer fills: means of numbers, modes of categories."""
-    frames = {}
-    for strategy in ("mean", "mode"):
-        imputer = skgbnf.FlowImputer(FrozenEstimator(model), strategy=strategy)
-        imputer.set_output(transform="pandas").fit(table.frame(table.train))
-        frames[strategy] = imputer.transform(table.frame(rows))
-    names = table.whole.columns[table.categorical]
-    return rows_of(frames["mean"].assign(**frames["mode"][names]), table.columns)
+def completed_by_draws(model, table: MixedTable, seed: int, rows: np.ndarray) -> np.ndarray:
+    """Rows whose gaps hold means of draws of numbers, and most frequent draws of categories."""
+    parts = []
+    for some in np.array_split(rows, -(-len(rows) // ROWS_AT_ONCE)):
+        frame = model.sample_missing(table.frame(some), n_samples=N_DRAWS, random_state=seed)
+        drawn = rows_of(frame, table.columns).reshape(len(some), N_DRAWS, -1)
+        typical = drawn.mean(axis=1)
+        for j in np.flatnonzero(table.categorical):
+            codes = np.arange(len(table.columns[j].levels))
+            typical[:, j] = (drawn[:, :, j, None] == codes).sum(axis=1).argmax(axis=1)
+        parts.append(np.where(np.isnan(some), typical, some))
+    return np.concatenate(parts)
 
 
 def fit_independent(table: MixedTable, seconds: float, seed: int) -> MixedFit:

@@ -335,30 +335,14 @@ class FakeDensity:
     def sample_frame(self, n_samples, random_state, missing):
         return self.table.frame(self.model.sample(n_samples, random_state))
 
-
-class FakeImputer:
-    """Completions of :class:`FakeDensity`."""
-
-    def __init__(self, estimator, strategy):
-        self.estimator, self.strategy = estimator, strategy
-
-    def set_output(self, transform):
-        assert transform == "pandas"
-        return self
-
-    def fit(self, X):
-        return self
-
-    def transform(self, X):
-        density = self.estimator.estimator
-        rows = mixed_tables.rows_of(X, density.table.columns)
-        return density.table.frame(density.model.complete(rows))
+    def sample_missing(self, X, n_samples, random_state):
+        completed = self.model.complete(mixed_tables.rows_of(X, self.table.columns))
+        return self.table.frame(np.repeat(completed, n_samples, axis=0))
 
 
 @pytest.fixture
 def faked(monkeypatch):
     monkeypatch.setattr(skgbnf, "GradientBoostedFlowDensity", FakeDensity)
-    monkeypatch.setattr(skgbnf, "FlowImputer", FakeImputer, raising=False)
 
 
 @pytest.mark.usefixtures("faked")
