@@ -121,18 +121,32 @@ def log_integral(
 
 
 def completions(
-    sampler: PartSampler, rows: np.ndarray, wanted: np.ndarray, n_draws: int, seed: int
+    sampler: PartSampler,
+    rows: np.ndarray,
+    wanted: np.ndarray,
+    n_samples: int,
+    n_proposed: int,
+    seed: int,
 ) -> np.ndarray:
-    """Samples with draws of what is wanted: of several proposed, one by its weight."""
-    completed = rows.copy()
+    """Samples with draws of what is wanted: of all that are proposed for one, some by their weight.
+
+    Returns
+    -------
+    completed : ndarray of shape (n_rows, n_samples, n_columns)
+    """
+    completed = np.repeat(rows[:, None], n_samples, axis=1)
     rng = np.random.default_rng(derive_seed(seed, 0))
     places = np.flatnonzero(wanted.any(axis=1))
-    n_rows = max(1, _DRAWS_AT_ONCE // n_draws)
+    n_rows = max(1, _DRAWS_AT_ONCE // n_proposed)
     for start in range(0, len(places), n_rows):
         some = places[start : start + n_rows]
-        repeated, mask = (np.repeat(part[some], n_draws, axis=0) for part in (rows, wanted))
+        repeated, mask = (np.repeat(part[some], n_proposed, axis=0) for part in (rows, wanted))
         drawn, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, 1, start))
-        noise = rng.gumbel(size=(len(some), n_draws))
-        chosen = (log_ratio.reshape(-1, n_draws) + noise).argmax(axis=1)
-        completed[some] = drawn.reshape(len(some), n_draws, -1)[np.arange(len(some)), chosen]
+        drawn, log_ratio = (
+            drawn.reshape(len(some), n_proposed, -1),
+            log_ratio.reshape(len(some), 1, -1),
+        )
+        noise = rng.gumbel(size=(len(some), n_samples, n_proposed))
+        chosen = (log_ratio + noise).argmax(axis=2)
+        completed[some] = np.take_along_axis(drawn, chosen[..., None], axis=1)
     return completed

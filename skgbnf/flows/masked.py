@@ -185,8 +185,8 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
                 drawn = drawn & (x[:, parent] == 0)
             if drawn.any():
                 rows = x[drawn]
-                outputs = self._outputs(rows, self._with_last(j) if order is None else order)
-                x[drawn, j] = self._draw(outputs[..., self._outputs_of[j]], j)
+                own = self._with_last(j) if order is None else order
+                x[drawn, j] = self._draw(self._outputs(rows, own, self._outputs_of[j]), j)
 
     def _chain(self, x: Tensor, given: Tensor) -> Tensor:
         """Sum over the variables that are not given of log-densities given those and the former."""
@@ -196,7 +196,7 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             scored = ~given[:, j] & ~x[:, j].isnan()
             if scored.any():
                 seen[scored, j] = x[scored, j]
-                total[scored] += self._log_probs(seen[scored], self._with_last(j))[:, j]
+                total[scored] += self._last_log_prob(seen[scored], j)
         return total
 
     def _given_first(self, given: Tensor) -> list[int]:
@@ -221,23 +221,33 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         lost = draws[..., :n][..., at] < draws[..., n, None]
         return torch.where(lost & (draws[..., n + 1, None] < _WITH_GAPS), torch.nan, x)
 
-    def _outputs(self, x: Tensor, order: list[int]) -> Tensor:
-        """Outputs of the network, those of each variable from the ones before it in an order."""
+    def _outputs(self, x: Tensor, order: list[int], last: slice = slice(None)) -> Tensor:
+        """Outputs of the network, those of each variable from the ones before it in an order.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_samples, n_variables)
+
+        order : list of int
+
+        last : slice
+            Which of the outputs are wanted.
+        """
         ranks = torch.empty(self.n_variables, dtype=torch.long, device=x.device)
         ranks[order] = torch.arange(self.n_variables, device=x.device)
         degrees = [getattr(self, f"degrees_{k}") for k in range(len(self.weights) - 1)]
         # What follows a variable of rank r in the order may see the first r + 1.
         before = [ranks[self.input_variables] + 1, *degrees]
-        behind = [*degrees, ranks[self.output_variables]]
-        hidden = self._inputs(x)
-        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        behind = [*degrees, ranks[self.output_variables[last]]]
+        hidden, n_hidden = self._inputs(x), len(degrees)
+        for k in range(n_hidden):
             mask = before[k] <= behind[k].unsqueeze(-1)
-            image = hidden @ (weight * mask).mT + bias.unsqueeze(-2)
-            if k == len(self.weights) - 1:
-                return image
+            image = hidden @ (self.weights[k] * mask).mT + self.biases[k].unsqueeze(-2)
             image = self.dropout(self.activation(image))
             hidden = hidden + image if k and image.shape == hidden.shape else image
-        raise ValueError("a network has no layers")
+        mask = before[-1] <= behind[-1].unsqueeze(-1)
+        weight, bias = self.weights[-1][..., last, :], self.biases[-1][..., last]
+        return hidden @ (weight * mask).mT + bias.unsqueeze(-2)
 
     def _inputs(self, x: Tensor) -> Tensor:
         """What the network sees of the variables, zeros for those that are not known."""
@@ -277,10 +287,19 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             columns[j] = _log_frequency(outputs[..., self._outputs_of[j]], x[..., j])
         return torch.where(x.isnan(), 0.0, torch.stack(columns, dim=-1))
 
-    def _mixed(self, parameters: Tensor, places: Places) -> Tensor:
-        """Log-density under mixtures of logistic distributions with these parameters."""
-        log_weights, means, log_scales = _logistics(parameters, self.numbers.are_angles)
-        parts = logistic_log_prob(self.numbers, places, means, log_scales)
+    def _last_log_prob(self, x: Tensor, j: int) -> Tensor:
+        """Log-density of one variable given all others that are known."""
+        outputs = self._outputs(x, self._with_last(j), self._outputs_of[j])
+        if not self.variables[j].is_number:
+            return _log_frequency(outputs, x[..., j])
+        i, at = self._number_of[j], self._numbers_at
+        places = self.numbers.places(x[..., at].nan_to_num(0.0))[i]
+        return self._mixed(outputs.unsqueeze(-2), places, slice(i, i + 1)).squeeze(-1)
+
+    def _mixed(self, parameters: Tensor, places: Places, index: slice = slice(None)) -> Tensor:
+        """Log-density of numbers under mixtures of logistic distributions."""
+        log_weights, means, log_scales = _logistics(parameters, self.numbers.are_angles[index])
+        parts = logistic_log_prob(self.numbers, places, means, log_scales, index)
         return torch.logsumexp(parts + log_weights, dim=-1)
 
     def _draw(self, outputs: Tensor, j: int) -> Tensor:
