@@ -11,11 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 from skgbnf._checks import check_choice, check_integer
 from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
-from skgbnf.estimators.completions import drawn_completions, mean_of, mode_of
 from skgbnf.estimators.conditionals import completed_rows
 from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.scoring import checked_blocks
+from skgbnf.estimators.typical import mean_of, mode_of
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
     as_rows,
@@ -184,8 +184,8 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         if not len(rows):
             return rows
         if self.strategy == "sample":
-            return completed_rows(density, rows, self._seed)
-        draws = drawn_completions(density, rows, int(self.n_draws), self._seed)
+            return completed_rows(density, rows, 1, self._seed)[:, 0]
+        draws = completed_rows(density, rows, int(self.n_draws), self._seed)
         typical = mean_of if self.strategy == "mean" else mode_of
         for j in np.flatnonzero(missing.any(axis=0)).tolist():
             some = missing[:, j]

@@ -142,11 +142,36 @@ def completions(
         some = places[start : start + n_rows]
         repeated, mask = (np.repeat(part[some], n_proposed, axis=0) for part in (rows, wanted))
         drawn, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, 1, start))
-        drawn, log_ratio = (
-            drawn.reshape(len(some), n_proposed, -1),
-            log_ratio.reshape(len(some), 1, -1),
-        )
-        noise = rng.gumbel(size=(len(some), n_samples, n_proposed))
-        chosen = (log_ratio + noise).argmax(axis=2)
+        drawn = drawn.reshape(len(some), n_proposed, -1)
+        chosen = resampled(log_ratio.reshape(-1, n_proposed), n_samples, rng)
         completed[some] = np.take_along_axis(drawn, chosen[..., None], axis=1)
     return completed
+
+
+def resampled(log_weights: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices in proportion to weights, by systematic resampling of each row, in random order.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_samples, n_proposed)
+
+    n_draws : int
+
+    rng : Generator
+
+    Returns
+    -------
+    chosen : ndarray of int of shape (n_samples, n_draws)
+        Each index as often as its share of the weight says, up to one.
+    """
+    n_rows, n_proposed = log_weights.shape
+    top = log_weights.max(axis=1, keepdims=True)
+    weights = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0))
+    weights[~np.isfinite(top[:, 0])] = 1.0
+    cumulative = weights.cumsum(axis=1)
+    cumulative /= cumulative[:, -1:]
+    places = (np.arange(n_draws) + rng.random((n_rows, 1))) / n_draws
+    pairs = zip(cumulative, places, strict=True)
+    chosen = [np.searchsorted(ends, place, side="right") for ends, place in pairs]
+    index = np.minimum(np.array(chosen, dtype=int).reshape(n_rows, n_draws), n_proposed - 1)
+    return rng.permuted(index, axis=1)
