@@ -109,12 +109,17 @@ def outside(drawn: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return (np.abs(drawn - (low + high) / 2) > reach).any(axis=1)
 
 
-def told_apart(rows: np.ndarray, drawn: np.ndarray, seed: int = 0) -> float:
-    """Area under the ROC curve of a classifier, on rows that it did not learn from."""
+def told_apart(
+    rows: np.ndarray, drawn: np.ndarray, seed: int = 0, categorical: np.ndarray | None = None
+) -> float:
+    """Area under the ROC curve of a classifier, on rows that it did not learn from.
+
+    `categorical` says which columns hold codes of categories.
+    """
     X = np.concatenate([rows, drawn])
     y = np.repeat([0, 1], [len(rows), len(drawn)])
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    classifier = HistGradientBoostingClassifier(random_state=seed)
+    classifier = HistGradientBoostingClassifier(random_state=seed, categorical_features=categorical)
     p = cross_val_predict(classifier, X, y, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(y, p))
 

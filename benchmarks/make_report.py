@@ -19,7 +19,9 @@ from bench_choices import choice_rows
 from bench_published import HEADER, PUBLISHED, summary_rows
 from bench_speed import OURS as OUR_COMPONENT
 from bench_speed import THEIRS, describe, passes_per_column
+from mixed_report import mixed_section
 from peers import OURS
+from report import table
 from summary import Mean, errors_in, methods_in, over_seeds, zeros_in
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -43,6 +45,7 @@ def main() -> None:
     sections = {
         "bench_peers": peers_section,
         "bench_published": published_section,
+        "bench_mixed": mixed_section,
         "bench_choices": choices_section,
         "bench_budget": budget_section,
         "bench_speed": speed_section,
@@ -359,12 +362,6 @@ def speed_section(results: dict) -> str:
         f"{setting['sampled']}; an autoregressive flow is sampled by one pass for each column.\n\n"
         + table(["size", "task", OUR_COMPONENT, THEIRS, "ratio"], body)
     )
-
-
-def table(header: list, rows: list[list]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ BOUNDED = {"vine", "NRGBoost"}
 """Methods whose density is zero far from the training rows, where log-densities are -inf."""
 
 
-def absent(method: str) -> str | None:
+def absent(method: str, needs: dict[str, str] = NEEDS) -> str | None:
     """The package that a method needs and that is not installed, if there is one."""
-    package = NEEDS.get(method)
+    package = needs.get(method)
     return package if package and importlib.util.find_spec(package) is None else None

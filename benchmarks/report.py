@@ -14,7 +14,7 @@ import zuko
 
 import skgbnf
 
-OPTIONAL = ("nflows", "nrgboost", "pyvinecopulib", "torchflows")
+OPTIONAL = ("nflows", "nrgboost", "pandas", "pyvinecopulib", "sdv", "torchflows")
 """Packages of methods compared with, any of which may be absent."""
 
 RESULTS = Path(__file__).parent / "results"
@@ -81,6 +81,12 @@ def write(path: Path, results: dict) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=2) + "\n")
     partial.replace(path)
+
+
+def table(header: list, rows: list[list]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def insert(page: Path, name: str, text: str) -> None:

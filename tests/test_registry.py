@@ -75,7 +75,7 @@ def registered(monkeypatch):
 def test_the_names_are_those_of_the_package():
     assert family_names(invertible=True) == ("nsf_coupling", "realnvp", "glow", "affine")
     assert {f.name for f in families() if f.fitted_by == "em"} == {
-        "affine", "gaussian_mixture", "copula_mixture", "student_t",
+        "affine", "gaussian_mixture", "copula_mixture", "student_t", "location_mixture",
     }  # fmt: skip
 
 

@@ -70,7 +70,7 @@ BAD_PARAMETERS = [
     ("hidden_layer_sizes", (100_000, 100_000), ValueError),
     ("hidden_layer_sizes", (16, 0), ValueError),
     ("hidden_layer_sizes", (16, 2.5), TypeError),
-    ("hidden_layer_sizes", "16", TypeError),
+    ("hidden_layer_sizes", "16", ValueError),
     ("hidden_layer_sizes", None, TypeError),
     ("hidden_layer_sizes", 0, ValueError),
     ("activation", "sigmoidd", ValueError),
@@ -217,6 +217,10 @@ SCORED = [case for case in BAD_ROWS if case != "one row"]
 @pytest.mark.parametrize("case", SCORED)
 def test_bad_rows_are_refused_by_scoring(model, case, method):
     rows, kind, message = BAD_ROWS[case]
+    if case == "NaN" and method != "staged_score_samples":
+        # Of a sample with gaps the rest is scored.
+        assert np.isfinite(getattr(model, method)(rows)).all()
+        return
     if case == "text":
         rows = np.array([["a", "b"]])
     with pytest.raises(kind, match=message) as error:

@@ -147,15 +147,17 @@ class CandidatePlan:
             families = (self.sparse,) if alone else (*families, self.sparse)
         return [
             [
-                replace(architecture, n_columns=view.n_columns, order=n_rounds)
-                if architecture.variables
-                else replace(architecture, n_columns=view.n_columns)
+                replace(architecture, n_columns=view.n_columns, order=self._order(name, n_rounds))
                 for architecture in candidates
             ]
             for view in self._views(n_rounds)
-            for family in families
-            for candidates in self._of(family, place=view.splines)
+            for name in families
+            for candidates in self._of(name, place=view.splines)
         ]
+
+    def _order(self, name: FamilyName, n_rounds: int) -> int:
+        """Number of the order of the variables, another one in each round that takes them."""
+        return n_rounds if get_family(name).takes_variables else 0
 
     def _views(self, n_rounds: int) -> tuple[View, ...]:
         """Views that the next round tries: all but the last, then the last, then all.

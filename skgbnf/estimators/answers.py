@@ -11,15 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._checks import check_integer
 from skgbnf._device import score_device
-from skgbnf._random import RandomState, seed_from
+from skgbnf._random import RandomState, derive_seed, seed_from
 from skgbnf.estimators.conditionals import scores_of_parts
 from skgbnf.estimators.fitted import Evaluate, FittedDensity, of_all_rounds, of_each_round
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.parts import PartAnswers
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
-from skgbnf.table.frames import container_of
 from skgbnf.table.weights import check_weights
 from skgbnf.training.mixture import fold_log_prob
+
+_GAP_KEY = 11
 
 
 class DensityAnswers(PartAnswers):
@@ -169,9 +170,12 @@ class DensityAnswers(PartAnswers):
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """
-        return self.fitted_.coordinates.values(self._draw(n_samples, random_state))
+        rows = self._draw(n_samples, random_state)
+        return self.fitted_.coordinates.values(rows)
 
-    def sample_frame(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
+    def sample_frame(
+        self, n_samples: int = 1, random_state: RandomState = None, *, missing: bool = False
+    ) -> Any:
         """Draw samples as a data frame like the one seen in fit.
 
         Integer and boolean columns are rounded, columns with noise are moved to the nearest value
@@ -184,6 +188,10 @@ class DensityAnswers(PartAnswers):
 
         random_state : int, RandomState instance or None, default=None
             Seed of the draws.
+
+        missing : bool, default=False
+            Whether samples have gaps: each those of a row of `fit` drawn at random, whatever the
+            values.
 
         Returns
         -------
@@ -210,9 +218,20 @@ class DensityAnswers(PartAnswers):
         >>> model.sample_frame(2, random_state=0).dtypes.astype(str).tolist()
         ['float64', 'int64']
         """
+        rows = self._draw(n_samples, random_state)
         return self.fitted_.coordinates.frame(
-            self._draw(n_samples, random_state), self.fitted_.table
+            self._with_gaps(rows, random_state) if missing else rows, self.fitted_.table
         )
+
+    def _with_gaps(self, rows: np.ndarray, random_state: RandomState) -> np.ndarray:
+        """Samples with the gaps of rows of fit, drawn at random."""
+        coordinates = self.fitted_.coordinates
+        if not isinstance(coordinates, MixedCoordinates):
+            return rows
+        gaps = coordinates.columns.gaps
+        rng = np.random.default_rng(derive_seed(seed_from(random_state), _GAP_KEY))
+        drawn = rng.choice(len(gaps.counts), len(rows), p=gaps.counts / gaps.counts.sum())
+        return np.where(gaps.missing[drawn], np.nan, rows)
 
     def _draw(self, n_samples: int, random_state: RandomState) -> np.ndarray:
         check_is_fitted(self)
@@ -224,10 +243,9 @@ class DensityAnswers(PartAnswers):
         """Whether values are missing of what a density of complete samples is to score."""
         if isinstance(self.fitted_.coordinates, MixedCoordinates):
             return False
-        if container_of(X) == "pandas":
+        if hasattr(X, "isna"):
             return bool(X.isna().to_numpy().any())
-        dtype = getattr(X, "dtype", None)
-        return dtype is not None and dtype.kind == "f" and bool(np.isnan(X).any())
+        return isinstance(X, np.ndarray) and X.dtype.kind == "f" and bool(np.isnan(X).any())
 
     def _log_densities(self, X: ArrayLike, evaluate: Evaluate) -> np.ndarray:
         blocks = checked_blocks(self, X, self.fitted_)

@@ -75,7 +75,9 @@ def completed_rows(density: Any, rows: np.ndarray, seed: int) -> np.ndarray:
     sampler = MixedSampler(fitted, score_device(density.device))
     # A component that knows all its marginals needs no second thought.
     n_proposed = 1 if _is_exact(fitted) else _N_PROPOSED
-    return fitted.coordinates.inverse_transform(completions(sampler, Z, wanted, n_proposed, seed))
+    completed = completions(sampler, Z, wanted, n_proposed, seed)
+    # What is known stays as it is, without a way there and back.
+    return np.where(np.isnan(rows), fitted.coordinates.inverse_transform(completed), rows)
 
 
 def _of_numbers(

@@ -178,7 +178,9 @@ class MarginalDensity:
         jumps = np.zeros(len(every))
         jumps[np.searchsorted(every, atoms)] = masses
         total = np.cumsum(jumps)
-        return every, smooth + total - jumps, smooth + total
+        up_to = smooth + total
+        # What lies beyond the outermost points is negligible.
+        return every, (up_to - jumps) / up_to[-1], up_to / up_to[-1]
 
     def _atoms(self, column: Column) -> tuple[np.ndarray, np.ndarray]:
         """Values with a probability of their own, ascending, and these."""

@@ -14,9 +14,9 @@ from skgbnf.estimators.given import Given, Prepared, in_folds
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.plan import TableOptions
 from skgbnf.estimators.samples import Sample, split_samples
-from skgbnf.flows import Variable
+from skgbnf.flows import Variable, get_family
 from skgbnf.table.bounds import Bounds, check_within, limits_from
-from skgbnf.table.checks import note_columns
+from skgbnf.table.checks import check_in_memory, note_columns
 from skgbnf.table.columns import TableColumns
 from skgbnf.table.frames import container_of
 from skgbnf.table.thinning import kept_rows
@@ -39,15 +39,19 @@ def mixed_columns(
     """The columns of a mixed table, those of earlier rounds if there are any.
 
     None of a table of numbers, complete and without atoms, for whose columns no kind was requested,
-    and of the targets of a regression.
+    and of the targets of a regression. Families that take real numbers alone are given such, or
+    refuse the table.
     """
     if given.codes is not None:
         return None
     if earlier is not None:
         coordinates = earlier.coordinates
         return coordinates.columns if isinstance(coordinates, MixedCoordinates) else None
-    if options.columns is None and not _may_be_mixed(given.X):
+    if options.columns is None and not (
+        _takes_variables(estimator.flow) and _may_be_mixed(given.X)
+    ):
         return None
+    check_in_memory(given.X, given.name())
     names = list(range(np.shape(given.X)[1]))
     weights = None
     if given.sample_weight is not None:
@@ -104,6 +108,12 @@ def prepare_mixed(
         reference_score=reference,
         row_folds=split.row_folds(n_given),
     )
+
+
+def _takes_variables(flow: Any) -> bool:
+    """Whether one of the families asked for is one for mixed tables."""
+    names = flow if isinstance(flow, list | tuple) else [flow]
+    return "auto" in names or any(get_family(name).takes_variables for name in names)
 
 
 def _may_be_mixed(X: Any) -> bool:

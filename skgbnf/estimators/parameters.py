@@ -27,6 +27,7 @@ from skgbnf.boosting.objectives import OBJECTIVES
 from skgbnf.flows import ACTIVATIONS, BASES, LOG_DETS, TAILS, CopulaBase, family_names
 from skgbnf.predictors import MODELS
 from skgbnf.table.bounds import check_bounds
+from skgbnf.table.requested import check_requested
 
 COMBINATIONS = ("sum", "product")
 """Ways to combine the components."""
@@ -135,6 +136,7 @@ def check_density_parameters(estimator: Any) -> None:
 CHECKS: dict[str, Check] = {
     "n_estimators": check_count,
     "max_time": or_none(check_positive),
+    "columns": lambda name, value: check_requested(value),
     "bounds": lambda name, value: check_bounds(value),
     "verbose": lambda name, value: check_verbose(value),
     "flow": check_flow,

@@ -253,8 +253,7 @@ def _candidates(
         n_estimators=int(estimator.n_estimators),
         n_samples=n_samples,
         template=template,
-        # Other tables have real numbers alone, which families of mixed ones take too.
-        variables=variables or (Variable("continuous"),) * n_features,
+        variables=variables,
         n_transforms=_n_transforms(n_transforms, n_features, n_context),
         views=_views(n_columns, n_context, n_features),
         activation=None if estimator.activation == "auto" else estimator.activation,
@@ -278,8 +277,8 @@ def _check_mixed(estimator: Any, names: Sequence[Any]) -> None:
     if others:
         known = [family.name for family in families() if family.takes_variables]
         raise ValueError(
-            f"flow: {others[0]!r} takes no categories, missing values (NaN) or atoms; those of "
-            f'{known} and "auto" do.'
+            f"flow: {others[0]!r} takes no columns; with the parameter columns it must be one of "
+            f'{known}, or "auto".'
         )
     if combine_of(estimator) == "product":
         raise ValueError('combine must be "sum" for a table with categories, gaps or atoms.')

@@ -19,6 +19,7 @@ from skgbnf.persistence import (
 )
 from skgbnf.table.bounds import bounds_from_plain, bounds_to_plain
 from skgbnf.table.frames import Description, named_for_sklearn
+from skgbnf.table.requested import requested_from_plain, requested_to_plain
 
 
 class PersistentDensity(PersistentEstimator):
@@ -38,13 +39,21 @@ class PersistentDensity(PersistentEstimator):
         """One parameter as JSON knows it; ValueError if a family is a user's callable."""
         if name == "flow":
             _check_savable(value if isinstance(value, list | tuple) else [value])
-        special = {"bounds": bounds_to_plain, "base": base_to_plain}
+        special = {
+            "bounds": bounds_to_plain,
+            "base": base_to_plain,
+            "columns": requested_to_plain,
+        }
         return special.get(name, plain)(value)
 
     @staticmethod
     def _parameter_from_plain(name: str, value: Any) -> Any:
         """Inverse of :meth:`_parameter_to_plain`."""
-        special = {"bounds": bounds_from_plain, "base": base_from_plain}
+        special = {
+            "bounds": bounds_from_plain,
+            "base": base_from_plain,
+            "columns": requested_from_plain,
+        }
         return special.get(name, tuples)(value)
 
     def to_plain(self) -> dict[str, Any]:

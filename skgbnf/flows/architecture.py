@@ -82,7 +82,7 @@ class Architecture:
         many columns of the context only.
 
     variables : tuple of Variable, default=()
-        Those of a mixed table, one for each column; () for columns of real numbers.
+        Those of a mixed table, one for each column; () if all are real numbers.
 
     order : int, default=0
         Number of the order in which "masked" takes the variables.
@@ -147,8 +147,8 @@ class Architecture:
         record = self.record
         if self.n_context and not record.takes_context:
             raise ValueError(f"n_context: {record.name!r} takes no context.")
-        if bool(self.variables) != record.takes_variables:
-            raise ValueError(f"variables: {record.name!r} is of other tables.")
+        if self.variables and not record.takes_variables:
+            raise ValueError(f"variables: {record.name!r} takes real numbers alone.")
         component = record.build(self._inner())
         if self.n_columns:
             component = FromResiduals(component, self.n_features, self.n_columns)
@@ -196,7 +196,7 @@ class Architecture:
         check_parents(self.variables)
         if self.variables and len(self.variables) != self.n_features:
             raise ValueError(f"the variables of a component are not its columns: {self}")
-        if bool(self.variables) != self.record.takes_variables or type(self.order) is not int:
+        if (self.variables and not self.record.takes_variables) or type(self.order) is not int:
             raise ValueError(f"a component is of another kind of tables: {self}")
         if type(self.n_columns) is not int or not 0 <= self.n_columns <= self.n_context:
             raise ValueError(f"a component sees more of its context than there is: {self}")

@@ -30,6 +30,7 @@ from skgbnf.flows.location import LocationMixture
 from skgbnf.flows.masked import MaskedNetwork
 from skgbnf.flows.registry import Family
 from skgbnf.flows.student_t import StudentT
+from skgbnf.flows.variables import Variable
 
 _BOTH_PLACES = ("columns", "whitened")
 # Of those that serve few samples, which have too little to teach splines of whitened columns too.
@@ -102,7 +103,7 @@ def _student_t(architecture: Architecture) -> LazyDistribution:
 
 def _masked(architecture: Architecture, *, any_order: bool) -> LazyDistribution:
     return MaskedNetwork(
-        architecture.variables,
+        _variables(architecture),
         architecture.hidden_layer_sizes,
         architecture.activation,
         architecture.dropout,
@@ -112,7 +113,7 @@ def _masked(architecture: Architecture, *, any_order: bool) -> LazyDistribution:
 
 
 def _location_mixture(architecture: Architecture) -> LazyDistribution:
-    return LocationMixture(architecture.variables, architecture.n_components)
+    return LocationMixture(_variables(architecture), architecture.n_components)
 
 
 def _fewest_of_masked(architecture: Architecture) -> tuple[int, int]:
@@ -123,6 +124,10 @@ def _fewest_of_masked(architecture: Architecture) -> tuple[int, int]:
 
 def _fewest_of_location_mixture(architecture: Architecture) -> tuple[int, int]:
     return architecture.n_components * (1 + _n_levels(architecture)), 3
+
+
+def _variables(architecture: Architecture) -> tuple[Variable, ...]:
+    return architecture.variables or (Variable("continuous"),) * architecture.n_features
 
 
 def _n_levels(architecture: Architecture) -> int:
