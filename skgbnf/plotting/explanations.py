@@ -123,7 +123,7 @@ class ExplanationDisplay:
         check_integer("n_rows", n_rows, 1)
         check_methods(estimator, "explain")
         lowest = np.argsort(score_rows(estimator, X), kind="stable")[:n_rows]
-        table = X if hasattr(X, "shape") else np.asarray(X)
+        table: Any = X if hasattr(X, "shape") else np.asarray(X)
         some = table.iloc[lowest] if hasattr(table, "iloc") else table[lowest]
         values = np.asarray(estimator.explain(some), dtype=np.float64)
         rows = (table.index[lowest] if hasattr(table, "iloc") else lowest).tolist()
@@ -163,9 +163,9 @@ class ExplanationDisplay:
         self.figure_ = self.ax_.figure
         self.axes_: list[Any] = []
         self.bars_: list[Any] = []
-        for row, own, place in zip(self.rows, values, places, strict=True):
+        for i, (row, own) in enumerate(zip(self.rows, values, strict=True)):
             first = self.axes_[0] if self.axes_ else None
-            panel = self.figure_.add_subplot(place, sharey=first)  # type: ignore[union-attr]
+            panel = self.figure_.add_subplot(places[0, i], sharey=first)
             self.axes_.append(panel)
             self.bars_.append(_draw_bars(panel, own, bar_kw))
             panel.set(title=f"row {row}", xlabel="nats")
@@ -189,7 +189,7 @@ def _draw_bars(panel: "Axes", values: np.ndarray, bar_kw: Keywords | None) -> An
     lengths = np.where(impossible, limit, np.nan_to_num(values, neginf=-limit))
     colours = [ROWS if length == lengths.max() else MODEL for length in lengths]
     bars = panel.barh(np.arange(len(lengths)), lengths, **style({"color": colours}, bar_kw))
-    for place in np.flatnonzero(impossible):
+    for place in np.flatnonzero(impossible).tolist():
         panel.text(limit, place, " ∞", va="center", ha="left")
     panel.axvline(0, color=REFERENCE, linewidth=1)
     panel.margins(x=0.1)
