@@ -93,7 +93,8 @@ def _of_numbers(
     scores, std = np.zeros(len(rows)), np.zeros(len(rows))
     whole, none = ~hidden.any(axis=1), hidden.all(axis=1)
     if whole.any():
-        scores[whole] = density.score_samples(rows[whole])
+        device = score_device(density.device)
+        scores[whole] = density.fitted_.log_densities([rows[whole]], device, of_all_rounds)[0]
     part = ~whole & ~none
     if part.any():
         sampler = GuidedSampler(density)

@@ -6,8 +6,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from skgbnf._device import score_device
 from skgbnf._random import derive_seed
-from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.fitted import FittedDensity, of_all_rounds
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.training.mixture import Mixture
 from skgbnf.training.parts import Proposals
@@ -68,7 +69,10 @@ class GuidedSampler:
         X = coordinates.inverse_transform(completed.numpy())
         log_det = coordinates.transform(X)[1] - given_log_det
         log_q = (mixture.log_prob(completed) - log_ratio).numpy() + log_det
-        return X, np.asarray(self._density.score_samples(X), dtype=np.float64) - log_q
+        # Not by score_samples, which asks a fit to a frame for names.
+        device = score_device(self._density.device)
+        log_p = self._density.fitted_.log_densities([X], device, of_all_rounds)[0]
+        return X, log_p - log_q
 
 
 _GUIDES: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
