@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._checks import check_choice, check_integer
@@ -112,6 +112,12 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         self.strategy = strategy
         self.n_draws = n_draws
         self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        """Gaps are filled, also by a density that was fitted without any."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Fit the density to all samples.
