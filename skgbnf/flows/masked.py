@@ -30,7 +30,6 @@ _N_INPUTS = len(_KNOTS) + 1
 _N_HARMONICS = 3
 _LARGEST_INPUT = 8.0
 _WITH_GAPS = 0.15
-_MOST_PATTERNS = 16
 _PSEUDO_COUNT = 0.5
 
 
@@ -151,45 +150,34 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         return self._log_probs(x, order).sum(-1)
 
     def conditional_log_density(self, x: Tensor, given: Tensor) -> Tensor:
-        if given.dim() > 1 and len(given):
-            patterns, of_sample = torch.unique(given, dim=0, return_inverse=True)
-            if len(patterns) > _MOST_PATTERNS:
-                return self._chain(x, given)
-            total = x.new_empty(len(x))
-            for k, pattern in enumerate(patterns):
-                total[of_sample == k] = self.conditional_log_density(x[of_sample == k], pattern)
-            return total
-        order = self._given_first(given)
-        log_probs = self._log_probs(x, order)
-        return log_probs.masked_fill(given, 0.0).sum(-1)
+        given = given.expand_as(x) & ~x.isnan()
+        free = ~given.any(-1)
+        total = x.new_empty(len(x))
+        total[free] = self._log_probs(x[free], self.order).sum(-1)
+        total[~free] = self._chain(x[~free], given[~free])
+        return total
 
     @torch.no_grad()
     def complete(self, x: Tensor, wanted: Tensor) -> Tensor:
         x, gaps = x.clone(), wanted & x.isnan()
-        patterns, of_sample = torch.unique(gaps, dim=0, return_inverse=True)
-        if len(patterns) > _MOST_PATTERNS:
-            self._fill(x, gaps, None)
-            return x
-        for k, pattern in enumerate(patterns):
-            rows = x[of_sample == k]
-            self._fill(rows, gaps[of_sample == k], self._given_first(~pattern))
-            x[of_sample == k] = rows
-        return x
-
-    def _fill(self, x: Tensor, gaps: Tensor, order: list[int] | None) -> None:
-        """Draw what is not known, one variable after the other; None to take each as the last."""
+        free = x.isnan().all(-1)
         for j in self.order:
             drawn = gaps[:, j]
             parent = self.variables[j].parent
             if parent >= 0:
                 drawn = drawn & (x[:, parent] == 0)
-            if drawn.any():
-                rows = x[drawn]
-                own = self._with_last(j) if order is None else order
-                x[drawn, j] = self._draw(self._outputs(rows, own, self._outputs_of[j]), j)
+            # Where nothing was known, so that draws have the density of the own order.
+            for rows, order in ((drawn & free, self.order), (drawn & ~free, self._with_last(j))):
+                if rows.any():
+                    outputs = self._outputs(x[rows], order, self._outputs_of[j])
+                    x[rows, j] = self._draw(outputs, j)
+        return x
 
     def _chain(self, x: Tensor, given: Tensor) -> Tensor:
-        """Sum over the variables that are not given of log-densities given those and the former."""
+        """Sum over the variables that are not given of log-densities given those and the former.
+
+        Each variable counts as the last one, after all that are given.
+        """
         total = x.new_zeros(len(x))
         seen = torch.where(given, x, torch.nan)
         for j in self.order:
@@ -198,11 +186,6 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
                 seen[scored, j] = x[scored, j]
                 total[scored] += self._last_log_prob(seen[scored], j)
         return total
-
-    def _given_first(self, given: Tensor) -> list[int]:
-        """The own order, but for variables that are given, which come first."""
-        first = set(given.nonzero().flatten().tolist())
-        return [j for j in self.order if j in first] + [j for j in self.order if j not in first]
 
     def _with_last(self, j: int) -> list[int]:
         return [*(k for k in self.order if k != j), j]
