@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
+from scipy.special import gammaln
 from scipy.stats import yeojohnson, yeojohnson_normmax
 
 from skgbnf.flows import Variable
@@ -20,6 +22,11 @@ _NORMAL_QUARTILES = 1.349
 _FINE = 0.02
 """Largest step of a grid, in standard deviations, of which the power is fitted."""
 
+_PLACES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 20, 25, 30, 50, 60, 100)
+_LEAST_GAIN = 0.02
+"""In nats for each sample."""
+
+_FEWEST_ROUNDS = 2
 _ON_GRID = 1e-6
 _LARGEST = 1e9
 
@@ -28,8 +35,9 @@ _LARGEST = 1e9
 class MixedCoordinates:
     """Feature by feature: codes as they are, numbers in units of their own.
 
-    A feature with atoms becomes two variables: a code, 0 for a value that is no atom, and behind it
-    the value, which is not known at an atom. Every other feature is one.
+    A feature with atoms, or whose values are often rounded, becomes two variables: a code, for an
+    atom or for the place of a value between round ones, and behind it the value, which is not known
+    at an atom. Every other feature is one.
 
     Attributes
     ----------
@@ -67,24 +75,25 @@ class MixedCoordinates:
         variables: list[Variable] = []
         location, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
         for j, column in enumerate(columns.columns):
-            if column.kind == "mixed":
-                variables.append(Variable("categorical", n_levels=1 + len(column.atoms)))
             if column.is_coded:
                 n_levels = max(len(column.levels), 1)
                 variables.append(Variable("categorical", n_levels=n_levels))
-            elif column.kind == "periodic":
+                continue
+            if column.kind == "periodic":
                 scale[j] = column.period / (2 * math.pi)
                 # Angles are given back from there on.
                 location[j] = 0.0 if np.nanmin(X[:, j]) >= 0 else -column.period / 2
                 variables.append(Variable("periodic"))
-            else:
-                x = X[~np.isnan(X[:, j]) & ~np.isin(X[:, j], column.atoms), j]
-                y = x if column.step else bounds.transform(x, j)[0]
-                location[j], scale[j] = _units(y, column.step)
-                ends = _ends(column, bounds.limits[:, j])
-                parent = len(variables) - 1 if column.kind == "mixed" else -1
-                units = float(location[j]), float(scale[j])
-                variables.append(_number(y, column.step, ends, *units, parent))
+                continue
+            x = X[~np.isnan(X[:, j]) & ~np.isin(X[:, j], column.atoms), j]
+            y = x if column.step else bounds.transform(x, j)[0]
+            location[j], scale[j] = _units(y, column.step)
+            number = _number(y, column, bounds.limits[:, j], float(location[j]), float(scale[j]))
+            if number.offset or column.atoms:
+                n_levels = number.n_open + len(column.atoms)
+                variables.append(Variable("categorical", n_levels=n_levels))
+                number = replace(number, parent=len(variables) - 1)
+            variables.append(number)
         return cls(columns, bounds, location, scale, tuple(variables))
 
     @property
@@ -122,12 +131,12 @@ class MixedCoordinates:
             if column.is_coded:
                 parts.append(x)
                 continue
-            if column.kind == "mixed":
-                code, x = _split(x, column.atoms)
-                parts.append(code)
-            value, own = self._units_of(x, j)
+            value, own = self._units_of(np.where(np.isin(x, column.atoms), np.nan, x), j)
+            number = self._numbers[j]
+            if number.parent >= 0:
+                parts.append(_codes(x, value, column.atoms, number))
             parts.append(value)
-            log_det += np.where(np.isnan(x), 0.0, own)
+            log_det += np.where(np.isnan(value), 0.0, own)
         return np.stack(parts, axis=1).astype(dtype), log_det
 
     def points(self, X: np.ndarray, dtype: DTypeLike) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -140,14 +149,15 @@ class MixedCoordinates:
         k = 0
         for j, column in enumerate(self.columns.columns):
             code = None
-            if column.kind == "mixed":
+            if not column.is_coded and self._numbers[j].parent >= 0:
                 code, k = Z[:, k], k + 1
             z, k = Z[:, k], k + 1
             if not column.is_coded:
                 z = self._values_of(z, j)
             if code is not None:
-                atoms = np.array((np.nan, *column.atoms))
-                z = np.where(code > 0, atoms[np.nan_to_num(code).astype(int)], z)
+                n_open = self._numbers[j].n_open
+                atoms = np.array((*[np.nan] * n_open, *column.atoms))
+                z = np.where(code >= n_open, atoms[np.nan_to_num(code).astype(int)], z)
             X[:, j] = z
         return X
 
@@ -177,8 +187,16 @@ class MixedCoordinates:
     @property
     def features(self) -> np.ndarray:
         """The feature that each variable belongs to, ndarray of int of shape (n_variables,)."""
-        counts = [2 if column.kind == "mixed" else 1 for column in self.columns.columns]
-        return np.repeat(np.arange(len(counts)), counts)
+        features: list[int] = []
+        for variable in self.variables:
+            features.append(features[-1] + (variable.parent < 0) if features else 0)
+        return np.array(features)
+
+    @cached_property
+    def _numbers(self) -> dict[int, Variable]:
+        """The number among the variables of each feature that has one."""
+        pairs = zip(self.features.tolist(), self.variables, strict=True)
+        return {j: variable for j, variable in pairs if variable.is_number}
 
     def _inside(self) -> np.ndarray:
         """A value of each feature within its bounds, in place of one that is missing."""
@@ -242,12 +260,18 @@ class MixedCoordinates:
         return self
 
 
-def _split(x: np.ndarray, atoms: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of atoms, 0 for other values, and the values that are none."""
+def _codes(
+    x: np.ndarray, value: np.ndarray, atoms: tuple[float, ...], number: Variable
+) -> np.ndarray:
+    """Codes of atoms and, of values that are none, of the place between multiples of the step."""
     code = np.where(np.isnan(x), np.nan, 0.0)
+    if number.offset:
+        code = np.where(
+            np.isnan(value), code, np.remainder(np.round(value / number.offset), number.n_open)
+        )
     for a, atom in enumerate(atoms):
-        code[x == atom] = a + 1
-    return code, np.where(code == 0, x, np.nan)
+        code[x == atom] = number.n_open + a
+    return code
 
 
 def _units(y: np.ndarray, step: float) -> tuple[float, float]:
@@ -261,40 +285,54 @@ def _units(y: np.ndarray, step: float) -> tuple[float, float]:
     return float(middle), max(float(scale), step / 4) if scale > 0 else step or 1.0
 
 
-def _ends(column: Column, limits: np.ndarray) -> tuple[float, float]:
-    """First and last value of a grid; infinite where it is open."""
-    if not column.step:
-        return -math.inf, math.inf
-    low, high = max(column.lowest, limits[0]), min(column.highest, limits[1])
-    return float(low), float(high)
-
-
 def _number(
-    y: np.ndarray,
-    step: float,
-    ends: tuple[float, float],
-    location: float,
-    scale: float,
-    parent: int,
+    y: np.ndarray, column: Column, limits: np.ndarray, location: float, scale: float
 ) -> Variable:
     """The variable of numbers, with a power and units behind it that make them nearly normal."""
     u = (y[:: -(-len(y) // _MOST_VALUES)] - location) / scale if len(y) else np.zeros(1)
-    power = 1.0
+    power, step = 1.0, column.step
     if step <= _FINE * scale and np.ptp(u) > 0:
         power = float(np.clip(yeojohnson_normmax(u), 0.0, 2.0))
     w = yeojohnson(u, power)
     spread = float(w.std())
-    low, high = (
-        None if not math.isfinite(end) else round((end - location) / step) * step / scale
-        for end in ends
-    )
-    return Variable(
+    number = Variable(
         "grid" if step else "continuous",
         step=step / scale,
-        lowest=low,
-        highest=high,
         power=power,
         shift=float(w.mean()),
         spread=spread if spread > 0 else 1.0,
-        parent=parent,
     )
+    if not step:
+        return number
+    low, high = max(column.lowest, limits[0]), min(column.highest, limits[1])
+    ends = {
+        name: round((end - location) / step) * step / scale
+        for name, end in (("lowest", low), ("highest", high))
+        if math.isfinite(end)
+    }
+    n_places = _n_places(np.round((y - location) / step).astype(np.int64))
+    if n_places > 1:
+        ends.update(step=n_places * step / scale, offset=step / scale, n_open=n_places)
+    return replace(number, **ends)
+
+
+def _n_places(steps: np.ndarray) -> int:
+    """After how many steps of a grid some places are much more frequent than others; 1 for none.
+
+    Numbers that people round lie at multiples of ten or a hundred, minutes of a clock below sixty.
+    What is gained by frequencies of the places, drawn towards few of them, is compared with what
+    they cost.
+    """
+    best, n_best = _LEAST_GAIN * len(steps), 1
+    # Of small counts some are frequent by themselves.
+    reach = np.ptp(np.quantile(steps, (0.1, 0.9))) if len(steps) else 0.0
+    for n in _PLACES:
+        if reach < _FEWEST_ROUNDS * n:
+            break
+        counts = np.bincount(np.remainder(steps, n), minlength=n)
+        prior = 1 / n
+        marginal = (gammaln(counts + prior) - gammaln(prior)).sum() - gammaln(len(steps) + 1)
+        gain = float(marginal) + len(steps) * math.log(n)
+        if gain > best:
+            best, n_best = gain + _LEAST_GAIN * len(steps), n
+    return n_best

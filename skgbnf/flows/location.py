@@ -94,20 +94,22 @@ class LocationMixture(KnowsParts, FittedByEM):
     def complete(self, x: Tensor, wanted: Tensor) -> Tensor:
         given, x = x, x.clone()
         chosen = torch.multinomial(self._log_joint(x).softmax(-1), 1).squeeze(-1)
+        for j, table in zip(self._codes, self.tables, strict=True):
+            gap = x[:, j].isnan()
+            if gap.any():
+                x[gap, j] = torch.multinomial(table.exp()[chosen[gap]], 1).squeeze(-1).to(x)
         self._complete_joint(x, chosen)
         for i, j in enumerate(self._single):
             gap = x[:, j].isnan()
             means, log_scales = (
                 part[i, chosen[gap]] for part in (self.single_means, self.single_log_scales)
             )
-            x[gap, j] = self.single.values(draw_logistic(means, log_scales), i)
-        for j, table in zip(self._codes, self.tables, strict=True):
-            gap = x[:, j].isnan()
-            if gap.any():
-                x[gap, j] = torch.multinomial(table.exp()[chosen[gap]], 1).squeeze(-1).to(x)
+            drawn = draw_logistic(means, log_scales)
+            x[gap, j] = self.single.values(drawn, i, self._parents(x[gap], j))
         for j, variable in enumerate(self.variables):
             if variable.parent >= 0:
-                x[:, j] = torch.where(x[:, variable.parent] == 0, x[:, j], torch.nan)
+                there = x[:, variable.parent] < variable.n_open
+                x[:, j] = torch.where(there, x[:, j], torch.nan)
         return torch.where(wanted, x, given)
 
     @torch.no_grad()
@@ -202,6 +204,11 @@ class LocationMixture(KnowsParts, FittedByEM):
                 log_scale = (_LOGISTIC * variance.sqrt()).log()
             self.single_means[i], self.single_log_scales[i] = mean, log_scale
 
+    def _parents(self, x: Tensor, j: int) -> Tensor | None:
+        """Codes of the parent of a variable, if it has one."""
+        parent = self.variables[j].parent
+        return x[:, parent].nan_to_num(0.0) if parent >= 0 else None
+
     def _complete_joint(self, x: Tensor, chosen: Tensor) -> None:
         """Draw what the Gaussians of the chosen classes leave open."""
         if not self._joint:
@@ -216,7 +223,7 @@ class LocationMixture(KnowsParts, FittedByEM):
             noise = torch.randn_like(means)
             drawn[part.index] = means + (factors @ noise.unsqueeze(-1)).squeeze(-1)
         for i, j in enumerate(self._joint):
-            values = self.joint.values(drawn[:, i], i)
+            values = self.joint.values(drawn[:, i], i, self._parents(x, j))
             x[:, j] = torch.where(gaps[:, i], values, x[:, j])
 
 

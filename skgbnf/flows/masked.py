@@ -165,12 +165,13 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             drawn = gaps[:, j]
             parent = self.variables[j].parent
             if parent >= 0:
-                drawn = drawn & (x[:, parent] == 0)
+                drawn = drawn & (x[:, parent] < self.variables[j].n_open)
             # Where nothing was known, so that draws have the density of the own order.
             for rows, order in ((drawn & free, self.order), (drawn & ~free, self._with_last(j))):
                 if rows.any():
                     outputs = self._outputs(x[rows], order, self._outputs_of[j])
-                    x[rows, j] = self._draw(outputs, j)
+                    codes = x[rows, parent] if parent >= 0 else None
+                    x[rows, j] = self._draw(outputs, j, codes)
         return x
 
     def _chain(self, x: Tensor, given: Tensor) -> Tensor:
@@ -285,7 +286,7 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         parts = logistic_log_prob(self.numbers, places, means, log_scales, index)
         return torch.logsumexp(parts + log_weights, dim=-1)
 
-    def _draw(self, outputs: Tensor, j: int) -> Tensor:
+    def _draw(self, outputs: Tensor, j: int, codes: Tensor | None) -> Tensor:
         if not self.variables[j].is_number:
             return torch.multinomial(outputs.softmax(-1), 1).squeeze(-1).to(outputs)
         i = self._number_of[j]
@@ -294,7 +295,7 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         log_weights, means, log_scales = parts
         chosen = torch.multinomial(log_weights.exp(), 1)
         drawn = draw_logistic(means.gather(-1, chosen), log_scales.gather(-1, chosen))
-        return self.numbers.values(drawn.squeeze(-1), i)
+        return self.numbers.values(drawn.squeeze(-1), i, codes)
 
 
 def _order(variables: Sequence[Variable], number: int) -> list[int]:

@@ -15,6 +15,7 @@ LARGEST_ANGLE_LOG_SCALE = math.log(2.0)
 """Of an angle; beyond it what lies more than five turns away would matter."""
 
 _LARGEST = 1e6
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class Numbers(nn.Module):
     shifts: Tensor
     spreads: Tensor
     steps: Tensor
+    offsets: Tensor
     lowest: Tensor
     highest: Tensor
     on_grid: Tensor
@@ -74,6 +76,7 @@ class Numbers(nn.Module):
             "shifts": [v.shift for v in variables],
             "spreads": [v.spread for v in variables],
             "steps": [v.step for v in variables],
+            "offsets": [v.offset for v in variables],
             "lowest": [low for low, _ in ends],
             "highest": [high for _, high in ends],
         }
@@ -96,8 +99,10 @@ class Numbers(nn.Module):
     def places(self, u: Tensor) -> Places:
         """The cells of values; values that are NaN must have been replaced."""
         half = torch.where(self.on_grid, self.steps / 2, 0.0)
-        is_first = self.on_grid & (u <= self.lowest + half)
-        is_last = self.on_grid & (u >= self.highest - half)
+        # Of a shifted grid the first value may lie up to a step from the end.
+        reach = self.steps - torch.where(self.offsets > 0, self.offsets, self.steps) / 2
+        is_first = self.on_grid & (u <= self.lowest + reach)
+        is_last = self.on_grid & (u >= self.highest - reach)
         slope = power_log_slope(u, self.powers) - self.spreads.log()
         log_slope = torch.where(self.on_grid, 0.0, slope)
         low, high = self.images(u - half), self.images(u + half)
@@ -118,15 +123,24 @@ class Numbers(nn.Module):
         slope = power_log_slope(u, self.powers) - self.spreads.log()
         return torch.where(self.on_grid, torch.where(self.on_grid, width, 1.0).log(), slope)
 
-    def values(self, w: Tensor, j: int) -> Tensor:
-        """Values of number `j` whose images are given; on a grid the one in whose cell each is."""
+    def values(self, w: Tensor, j: int, codes: Tensor | None = None) -> Tensor:
+        """Values of number `j` whose images are given; on a grid the one in whose cell each is.
+
+        `codes` are those of its parent, if it has one.
+        """
         if j in self.angles:
             return torch.remainder(w + math.pi, 2 * math.pi) - math.pi
         line = (w * self.spreads[j] + self.shifts[j]).clamp(-_LARGEST, _LARGEST)
         u = power_inverse(line, self.powers[j])
         if not self.on_grid[j]:
             return u
-        return ((u / self.steps[j]).round() * self.steps[j]).clamp(self.lowest[j], self.highest[j])
+        step, offset = self.steps[j], self.offsets[j]
+        if codes is None or not offset:
+            return ((u / step).round() * step).clamp(self.lowest[j], self.highest[j])
+        start = codes * offset
+        low = ((self.lowest[j] - start) / step - _ROUNDING).ceil()
+        high = ((self.highest[j] - start) / step + _ROUNDING).floor()
+        return start + ((u - start) / step).round().clamp(low, high) * step
 
 
 def logistic_log_prob(

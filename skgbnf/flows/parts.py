@@ -55,8 +55,8 @@ class KnowsParts(LazyDistribution):
         x : Tensor of shape (n_samples, n_variables)
 
         wanted : Tensor of bool of shape (n_samples, n_variables)
-            What is to be drawn, given all that is known; a variable whose parent is not 0 stays
-            unknown.
+            What is to be drawn, given all that is known; a variable without a value, by the code
+            of its parent, stays unknown.
         """
 
 

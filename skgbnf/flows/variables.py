@@ -41,8 +41,15 @@ class Variable:
         Location and scale behind it.
 
     parent : int, default=-1
-        Number of the categorical variable whose code must be 0 where this one has a value; -1 for
-        none. It stands right before this one.
+        Number of the categorical variable that says where this one has a value; -1 for none. It
+        stands right before this one.
+
+    n_open : int, default=1
+        Codes of the parent below this one are those with a value.
+
+    offset : float, default=0.0
+        Of a grid that the parent shifts: its values are multiples of the step plus so much for each
+        code. Values of a column that are often rounded have codes for their last digits.
 
     References
     ----------
@@ -59,6 +66,8 @@ class Variable:
     shift: float = 0.0
     spread: float = 1.0
     parent: int = -1
+    n_open: int = 1
+    offset: float = 0.0
 
     @property
     def is_number(self) -> bool:
@@ -73,16 +82,18 @@ class Variable:
     def from_plain(cls, fields: dict[str, Any]) -> Self:
         """Inverse of :meth:`to_plain`; ValueError unless it is a variable."""
         self = cls(**fields)
-        numbers = (self.step, self.power, self.shift, self.spread)
+        numbers = (self.step, self.power, self.shift, self.spread, self.offset)
         ends = [end for end in (self.lowest, self.highest) if end is not None]
         good = (
             self.kind in KINDS
             and all(isinstance(number, int | float) for number in (*numbers, *ends))
-            and all(type(count) is int for count in (self.n_levels, self.parent))
+            and all(type(count) is int for count in (self.n_levels, self.parent, self.n_open))
             and (self.n_levels > 0) == (self.kind == "categorical")
             and (self.step > 0) == (self.kind == "grid")
             and 0 <= self.power <= 2
             and self.spread > 0
+            and 0 <= self.offset <= self.step
+            and self.n_open > 0
         )
         if not good:
             raise ValueError(f"a variable of a component is none: {fields}")
