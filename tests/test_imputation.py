@@ -30,7 +30,7 @@ AFFINE = GradientBoostedFlowDensity(1, flow="affine", max_iter=1, random_state=0
 
 # Some checks bring small tables of integers.
 @pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
-@parametrize_with_checks([FlowImputer(DENSITY), FlowImputer(AFFINE, strategy="sample")])
+@parametrize_with_checks([FlowImputer(DENSITY), FlowImputer(DENSITY, strategy="sample")])
 def test_scikit_learn_check(estimator, check):
     check(estimator)
 
@@ -120,8 +120,14 @@ def test_a_fit_to_a_frame_fills_an_array_and_one_of_another_library(imputer, tab
     np.testing.assert_allclose(frame["price"].to_numpy(), done["price"])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("gaps_in_fit", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "gaps_in_fit"),
+    [
+        (np.float32, True),
+        (np.float64, True),
+        pytest.param(np.float32, False, marks=pytest.mark.slow),
+    ],
+)
 def test_arrays_of_numbers_become_arrays_of_numbers(dtype, gaps_in_fit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=200)
@@ -148,18 +154,18 @@ def test_means_are_those_of_the_conditional_distribution():
     x = rng.normal(size=2000)
     X = np.column_stack([x, 0.6 * x + 0.8 * rng.normal(size=2000)])
     X[::2, 1] = np.nan
-    new = np.column_stack([np.linspace(-2, 2, 400), np.full(400, np.nan)])
-    imputer = FlowImputer(DENSITY, n_draws=400, random_state=0).fit(X)
+    new = np.column_stack([np.linspace(-2, 2, 200), np.full(200, np.nan)])
+    imputer = FlowImputer(DENSITY, n_draws=200, random_state=0).fit(X)
     means = imputer.transform(new)[:, 1]
-    np.testing.assert_allclose(means, 0.6 * new[:, 0], atol=0.2)
+    np.testing.assert_allclose(means, 0.6 * new[:, 0], atol=0.3)
     drawn = imputer.set_params(strategy="sample").transform(new)[:, 1]
-    assert np.std(drawn - 0.6 * new[:, 0]) == pytest.approx(0.8, abs=0.1)
+    assert np.std(drawn - 0.6 * new[:, 0]) == pytest.approx(0.8, abs=0.15)
     modes = imputer.set_params(strategy="mode").transform(new)[:, 1]
     assert np.mean(np.abs(modes - 0.6 * new[:, 0])) < 0.4
 
 
 def test_draws_are_governed_by_the_seed(table):
-    X = table[0][:100]
+    X = table[0][:60]
     first, same, other = (
         FlowImputer(DENSITY, strategy="sample", random_state=seed).fit(X) for seed in (0, 0, 1)
     )
@@ -179,13 +185,19 @@ def test_an_unknown_level_stays_and_says_nothing(imputer):
 
 
 def test_output_is_what_scikit_learn_is_told(imputer, table):
-    X = table[0][["price", "tax"]]
-    imputer = FlowImputer(DENSITY, random_state=0).fit(X)
+    X = table[0][["price", "tax"]][:100]
+    imputer = FlowImputer(DENSITY, n_draws=10, random_state=0).fit(X)
     assert imputer.get_feature_names_out().tolist() == ["price", "tax"]
-    polars = clone(imputer).set_output(transform="polars").fit(X.to_numpy()).transform(X.to_numpy())
+    array = X.to_numpy()[:60]
+    polars = clone(imputer).set_output(transform="polars").fit(array).transform(array)
     assert isinstance(polars, pl.DataFrame)
     assert polars.columns == ["x0", "x1"]
-    model = make_pipeline(clone(imputer).set_output(transform="pandas"), Ridge())
+
+
+def test_an_imputer_is_a_step_of_a_pipeline(table):
+    X = table[0][["price", "tax"]][:60]
+    imputer = FlowImputer(DENSITY, n_draws=10, random_state=0)
+    model = make_pipeline(imputer.set_output(transform="pandas"), Ridge())
     assert model.fit(X, np.arange(len(X))).feature_names_in_.tolist() == ["price", "tax"]
 
 
