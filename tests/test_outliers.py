@@ -6,6 +6,7 @@ import pickle
 import bench_outliers
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from helpers import GaussianDensity, degenerate_data_allowed
 from scipy.stats import binom, kstest
@@ -16,9 +17,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KernelDensity
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
+from skgbnf import FlowBayesClassifier, FlowOutlierDetector, GradientBoostedFlowDensity
 from skgbnf.estimators import outliers
 
 AFFINE = GradientBoostedFlowDensity(1, flow="affine", max_iter=1)
@@ -29,7 +31,12 @@ SMALL = GradientBoostedFlowDensity(
 
 # Some checks bring small tables of integers.
 @pytest.mark.filterwarnings("ignore::skgbnf.table.dequantisation.DegenerateDataWarning")
-@parametrize_with_checks([FlowOutlierDetector(SMALL), FlowOutlierDetector(AFFINE)])
+@parametrize_with_checks(
+    [FlowOutlierDetector(SMALL), FlowOutlierDetector(AFFINE)],
+    expected_failed_checks=lambda _: {
+        "check_estimators_nan_inf": "of a row with gaps the density of the rest is compared"
+    },
+)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
 
@@ -295,3 +302,40 @@ def test_rows_that_repeat_are_judged_alike_in_every_batch_and_precision(flow):
     assert np.array_equal(detector.pvalues(X.astype(np.float32)), detector.pvalues(X))
     assert np.array_equal(detector.predict(X.astype(np.float32)), detector.predict(X))
     assert len(np.unique(detector.pvalues(X))) <= 6
+
+
+def mixed_frame(n_rows=200):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(2, size=n_rows)
+    frame = pd.DataFrame({"kind": np.array(["a", "b"])[kind], "x": 6.0 * kind})
+    frame["x"] += rng.normal(size=n_rows)
+    frame.loc[: n_rows // 10, "x"] = np.nan
+    return frame
+
+
+MIXED = GradientBoostedFlowDensity(1, flow="location_mixture", n_folds=2, random_state=0)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "list"])
+@pytest.mark.parametrize("fraction", ["auto", 0.3])
+def test_mixed_tables_of_every_library(library, fraction):
+    """A row whose kind and number do not go together, neither of which is rare."""
+    frame, odd = mixed_frame(), pd.DataFrame({"kind": ["a", "b"], "x": [6.0, 6.0]})
+    if library != "pandas":
+        frame, odd = (pl.from_pandas(table) for table in (frame, odd))
+    if library == "pyarrow":
+        frame, odd = frame.to_arrow(), odd.to_arrow()
+    if library == "list":
+        frame, odd = (list(map(list, table.rows())) for table in (frame, odd))
+    detector = FlowOutlierDetector(MIXED, calibration_fraction=fraction, random_state=0)
+    assert detector.fit(frame).predict(odd).tolist() == [-1, 1]
+    p = detector.pvalues(odd)
+    assert p[0] <= 0.05 < p[1]
+    assert detector.pvalues(frame).shape == (200,)
+
+
+@pytest.mark.parametrize("wrapper", [FlowOutlierDetector, FlowBayesClassifier])
+def test_tags_follow_those_of_the_density(wrapper):
+    for density, taken in ((None, True), (MIXED, True), (AFFINE, False), (KernelDensity(), False)):
+        tags = get_tags(wrapper(density)).input_tags
+        assert (tags.allow_nan, tags.string, tags.categorical) == (taken,) * 3

@@ -16,7 +16,7 @@ from skgbnf.estimators.part_samplers import (
 )
 
 _N_PROPOSED = 32
-"""Completions from which one is drawn."""
+"""Completions of a sample from which one is drawn; of more there is one more for each."""
 
 
 def conditional_scores(
@@ -65,19 +65,25 @@ def scores_of_parts(density: Any, rows: np.ndarray, n_draws: int = 1000) -> np.n
     return _of_numbers(density, rows, np.isnan(rows), n_draws, 0)[0]
 
 
-def completed_rows(density: Any, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Samples with draws in place of what is missing."""
+def completed_rows(density: Any, rows: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+    """Samples with draws in place of what is missing, (n_rows, n_samples, n_features)."""
     fitted = density.fitted_
+    n_proposed = n_samples + _N_PROPOSED
     if not isinstance(fitted.coordinates, MixedCoordinates):
-        return completions(GuidedSampler(density), rows, np.isnan(rows), _N_PROPOSED, seed)
+        sampler = GuidedSampler(density)
+        return completions(sampler, rows, np.isnan(rows), n_samples, n_proposed, seed)
     Z, _ = fitted.coordinates.transform(rows)
     wanted = np.isnan(rows)[:, fitted.coordinates.features]
-    sampler = MixedSampler(fitted, score_device(density.device))
-    # A component that knows all its marginals needs no second thought.
-    n_proposed = 1 if _is_exact(fitted) else _N_PROPOSED
-    completed = completions(sampler, Z, wanted, n_proposed, seed)
+    if _is_exact(fitted):
+        # A component that knows all its marginals needs no second thought.
+        Z, wanted = (np.repeat(part, n_samples, axis=0) for part in (Z, wanted))
+        n_samples, n_proposed = 1, 1
+    own = MixedSampler(fitted, score_device(density.device))
+    completed = completions(own, Z, wanted, n_samples, n_proposed, seed)
+    X = fitted.coordinates.inverse_transform(completed.reshape(-1, Z.shape[1]))
+    X = X.reshape(len(rows), -1, rows.shape[1])
     # What is known stays as it is, without a way there and back.
-    return np.where(np.isnan(rows), fitted.coordinates.inverse_transform(completed), rows)
+    return np.where(np.isnan(rows)[:, None], X, rows[:, None])
 
 
 def _of_numbers(
@@ -87,7 +93,8 @@ def _of_numbers(
     scores, std = np.zeros(len(rows)), np.zeros(len(rows))
     whole, none = ~hidden.any(axis=1), hidden.all(axis=1)
     if whole.any():
-        scores[whole] = density.score_samples(rows[whole])
+        device = score_device(density.device)
+        scores[whole] = density.fitted_.log_densities([rows[whole]], device, of_all_rounds)[0]
     part = ~whole & ~none
     if part.any():
         sampler = GuidedSampler(density)

@@ -5,17 +5,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._checks import check_choice, check_integer
 from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
-from skgbnf.estimators.completions import drawn_completions, mean_of, mode_of
 from skgbnf.estimators.conditionals import completed_rows
 from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.scoring import checked_blocks
+from skgbnf.estimators.typical import mean_of, mode_of
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
     as_rows,
@@ -113,6 +113,12 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         self.n_draws = n_draws
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Tags:
+        """Gaps are filled, also by a density that was fitted without any."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Fit the density to all samples.
 
@@ -184,8 +190,8 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         if not len(rows):
             return rows
         if self.strategy == "sample":
-            return completed_rows(density, rows, self._seed)
-        draws = drawn_completions(density, rows, int(self.n_draws), self._seed)
+            return completed_rows(density, rows, 1, self._seed)[:, 0]
+        draws = completed_rows(density, rows, int(self.n_draws), self._seed)
         typical = mean_of if self.strategy == "mean" else mode_of
         for j in np.flatnonzero(missing.any(axis=0)).tolist():
             some = missing[:, j]

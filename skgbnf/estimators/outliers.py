@@ -18,6 +18,7 @@ from skgbnf.estimators.conformal import (
     conformal_pvalues,
     split_aside,
 )
+from skgbnf.estimators.explanations import ExplainsSamples
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
     as_rows,
@@ -41,13 +42,14 @@ _check_share: Check = partial(check_real, low=0, high=1, open_low=True)
 
 
 @persistent
-class FlowOutlierDetector(DensityWrapper, OutlierMixin, BaseEstimator):
+class FlowOutlierDetector(ExplainsSamples, DensityWrapper, OutlierMixin, BaseEstimator):
     r"""Outlier detector: samples of low density, with conformal p-values.
 
     :meth:`predict` flags samples whose log-density is below a threshold: the quantile
     `contamination` over the samples of `fit`, as in scikit-learn's other detectors.
     :meth:`pvalues` compares samples with others that the density was not fitted to: the samples of
-    `fit`, each scored by components that did not see it, or a calibration set.
+    `fit`, each scored by components that did not see it, or a calibration set. :meth:`explain` says
+    which values of a sample do not fit the others.
 
     A density is higher on the samples it was fitted to than on new ones, so :meth:`predict` usually
     flags more than `contamination` of new samples. With a calibration set, ``pvalues(X) <= t``

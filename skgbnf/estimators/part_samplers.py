@@ -6,8 +6,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from skgbnf._device import score_device
 from skgbnf._random import derive_seed
-from skgbnf.estimators.fitted import FittedDensity
+from skgbnf.estimators.fitted import FittedDensity, of_all_rounds
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.training.mixture import Mixture
 from skgbnf.training.parts import Proposals
@@ -68,7 +69,10 @@ class GuidedSampler:
         X = coordinates.inverse_transform(completed.numpy())
         log_det = coordinates.transform(X)[1] - given_log_det
         log_q = (mixture.log_prob(completed) - log_ratio).numpy() + log_det
-        return X, np.asarray(self._density.score_samples(X), dtype=np.float64) - log_q
+        # Not by score_samples, which asks a fit to a frame for names.
+        device = score_device(self._density.device)
+        log_p = self._density.fitted_.log_densities([X], device, of_all_rounds)[0]
+        return X, log_p - log_q
 
 
 _GUIDES: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -121,18 +125,57 @@ def log_integral(
 
 
 def completions(
-    sampler: PartSampler, rows: np.ndarray, wanted: np.ndarray, n_draws: int, seed: int
+    sampler: PartSampler,
+    rows: np.ndarray,
+    wanted: np.ndarray,
+    n_samples: int,
+    n_proposed: int,
+    seed: int,
 ) -> np.ndarray:
-    """Samples with draws of what is wanted: of several proposed, one by its weight."""
-    completed = rows.copy()
+    """Samples with draws of what is wanted: of all that are proposed for one, some by their weight.
+
+    Returns
+    -------
+    completed : ndarray of shape (n_rows, n_samples, n_columns)
+    """
+    completed = np.repeat(rows[:, None], n_samples, axis=1)
     rng = np.random.default_rng(derive_seed(seed, 0))
     places = np.flatnonzero(wanted.any(axis=1))
-    n_rows = max(1, _DRAWS_AT_ONCE // n_draws)
+    n_rows = max(1, _DRAWS_AT_ONCE // n_proposed)
     for start in range(0, len(places), n_rows):
         some = places[start : start + n_rows]
-        repeated, mask = (np.repeat(part[some], n_draws, axis=0) for part in (rows, wanted))
+        repeated, mask = (np.repeat(part[some], n_proposed, axis=0) for part in (rows, wanted))
         drawn, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, 1, start))
-        noise = rng.gumbel(size=(len(some), n_draws))
-        chosen = (log_ratio.reshape(-1, n_draws) + noise).argmax(axis=1)
-        completed[some] = drawn.reshape(len(some), n_draws, -1)[np.arange(len(some)), chosen]
+        drawn = drawn.reshape(len(some), n_proposed, -1)
+        chosen = resampled(log_ratio.reshape(-1, n_proposed), n_samples, rng)
+        completed[some] = np.take_along_axis(drawn, chosen[..., None], axis=1)
     return completed
+
+
+def resampled(log_weights: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices in proportion to weights, by systematic resampling of each row, in random order.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_samples, n_proposed)
+
+    n_draws : int
+
+    rng : Generator
+
+    Returns
+    -------
+    chosen : ndarray of int of shape (n_samples, n_draws)
+        Each index as often as its share of the weight says, up to one.
+    """
+    n_rows, n_proposed = log_weights.shape
+    top = log_weights.max(axis=1, keepdims=True)
+    weights = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0))
+    weights[~np.isfinite(top[:, 0])] = 1.0
+    cumulative = weights.cumsum(axis=1)
+    cumulative /= cumulative[:, -1:]
+    places = (np.arange(n_draws) + rng.random((n_rows, 1))) / n_draws
+    pairs = zip(cumulative, places, strict=True)
+    chosen = [np.searchsorted(ends, place, side="right") for ends, place in pairs]
+    index = np.minimum(np.array(chosen, dtype=int).reshape(n_rows, n_draws), n_proposed - 1)
+    return rng.permuted(index, axis=1)

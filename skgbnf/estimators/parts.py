@@ -158,12 +158,12 @@ class PartAnswers:
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
         rows = self._part_rows(X)
-        repeated = np.repeat(rows, n_samples, axis=0)
-        drawn = completed_rows(self, repeated, seed_from(random_state))
+        drawn = completed_rows(self, rows, int(n_samples), seed_from(random_state))
         coordinates = self.fitted_.coordinates
+        flat = drawn.reshape(-1, rows.shape[1])
         if container_of(X) != "numpy":
-            return coordinates.frame(drawn, self.fitted_.table)
-        return coordinates.values(drawn).reshape(len(rows), int(n_samples), -1)
+            return coordinates.frame(flat, self.fitted_.table)
+        return coordinates.values(flat).reshape(drawn.shape)
 
     def marginal(self, columns: Label | Sequence[Label]) -> MarginalDensity:
         """The density of some of the features.

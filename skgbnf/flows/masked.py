@@ -30,7 +30,6 @@ _N_INPUTS = len(_KNOTS) + 1
 _N_HARMONICS = 3
 _LARGEST_INPUT = 8.0
 _WITH_GAPS = 0.15
-_MOST_PATTERNS = 16
 _PSEUDO_COUNT = 0.5
 
 
@@ -151,58 +150,42 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         return self._log_probs(x, order).sum(-1)
 
     def conditional_log_density(self, x: Tensor, given: Tensor) -> Tensor:
-        if given.dim() > 1 and len(given):
-            patterns, of_sample = torch.unique(given, dim=0, return_inverse=True)
-            if len(patterns) > _MOST_PATTERNS:
-                return self._chain(x, given)
-            total = x.new_empty(len(x))
-            for k, pattern in enumerate(patterns):
-                total[of_sample == k] = self.conditional_log_density(x[of_sample == k], pattern)
-            return total
-        order = self._given_first(given)
-        log_probs = self._log_probs(x, order)
-        return log_probs.masked_fill(given, 0.0).sum(-1)
+        given = given.expand_as(x) & ~x.isnan()
+        free = ~given.any(-1)
+        total = x.new_empty(len(x))
+        total[free] = self._log_probs(x[free], self.order).sum(-1)
+        total[~free] = self._chain(x[~free], given[~free])
+        return total
 
     @torch.no_grad()
     def complete(self, x: Tensor, wanted: Tensor) -> Tensor:
         x, gaps = x.clone(), wanted & x.isnan()
-        patterns, of_sample = torch.unique(gaps, dim=0, return_inverse=True)
-        if len(patterns) > _MOST_PATTERNS:
-            self._fill(x, gaps, None)
-            return x
-        for k, pattern in enumerate(patterns):
-            rows = x[of_sample == k]
-            self._fill(rows, gaps[of_sample == k], self._given_first(~pattern))
-            x[of_sample == k] = rows
-        return x
-
-    def _fill(self, x: Tensor, gaps: Tensor, order: list[int] | None) -> None:
-        """Draw what is not known, one variable after the other; None to take each as the last."""
+        free = x.isnan().all(-1)
         for j in self.order:
             drawn = gaps[:, j]
             parent = self.variables[j].parent
             if parent >= 0:
                 drawn = drawn & (x[:, parent] == 0)
-            if drawn.any():
-                rows = x[drawn]
-                outputs = self._outputs(rows, self._with_last(j) if order is None else order)
-                x[drawn, j] = self._draw(outputs[..., self._outputs_of[j]], j)
+            # Where nothing was known, so that draws have the density of the own order.
+            for rows, order in ((drawn & free, self.order), (drawn & ~free, self._with_last(j))):
+                if rows.any():
+                    outputs = self._outputs(x[rows], order, self._outputs_of[j])
+                    x[rows, j] = self._draw(outputs, j)
+        return x
 
     def _chain(self, x: Tensor, given: Tensor) -> Tensor:
-        """Sum over the variables that are not given of log-densities given those and the former."""
+        """Sum over the variables that are not given of log-densities given those and the former.
+
+        Each variable counts as the last one, after all that are given.
+        """
         total = x.new_zeros(len(x))
         seen = torch.where(given, x, torch.nan)
         for j in self.order:
             scored = ~given[:, j] & ~x[:, j].isnan()
             if scored.any():
                 seen[scored, j] = x[scored, j]
-                total[scored] += self._log_probs(seen[scored], self._with_last(j))[:, j]
+                total[scored] += self._last_log_prob(seen[scored], j)
         return total
-
-    def _given_first(self, given: Tensor) -> list[int]:
-        """The own order, but for variables that are given, which come first."""
-        first = set(given.nonzero().flatten().tolist())
-        return [j for j in self.order if j in first] + [j for j in self.order if j not in first]
 
     def _with_last(self, j: int) -> list[int]:
         return [*(k for k in self.order if k != j), j]
@@ -221,23 +204,33 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         lost = draws[..., :n][..., at] < draws[..., n, None]
         return torch.where(lost & (draws[..., n + 1, None] < _WITH_GAPS), torch.nan, x)
 
-    def _outputs(self, x: Tensor, order: list[int]) -> Tensor:
-        """Outputs of the network, those of each variable from the ones before it in an order."""
+    def _outputs(self, x: Tensor, order: list[int], last: slice = slice(None)) -> Tensor:
+        """Outputs of the network, those of each variable from the ones before it in an order.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., n_samples, n_variables)
+
+        order : list of int
+
+        last : slice
+            Which of the outputs are wanted.
+        """
         ranks = torch.empty(self.n_variables, dtype=torch.long, device=x.device)
         ranks[order] = torch.arange(self.n_variables, device=x.device)
         degrees = [getattr(self, f"degrees_{k}") for k in range(len(self.weights) - 1)]
         # What follows a variable of rank r in the order may see the first r + 1.
         before = [ranks[self.input_variables] + 1, *degrees]
-        behind = [*degrees, ranks[self.output_variables]]
-        hidden = self._inputs(x)
-        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        behind = [*degrees, ranks[self.output_variables[last]]]
+        hidden, n_hidden = self._inputs(x), len(degrees)
+        for k in range(n_hidden):
             mask = before[k] <= behind[k].unsqueeze(-1)
-            image = hidden @ (weight * mask).mT + bias.unsqueeze(-2)
-            if k == len(self.weights) - 1:
-                return image
+            image = hidden @ (self.weights[k] * mask).mT + self.biases[k].unsqueeze(-2)
             image = self.dropout(self.activation(image))
             hidden = hidden + image if k and image.shape == hidden.shape else image
-        raise ValueError("a network has no layers")
+        mask = before[-1] <= behind[-1].unsqueeze(-1)
+        weight, bias = self.weights[-1][..., last, :], self.biases[-1][..., last]
+        return hidden @ (weight * mask).mT + bias.unsqueeze(-2)
 
     def _inputs(self, x: Tensor) -> Tensor:
         """What the network sees of the variables, zeros for those that are not known."""
@@ -277,10 +270,19 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
             columns[j] = _log_frequency(outputs[..., self._outputs_of[j]], x[..., j])
         return torch.where(x.isnan(), 0.0, torch.stack(columns, dim=-1))
 
-    def _mixed(self, parameters: Tensor, places: Places) -> Tensor:
-        """Log-density under mixtures of logistic distributions with these parameters."""
-        log_weights, means, log_scales = _logistics(parameters, self.numbers.are_angles)
-        parts = logistic_log_prob(self.numbers, places, means, log_scales)
+    def _last_log_prob(self, x: Tensor, j: int) -> Tensor:
+        """Log-density of one variable given all others that are known."""
+        outputs = self._outputs(x, self._with_last(j), self._outputs_of[j])
+        if not self.variables[j].is_number:
+            return _log_frequency(outputs, x[..., j])
+        i, at = self._number_of[j], self._numbers_at
+        places = self.numbers.places(x[..., at].nan_to_num(0.0))[i]
+        return self._mixed(outputs.unsqueeze(-2), places, slice(i, i + 1)).squeeze(-1)
+
+    def _mixed(self, parameters: Tensor, places: Places, index: slice = slice(None)) -> Tensor:
+        """Log-density of numbers under mixtures of logistic distributions."""
+        log_weights, means, log_scales = _logistics(parameters, self.numbers.are_angles[index])
+        parts = logistic_log_prob(self.numbers, places, means, log_scales, index)
         return torch.logsumexp(parts + log_weights, dim=-1)
 
     def _draw(self, outputs: Tensor, j: int) -> Tensor:

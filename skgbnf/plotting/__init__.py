@@ -7,6 +7,7 @@ Matplotlib is imported when a display is drawn.
 from skgbnf.plotting.boosting_path import BoostingPathDisplay
 from skgbnf.plotting.coverage import CoverageDisplay
 from skgbnf.plotting.density import DensityDisplay
+from skgbnf.plotting.explanations import ExplanationDisplay
 from skgbnf.plotting.jacobians import JacobianDisplay
 from skgbnf.plotting.outliers import OutlierDisplay
 from skgbnf.plotting.pit import PITDisplay
@@ -16,6 +17,7 @@ __all__ = [
     "BoostingPathDisplay",
     "CoverageDisplay",
     "DensityDisplay",
+    "ExplanationDisplay",
     "JacobianDisplay",
     "OutlierDisplay",
     "PITDisplay",
