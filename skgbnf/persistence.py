@@ -52,8 +52,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator of this package
-        Fitted. The `estimator` of a FlowOutlierDetector or a FlowBayesClassifier must be a
-        GradientBoostedFlowDensity.
+        Fitted. The `estimator` of a FlowOutlierDetector, FlowBayesClassifier or FlowTransformer
+        must be a GradientBoostedFlowDensity.
 
     path : str or path-like
         File to write. An existing file is replaced atomically and keeps its mode; a link stays a

@@ -23,8 +23,7 @@ def mixed():
         }
     )
     frame.iloc[:30, 0] = np.nan
-    density = GradientBoostedFlowDensity(1, flow="location_mixture", max_iter=2, random_state=0)
-    return density.fit(frame)
+    return GradientBoostedFlowDensity(1, flow="location_mixture", n_folds=None).fit(frame)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def plain():
         ]
     )
     with degenerate_data_allowed():
-        return GradientBoostedFlowDensity(1, flow="affine", bounds={5: (0, 3)}).fit(X)
+        return GradientBoostedFlowDensity(1, flow="affine", bounds={5: (0, 3)}, n_folds=None).fit(X)
 
 
 @pytest.mark.quick

@@ -243,5 +243,7 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         self = from_parameters(cls, plain["parameters"])
         (self.estimator_,) = densities_from_plain(plain)
         self._seed = int(plain["seed"])
+        if self._seed < 0:
+            raise ValueError("the seed of its draws is negative")
         adopt_columns(self, self.estimator_)
         return self
