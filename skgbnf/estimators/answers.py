@@ -34,7 +34,7 @@ class DensityAnswers(PartAnswers):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
             Samples. A memory map may be larger than memory; a dask array is scored lazily. Of a
             sample with missing values (NaN, None, NaT) the log-density of the others is returned,
             which is estimated after a fit to a table of numbers; see
@@ -44,7 +44,7 @@ class DensityAnswers(PartAnswers):
         -------
         log_density : ndarray, or dask array if X is one, of shape (n_samples,)
             In nats, in the units of X; float32 if X is, otherwise float64. Finite inside `bounds`,
-            -inf outside.
+            -inf outside, and for levels that were not seen in fit.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class DensityAnswers(PartAnswers):
             If the estimator is not fitted.
 
         ValueError
-            If X is not a finite numeric table with the features seen in fit.
+            If X is not a table with the features seen in fit, or holds infinite values.
         """
         check_is_fitted(self)
         if is_lazy(X):

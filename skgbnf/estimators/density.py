@@ -33,14 +33,16 @@ class GradientBoostedFlowDensity(
     DensityMixin,
     BaseEstimator,
 ):
-    r"""Density of a numeric table: a mixture of normalizing flows, fitted by gradient boosting.
+    r"""Density of a table: a mixture of normalizing flows, fitted by gradient boosting.
 
     Each round trains one more component where the mixture so far fits badly, then refits all
     mixture weights:
 
     .. math:: \log p(x) = \log \sum_c w_c \, g_c(x).
 
-    Log-likelihoods are exact, normalised and in the units of X, and samples are exact draws.
+    Log-likelihoods are exact, normalised and in the units of X, and samples are exact draws. The
+    table may hold categories, dates and missing values; components are then densities that take
+    these, and the fit answers questions about parts of a sample.
 
     Parameters
     ----------
@@ -58,9 +60,9 @@ class GradientBoostedFlowDensity(
 
     columns : dict or None, default=None
         Kinds of features: ``{"rating": "ordinal", "zip": "categorical", "amount": "mixed",
-        "angle": ("periodic", 360), 3: "continuous"}``, by name or position. Others, and all with
-        None, are found in a data frame, and in an array that holds other things than numbers; see
-        Notes.
+        "angle": ("periodic", 360), 3: "continuous"}``, by name or position; see Notes. Others, and
+        all with None, are found in a data frame, and in an array that holds other things than
+        complete numbers. An empty dictionary finds those of any array.
 
     bounds : dict, sequence of pairs, pair, scipy.optimize.Bounds or None, default=None
         Intervals that features cannot leave, the bounds included: ``{"age": (0, None), 3: (0, 1)}``
@@ -89,7 +91,7 @@ class GradientBoostedFlowDensity(
         - "auto": "made_mixture"; with fewer than 2,000 training samples, until a round takes it,
           the best of it, "gaussian_mixture" and "copula_mixture". If at most a fifth of the pairs
           of features show dependence, the first network is "graphical", and later rounds may choose
-          it too. The first rounds follow `init`.
+          it too. The first rounds follow `init`. For a mixed table "autoregressive".
         - "nsf": autoregressive rational-quadratic splines; "nsf_coupling": the same in coupling
           layers, faster to sample with many features.
         - "maf": autoregressive affine maps; faster than splines.
@@ -105,6 +107,12 @@ class GradientBoostedFlowDensity(
         - "copula_mixture": the same behind a fixed map of each feature onto a normal one; with one
           Gaussian a Gaussian copula.
         - "student_t": one multivariate Student t with three degrees of freedom, fitted by EM.
+        - "autoregressive", for mixed tables as the next two: a network gives the density of each
+          feature from those before it, in another order in each round [11]_.
+        - "masked": the same, trained in random orders; it learns each order less well, and knows
+          all conditionals, by which it proposes completions of samples.
+        - "location_mixture": products of Gaussians and frequencies, fitted by EM to samples with
+          gaps [12]_; every marginal and conditional has a closed form.
         - a callable ``n_features -> zuko.flows.Flow``, trained on standardised samples.
 
         From a list, each round takes the family with the best validation score. Of networks the
@@ -116,12 +124,12 @@ class GradientBoostedFlowDensity(
     init : str, list of str or None, default="auto"
         Families of the first rounds, one round each; `flow` governs the rounds after them. "auto"
         is ["student_t", "gaussian_mixture"] if `flow` is "auto", and None otherwise; with fewer
-        than 2,000 training samples and at least four rounds, "copula_mixture" follows. At least one
-        round uses `flow`: if `init` names `n_estimators` or more families, only the last
-        ``n_estimators - 1`` are used, also when such a fit is continued. The Student t fits samples
-        far from all others; with the Gaussian mixture the density does not fall behind one on the
-        validation set. EM may take a tenth of `max_time` for each, less with more than 10,000
-        samples.
+        than 2,000 training samples and at least four rounds, "copula_mixture" follows. For a mixed
+        table it is ["location_mixture", "masked"]. At least one round uses `flow`: if `init` names
+        `n_estimators` or more families, only the last ``n_estimators - 1`` are used, also when such
+        a fit is continued. The Student t fits samples far from all others; with the Gaussian
+        mixture the density does not fall behind one on the validation set. EM may take a tenth of
+        `max_time` for each, less with more than 10,000 samples.
 
     base : {"normal", "student_t"} or CopulaBase, default="normal"
         Base distribution of the flows. "student_t" has heavy tails with degrees of freedom learned
@@ -148,11 +156,11 @@ class GradientBoostedFlowDensity(
 
     hidden_layer_sizes : int, tuple of int or "auto", default="auto"
         Widths of the hidden layers of each network; an integer means one layer. "auto" is
-        (128, 128) for "masked", (64, 64) for others.
+        (128, 128) for "autoregressive" and "masked", (64, 64) for others.
 
     activation : {"auto", "relu", "tanh", "elu", "silu"}, default="auto"
-        Activation function of the networks; "auto" is "silu" for "maf", "made_mixture" and
-        "graphical", "relu" for others.
+        Activation function of the networks; "auto" is "silu" for "maf", "made_mixture",
+        "graphical", "autoregressive" and "masked", "relu" for others.
 
     dropout : float or "auto", default="auto"
         Fraction of the hidden values dropped in a training step, in [0, 1). "auto" is 0.1 with
@@ -229,7 +237,8 @@ class GradientBoostedFlowDensity(
     The features:
 
     dequantize : {"auto", True, False}, float or array-like of shape (n_features,), default="auto"
-        Treatment of repeated values, at which a density has no bound. A feature on a grid, such as
+        Treatment of repeated values in a table of numbers, at which a density has no bound; not
+        used for a mixed table, which has probabilities there. A feature on a grid, such as
         counts, gets uniform noise as wide as the step; its density at a value is the probability of
         the value divided by the step. In other features, values that hold at least 5 % of the
         samples (zeros beside amounts) and codes far from all other values (-9999) are atoms: kept
@@ -269,7 +278,27 @@ class GradientBoostedFlowDensity(
 
     See Also
     --------
+    FlowImputer : Missing values filled in.
+    FlowOutlierDetector : Samples of low density.
     sklearn.mixture.GaussianMixture, sklearn.neighbors.KernelDensity
+
+    Notes
+    -----
+    Features are of these kinds, which `columns_` tells:
+
+    - "continuous": numbers, and dates and durations in seconds.
+    - "ordinal": whole numbers.
+    - "categorical": text, booleans and types of categories.
+    - "mixed": numbers with atoms, values that many samples share or that lie far from all others.
+    - "periodic": angles and hours, only if asked for.
+    - "constant": a single value.
+
+    A table is mixed if it has missing values or features that are not continuous, ordinal or
+    constant numbers, or if `columns` names a feature. Its density is by length in continuous
+    parts and by counting in others: categories, ordinal values and atoms have probabilities. That
+    of a sample with gaps is the density of the values it has. All other tables, arrays of complete
+    numbers among them, are tables of numbers, and so are frames of numbers without gaps if `flow`
+    has no family for mixed tables.
 
     References
     ----------
@@ -294,6 +323,10 @@ class GradientBoostedFlowDensity(
        Talwalkar, 2016. https://arxiv.org/abs/1502.07943
     .. [10] Masked Autoregressive Flow for Density Estimation. G. Papamakarios, T. Pavlakou, I.
        Murray, 2017. https://arxiv.org/abs/1705.07057
+    .. [11] MADE: Masked Autoencoder for Distribution Estimation. M. Germain, K. Gregor, I. Murray,
+       H. Larochelle, 2015. https://arxiv.org/abs/1502.03509
+    .. [12] Supervised learning from incomplete data via an EM approach. Z. Ghahramani, M. I.
+       Jordan, 1994. https://proceedings.neurips.cc/paper/1993/hash/f2201f5191c4e92cc5af043eebfd0946-Abstract.html
 
     Examples
     --------
@@ -308,6 +341,15 @@ class GradientBoostedFlowDensity(
     >>> model = GradientBoostedFlowDensity(flow="affine", bounds=(0, None), dequantize=True).fit(X)
     >>> bool((model.sample(1000, random_state=0) >= 0).all())
     True
+
+    A frame with a category and a gap:
+
+    >>> data = load_iris(as_frame=True)
+    >>> frame = data.data.assign(species=data.target_names[data.target])
+    >>> frame.loc[0, "species"] = None
+    >>> model = GradientBoostedFlowDensity(1, flow="location_mixture", random_state=0).fit(frame)
+    >>> model.sample_missing(frame[:1], random_state=0)["species"].tolist()
+    ['setosa']
     """
 
     __module__ = "skgbnf"  # the path in pickles, which stays wherever the class moves
@@ -393,8 +435,8 @@ class GradientBoostedFlowDensity(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like or data frame of shape (n_samples, n_features)
+            Training samples, with missing values (NaN, None, pandas.NA, NaT) or without.
 
         y : None
             Ignored, present for the scikit-learn interface.
@@ -414,8 +456,9 @@ class GradientBoostedFlowDensity(
             that finished rounds do not depend on, such as `n_estimators`, may have changed.
 
         X_reference : array-like of shape (n_reference_samples, n_features), default=None
-            Table from which repeated values and constant features are treated; None for X. Give
-            the whole table when fitting parts of it, so that their scores are comparable.
+            Table from which kinds, levels, repeated values and constant features are taken; None
+            for X. Give the whole table when fitting parts of it, so that their scores are
+            comparable.
 
         Returns
         -------
