@@ -65,10 +65,10 @@ class ExplainsSamples:
         >>> import pandas as pd
         >>> from skgbnf import FlowOutlierDetector, GradientBoostedFlowDensity
         >>> rng = np.random.default_rng(0)
-        >>> size, price = rng.normal(size=(2, 200))
-        >>> frame = pd.DataFrame({"size": size, "twice": 2 * size, "price": price}).round(2)
+        >>> shop = rng.choice(["north", "south"], 200)
+        >>> frame = pd.DataFrame({"shop": shop, "price": rng.normal(size=200)})
         >>> frame.loc[0, "price"] = 9
-        >>> density = GradientBoostedFlowDensity(1, flow="location_mixture", max_iter=5)
+        >>> density = GradientBoostedFlowDensity(1, flow="location_mixture", n_folds=None)
         >>> detector = FlowOutlierDetector(density, random_state=0).fit(frame)
         >>> detector.explain(frame.iloc[:1]).idxmax(axis=1).tolist()
         ['price']
