@@ -199,7 +199,8 @@ class FlowTransformer(DensityWrapper, TransformerMixin, BaseEstimator):
         Returns
         -------
         names : ndarray of str objects
-            "log_density", and with ``features=True`` "log_density_" before each feature's name.
+            ``"log_density"``, and with ``features=True`` ``"log_density_"`` before the name of each
+            feature.
         """
         check_is_fitted(self, "estimator_")
         known = getattr(self, "feature_names_in_", None)
