@@ -259,6 +259,32 @@ def test_bounds_hold(frame):
         by_em(bounds={"height": (0, 1)}).fit(frame)
 
 
+def test_bounds_of_levels():
+    ratings = pd.DataFrame({"rating": np.tile([1, 2, 3, 4, 5], 40), "text": ["a", "b"] * 100})
+    model = by_em(bounds={"rating": (1, 5)}).fit(ratings)
+    assert set(model.sample_frame(100, random_state=0)["rating"]) <= {1, 2, 3, 4, 5}
+    with pytest.raises(ValueError, match="'rating' holds 5"):
+        by_em(bounds={"rating": (1, 4)}).fit(ratings)
+    with pytest.raises(ValueError, match="'text' holds no numbers"):
+        by_em(bounds={"text": (1, 4)}).fit(ratings)
+
+
+def test_values_that_are_rounded_have_their_frequencies():
+    rng = np.random.default_rng(0)
+    prices = rng.normal(50_000, 9_000, 3000).round().astype(int)
+    prices[:2400] = (prices[:2400] // 100) * 100
+    frame = pd.DataFrame({"price": prices, "kind": rng.choice(["a", "b"], 3000)})
+    model = by_em().fit(frame)
+    assert [variable.n_open for variable in model.coordinates_.variables] == [1, 100, 1]
+    drawn = model.sample_frame(4000, random_state=0)["price"]
+    assert (drawn % 100 == 0).mean() == pytest.approx(0.8, abs=0.04)
+    # All whole numbers together.
+    every = np.arange(0, 100_000)
+    scores = model.marginal("price").score_samples(every[:, None])
+    assert np.exp(scores).sum() == pytest.approx(1, abs=1e-4)
+    assert np.exp(scores[every % 100 == 0]).sum() == pytest.approx(0.8, abs=0.02)
+
+
 def test_an_angle_has_no_seam():
     rng = np.random.default_rng(0)
     hours = np.remainder(rng.normal(0, 2, 400), 24)
@@ -370,6 +396,16 @@ def test_completions_follow_the_conditional(exact):
     for city in ["Bonn", "Rome", "York"]:
         expected = np.exp(model.conditional_score_samples(row.assign(city=city), "height"))[0]
         assert (drawn == city).mean() == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(3000))
+
+
+def test_completions_of_several_components_weigh_them_by_what_is_known():
+    frame = people(300)[["city", "height"]].dropna()
+    model = by_em(n_folds=3).fit(frame)
+    row = pd.DataFrame({"city": [None], "height": [3.0]})
+    drawn = model.sample_missing(row, 4000, random_state=0)["city"]
+    for city in ["Bonn", "Rome", "York"]:
+        expected = np.exp(model.conditional_score_samples(row.assign(city=city), "height"))[0]
+        assert (drawn == city).mean() == pytest.approx(expected, abs=0.03)
 
 
 def test_completions_of_arrays_have_an_axis_of_draws():

@@ -74,8 +74,8 @@ def completed_rows(density: Any, rows: np.ndarray, n_samples: int, seed: int) ->
         return completions(sampler, rows, np.isnan(rows), n_samples, n_proposed, seed)
     Z, _ = fitted.coordinates.transform(rows)
     wanted = np.isnan(rows)[:, fitted.coordinates.features]
-    if _is_exact(fitted):
-        # A component that knows all its marginals needs no second thought.
+    if _is_exact(fitted) and len(fitted.combination.components) == 1:
+        # The conditional itself; of several components their weights given the rest would differ.
         Z, wanted = (np.repeat(part, n_samples, axis=0) for part in (Z, wanted))
         n_samples, n_proposed = 1, 1
     own = MixedSampler(fitted, score_device(density.device))

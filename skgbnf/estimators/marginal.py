@@ -52,8 +52,6 @@ class MarginalDensity:
     True
     """
 
-    __module__ = "skgbnf"
-
     def __init__(self, density: Any, places: list[int]) -> None:
         self._density, self._places = density, places
 

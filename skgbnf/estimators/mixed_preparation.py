@@ -73,7 +73,7 @@ def prepare_mixed(
     """The same as :func:`~skgbnf.estimators.preparation.prepare` of a mixed table."""
     labels = columns.table.labels
     note_columns(estimator, given.X, reset=earlier is None)
-    limits = limits_from(options.bounds, labels)
+    limits = _limits_of_numbers(limits_from(options.bounds, labels), columns)
     train = _sample(estimator, given.X, given.sample_weight, columns, limits, "")
     if len(train.X) < 2:
         raise ValueError(f"X: at least two rows are needed, got {len(train.X)}.")
@@ -152,6 +152,31 @@ def _sample(
     sample = Sample.weighted(rows, weight, part, None)
     check_within(limits, sample.X, f"X{part}", columns.table.labels)
     return sample
+
+
+def _limits_of_numbers(limits: np.ndarray, columns: TableColumns) -> np.ndarray:
+    """Bounds without those of columns of levels, which must lie within them.
+
+    Raises
+    ------
+    ValueError
+        If levels are no numbers, or one of them lies outside.
+    """
+    limits = limits.copy()
+    for j, (column, label) in enumerate(zip(columns.columns, columns.table.labels, strict=True)):
+        low, high = limits[:, j]
+        if not column.is_coded or (math.isinf(low) and math.isinf(high)):
+            continue
+        if not column.holds_numbers:
+            raise ValueError(f"bounds: column {label!r} holds no numbers.")
+        outside = [level for level in column.levels if not low <= level <= high]
+        if outside:
+            raise ValueError(
+                f"X: column {label!r} holds {outside[0]}, which is outside its bounds "
+                f"({low:g}, {high:g})."
+            )
+        limits[:, j] = -np.inf, np.inf
+    return limits
 
 
 def _rows(coordinates: MixedCoordinates, sample: Sample, device: torch.device) -> Rows:
