@@ -54,6 +54,7 @@ class MarginalDensity:
 
     def __init__(self, density: Any, places: list[int]) -> None:
         self._density, self._places = density, places
+        self._found: tuple[Any, Any] | None = None
 
     @property
     def columns(self) -> list[Any]:
@@ -156,8 +157,14 @@ class MarginalDensity:
     def _distribution(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points, and the probabilities of lying below each and of lying up to it.
 
-        Between points the distribution function is linear.
+        Between points the distribution function is linear. It is found once for each fit.
         """
+        if self._found is None or self._found[0] is not self._density.fitted_:
+            self._found = self._density.fitted_, self._new_distribution()
+        found: tuple[np.ndarray, np.ndarray, np.ndarray] = self._found[1]
+        return found
+
+    def _new_distribution(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if len(self._places) != 1:
             raise ValueError("a distribution function is that of one column.")
         coordinates = self._density.fitted_.coordinates
