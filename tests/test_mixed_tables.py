@@ -449,6 +449,52 @@ def test_distribution_functions_and_quantiles(exact, column):
     assert density.cdf(np.inf) == 1
 
 
+def test_distribution_functions_of_each_kind():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "group": rng.choice(["a", "b"], 300),
+            "count": rng.poisson(3, 300),
+            "hour": np.remainder(rng.normal(23, 3, 300), 24),
+            "share": rng.beta(0.5, 0.5, 300),
+            "large": rng.integers(10, 300_000, 300),
+            "tenth": rng.lognormal(3, 0.6, 300).round(1),
+        }
+    )
+    columns = {"hour": ("periodic", 24)}
+    model = by_em(columns=columns, bounds={"share": (0, 1)}).fit(frame)
+    drawn = model.sample_frame(20_000, random_state=0)
+    for name in frame.columns[1:]:
+        density = model.marginal(name)
+        for value in np.quantile(drawn[name], [0.02, 0.3, 0.5, 0.7, 0.98], method="nearest"):
+            share = (drawn[name] <= value).mean()
+            assert density.cdf(value) == pytest.approx(share, abs=0.02), (name, value)
+        assert drawn[name].min() - 0.1 <= density.quantile(0.01) <= density.quantile(0.99)
+    counts = model.marginal("count")
+    total = np.cumsum(np.exp(counts.score_samples(np.arange(6)[:, None])))
+    np.testing.assert_allclose(counts.cdf(np.arange(6)), total, atol=1e-9)
+    assert model.marginal("share").quantile([0, 1]).tolist() == pytest.approx([0, 1], abs=1e-3)
+
+
+def test_an_unseen_level_neither_hinders_nor_decides(frame, exact):
+    strange = frame[:3].assign(city="Oslo", height=np.nan)
+    with pytest.warns(UserWarning, match="city"):
+        drawn = exact.sample_missing(strange, random_state=0)
+    assert drawn["height"].notna().all()
+    with pytest.warns(UserWarning, match="city"):
+        scores = exact.conditional_score_samples(strange, ["city"])
+    without = exact.conditional_score_samples(strange.assign(city=None), [])
+    np.testing.assert_allclose(scores, without, atol=1e-9)
+
+
+def test_one_value_far_away_sets_no_units():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    frame = pd.DataFrame({"x": np.r_[x, 1e200], "c": rng.choice(["a", "b"], 301)})
+    model = by_em(columns={"x": "continuous"}).fit(frame)
+    assert model.score(frame[:300]) > -3
+
+
 def test_parts_of_a_density_of_numbers_are_estimated():
     rng = np.random.default_rng(0)
     covariance = np.array([[1.0, 0.6, 0.2], [0.6, 1.0, 0.5], [0.2, 0.5, 1.0]])

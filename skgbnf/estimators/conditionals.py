@@ -72,7 +72,8 @@ def completed_rows(density: Any, rows: np.ndarray, n_samples: int, seed: int) ->
     if not isinstance(fitted.coordinates, MixedCoordinates):
         sampler = GuidedSampler(density)
         return completions(sampler, rows, np.isnan(rows), n_samples, n_proposed, seed)
-    Z, _ = fitted.coordinates.transform(rows)
+    possible = np.where(fitted.coordinates.impossible(rows), np.nan, rows)
+    Z, _ = fitted.coordinates.transform(possible)
     wanted = np.isnan(rows)[:, fitted.coordinates.features]
     if _is_exact(fitted) and len(fitted.combination.components) == 1:
         # The conditional itself; of several components their weights given the rest would differ.
@@ -108,6 +109,9 @@ def _of_mixed(
     """Conditional log-densities of a density of a mixed table."""
     fitted, device = density.fitted_, score_device(density.device)
     coordinates: MixedCoordinates = fitted.coordinates
+    impossible = coordinates.impossible(rows)
+    # As a condition, what has no density says nothing.
+    rows = np.where(impossible & ~rest, np.nan, rows)
     Z, log_det = coordinates.transform(rows)
     given_log_det = coordinates.transform(np.where(rest, np.nan, rows))[1]
     wanted = rest[:, coordinates.features]
@@ -126,7 +130,7 @@ def _of_mixed(
             sampler = MixedSampler(fitted, device)
             part[left], std[left] = log_integral(sampler, Z[left], wanted[left], n_draws, seed)
     scores = joint + log_det - part - given_log_det
-    scores[coordinates.excludes(np.where(rest, rows, np.nan))] = -np.inf
+    scores[(impossible & rest).any(axis=1)] = -np.inf
     return np.where(rest.any(axis=1), scores, 0.0), std
 
 

@@ -12,7 +12,7 @@ from skgbnf.estimators.conditionals import scores_of_parts
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.table.column import Column
 
-_N_DRAWS = 4_000
+_N_DRAWS = 20_000
 _N_POINTS = 4_000
 _N_POINTS_BY_DRAWS = 200
 """Where the density at each point is an estimate itself."""
@@ -173,6 +173,11 @@ class MarginalDensity:
             column = coordinates.columns.columns[self._places[0]]
         if not column.holds_numbers:
             raise ValueError("the values of the column have no order.")
+        values = self._numbers()
+        if not (column.is_coded or len(values)):
+            raise ValueError("nothing is known of a column of gaps.")
+        if column.step and np.ptp(values) / column.step > _MOST_STEPS:
+            return _of_draws(values)
         atoms, masses = self._atoms(column)
         points, density = self._smooth_part(column)
         cumulative = np.r_[0.0, np.cumsum(np.diff(points) * (density[1:] + density[:-1]) / 2)]
@@ -196,12 +201,9 @@ class MarginalDensity:
             return levels[order], np.exp(scores[order])
         atoms = np.array(column.atoms, dtype=np.float64)
         if column.step:
-            drawn = self._numbers()
-            low, high = drawn.min(), drawn.max()
-            low, high = self._tail(low, low - high), self._tail(high, high - low)
-            if (high - low) / column.step <= _MOST_STEPS:
-                steps = column.step * np.arange(round((high - low) / column.step) + 1)
-                atoms = np.union1d(atoms, column.grid.snap(low + steps))
+            low, high = column.grid.snap(np.array(self._ends(column, self._numbers())))
+            steps = column.step * np.arange(round((high - low) / column.step) + 1)
+            atoms = np.union1d(atoms, column.grid.snap(low + steps))
         scores = self._scores(atoms)
         if column.step and column.kind != "ordinal":
             scores = scores + np.where(np.isin(atoms, column.atoms), 0.0, math.log(column.step))
@@ -209,13 +211,12 @@ class MarginalDensity:
 
     def _smooth_part(self, column: Column) -> tuple[np.ndarray, np.ndarray]:
         """Points and density of what has one; none of a column that is coded or on a grid."""
-        if column.is_coded:
+        if column.is_coded or column.step:
             return np.empty(0), np.empty(0)
         drawn = np.setdiff1d(self._numbers(), column.atoms)
-        if len(drawn) < 2 or (column.step and np.ptp(drawn) / column.step <= _MOST_STEPS):
+        if len(drawn) < 2:
             return np.empty(0), np.empty(0)
-        reach = drawn[-1] - drawn[0]
-        low, high = self._tail(drawn[0], -reach), self._tail(drawn[-1], reach)
+        low, high = self._ends(column, drawn)
         mixed = isinstance(self._density.fitted_.coordinates, MixedCoordinates)
         n_points = _N_POINTS if mixed else _N_POINTS_BY_DRAWS
         inner = np.quantile(drawn, np.linspace(0, 1, n_points))
@@ -224,6 +225,16 @@ class MarginalDensity:
         tails = [np.linspace(*ends, n_points // 20) for ends in outside]
         points = np.setdiff1d(np.r_[inner, even, *tails], column.atoms)
         return points, np.exp(self._scores(points))
+
+    def _ends(self, column: Column, drawn: np.ndarray) -> tuple[float, float]:
+        """Beyond which the density is negligible, or zero by bounds; one turn of an angle."""
+        low, high = float(drawn.min()), float(drawn.max())
+        if column.period:
+            start = 0.0 if low >= 0 else -column.period / 2
+            return start, start + column.period
+        limits = self._density.fitted_.coordinates.bounds.limits[:, self._places[0]]
+        reach = high - low
+        return max(self._tail(low, -reach), limits[0]), min(self._tail(high, reach), limits[1])
 
     def _tail(self, start: float, reach: float) -> float:
         """Where the density beyond an outermost draw has become negligible."""
@@ -241,7 +252,7 @@ class MarginalDensity:
         """Draws of the feature as numbers, ascending."""
         rows = self._density.fitted_.sample(_N_DRAWS, 0, score_device("cpu"))
         values = rows[:, self._places[0]]
-        return np.unique(values[~np.isnan(values)])
+        return np.sort(values[~np.isnan(values)])
 
     def _scores(self, values: np.ndarray) -> np.ndarray:
         rows = np.full((len(values), self._density.n_features_in_), np.nan)
@@ -249,3 +260,10 @@ class MarginalDensity:
         if not len(rows):
             return np.empty(0)
         return np.asarray(scores_of_parts(self._density, rows, _N_DRAWS_PER_POINT))
+
+
+def _of_draws(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distribution of draws, ascending, in the form of that of a density."""
+    points, counts = np.unique(values, return_counts=True)
+    up_to = counts.cumsum() / counts.sum()
+    return points, up_to - counts / counts.sum(), up_to

@@ -29,6 +29,7 @@ _LEAST_GAIN = 0.02
 _FEWEST_ROUNDS = 2
 _ON_GRID = 1e-6
 _LARGEST = 1e9
+_FARTHEST = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,15 +174,20 @@ class MixedCoordinates:
 
     def excludes(self, X: np.ndarray) -> np.ndarray:
         """Whether samples hold a value whose density is zero whatever the components."""
-        outside = self.bounds.excludes(np.where(np.isnan(X), self._inside(), X))
+        return self.impossible(X).any(axis=1)
+
+    def impossible(self, X: np.ndarray) -> np.ndarray:
+        """Whether the density of single values is zero whatever the components, shape of X."""
+        low, high = self.bounds.limits
+        outside: np.ndarray = (low > X) | (high < X)
         for j, column in enumerate(self.columns.columns):
             x = X[:, j]
             if column.is_coded:
-                outside |= x < 0
+                outside[:, j] = x < 0
             elif column.kind == "ordinal":
                 off = np.abs(x - self.location[j]) / column.step
-                outside |= np.abs(off - np.round(off)) > _ON_GRID * np.maximum(off, 1.0)
-                outside |= (x < column.lowest) | (x > column.highest)
+                off_grid = np.abs(off - np.round(off)) > _ON_GRID * np.maximum(off, 1.0)
+                outside[:, j] |= off_grid | (x < column.lowest) | (x > column.highest)
         return outside
 
     @property
@@ -197,11 +203,6 @@ class MixedCoordinates:
         """The number among the variables of each feature that has one."""
         pairs = zip(self.features.tolist(), self.variables, strict=True)
         return {j: variable for j, variable in pairs if variable.is_number}
-
-    def _inside(self) -> np.ndarray:
-        """A value of each feature within its bounds, in place of one that is missing."""
-        low, high = self.bounds.limits
-        return np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, 0.0))
 
     def _units_of(self, x: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray | float]:
         """Numbers in the units of components, and the logarithm of the derivative."""
@@ -280,8 +281,9 @@ def _units(y: np.ndarray, step: float) -> tuple[float, float]:
         return 0.0, step or 1.0
     low, middle, high = np.quantile(y, (0.25, 0.5, 0.75), method="nearest")
     scale = (high - low) / _NORMAL_QUARTILES
-    spread = float(np.std(y))
-    scale = scale if scale > 0 else spread
+    if not scale > 0:
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = np.nan_to_num(np.std(y), posinf=1.0)
     return float(middle), max(float(scale), step / 4) if scale > 0 else step or 1.0
 
 
@@ -291,6 +293,8 @@ def _number(
     """The variable of numbers, with a power and units behind it that make them nearly normal."""
     u = (y[:: -(-len(y) // _MOST_VALUES)] - location) / scale if len(y) else np.zeros(1)
     power, step = 1.0, column.step
+    # A value far from all others is not to set the units.
+    u = np.clip(u, -_FARTHEST, _FARTHEST)
     if step <= _FINE * scale and np.ptp(u) > 0:
         power = float(np.clip(yeojohnson_normmax(u), 0.0, 2.0))
     w = yeojohnson(u, power)
