@@ -132,6 +132,8 @@ class Numbers:
     limits : tuple of float
         The lowest and the highest value.
 
+    mean : float
+
     share : float
         What the frequencies count for.
     """
@@ -141,12 +143,14 @@ class Numbers:
     known: np.ndarray
     frequencies: np.ndarray
     limits: tuple[float, float]
+    mean: float
     share: float = 0.0
 
     @classmethod
     def of(cls, x: np.ndarray, column: Column, smooth: Smooth, share: float = 0.0) -> "Numbers":
         known, counts = np.unique(x, return_counts=True) if column.step else (np.empty(0), 0)
-        return cls(column, smooth, known, counts / len(x), (float(x.min()), float(x.max())), share)
+        limits = float(x.min()), float(x.max())
+        return cls(column, smooth, known, counts / len(x), limits, float(x.mean()), share)
 
     def edges(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the cells of values; the outermost cells of a closed grid have none."""

@@ -29,7 +29,6 @@ OUTLIERS = 0.01
 """Share of each class in which a number is as in the whole table."""
 
 CLIP = 1e-12
-NODES = ndtri((np.arange(40) + 0.5) / 40)
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Cells:
     numbers : ndarray of shape (n_numbers,)
         Rows with a number that is no event.
 
-    z, low, high : ndarrays of shape (n_numbers,)
-        These in normal units, and the ends of their cells; all the same without a grid.
+    x, z, low, high : ndarrays of shape (n_numbers,)
+        These, in normal units, and the ends of their cells there; the same without a grid.
 
     log_density : ndarray of shape (n_numbers,)
         Of the column alone.
@@ -53,6 +52,7 @@ class Cells:
 
     which: np.ndarray
     numbers: np.ndarray
+    x: np.ndarray
     z: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -62,12 +62,12 @@ class Cells:
     def of(cls, x: np.ndarray, density: ColumnDensity) -> "Cells":
         which = density.which(x)
         if density.numbers is None:
-            return cls(which, *[np.empty(0, dtype=int)] * 5)
+            return cls(which, *[np.empty(0, dtype=int)] * 6)
         at = np.flatnonzero(which == len(density.events))
         edges = [x[at]] * 2 if not density.numbers.column.step else density.numbers.edges(x[at])
         low, high = (density.numbers.cdf(edge).clip(CLIP, 1 - CLIP) for edge in edges)
         z, low, high = ndtri((low + high) / 2), ndtri(low), ndtri(high)
-        return cls(which, at, z, low, high, density.numbers.log_density(x[at]))
+        return cls(which, at, x[at], z, low, high, density.numbers.log_density(x[at]))
 
     def log_ratios(self, means: np.ndarray, deviations: np.ndarray, exact: bool) -> np.ndarray:
         """Log-density of each class over that of the column alone, shape (n_numbers, n_classes).
@@ -101,8 +101,9 @@ class LatentClasses:
     shares : list of ndarrays of shape (n_classes, n_shares)
         Probabilities of the events of each column.
 
-    means, deviations, gaps : ndarrays of shape (n_columns, n_classes)
-        Of numbers in normal units, and the shares of missing cells.
+    means, deviations, gaps, expected : ndarrays of shape (n_columns, n_classes)
+        Of numbers in normal units, the shares of missing cells, and means of numbers as they are:
+        those of Gaussians in normal units would be at the mercy of their tails.
     """
 
     columns: Sequence[Column]
@@ -112,6 +113,7 @@ class LatentClasses:
     means: np.ndarray
     deviations: np.ndarray
     gaps: np.ndarray
+    expected: np.ndarray
 
     def joint(self, cells: Sequence[Cells], exact: bool = True) -> np.ndarray:
         """Log-densities of rows and classes, shape (n_samples, n_classes)."""
@@ -144,13 +146,9 @@ class LatentClasses:
             else:
                 values = np.tile(density.events, (len(self.weights), 1))
                 if density.numbers is not None:
-                    values = np.column_stack([values, self.means_of_numbers(j)])
+                    values = np.column_stack([values, self.expected[j]])
                 filled[gaps, j] = posterior[gaps] @ (self.shares[j] * values).sum(axis=1)
         return filled
-
-    def means_of_numbers(self, j: int) -> np.ndarray:
-        z = self.means[j][:, None] + self.deviations[j][:, None] * NODES
-        return self.densities[j].numbers.quantile(ndtr(z).ravel()).reshape(z.shape).mean(axis=1)
 
     def sample(self, n_samples: int, seed: int) -> np.ndarray:
         """Rows with gaps, shape (n_samples, n_columns)."""
@@ -178,9 +176,9 @@ def one_class(columns: Sequence[Column], rows: np.ndarray, seed: int) -> LatentC
     n = len(columns)
     gaps = np.array([[density.gap_share] for density in densities])
     shares = [density.shares[None] for density in densities]
-    return LatentClasses(
-        columns, densities, np.ones(1), shares, np.zeros((n, 1)), np.ones((n, 1)), gaps
-    )
+    expected = np.array([[d.numbers.mean if d.numbers else 0.0] for d in densities])
+    means, deviations = np.zeros((n, 1)), np.ones((n, 1))
+    return LatentClasses(columns, densities, np.ones(1), shares, means, deviations, gaps, expected)
 
 
 def more_classes(
@@ -219,20 +217,20 @@ def maximised(
     n_samples, n_classes = responsibilities.shape
     weights = (responsibilities.sum(axis=0) + 1) / (n_samples + n_classes)
     parts = [
-        maximised_column(column, single.shares[j], single.gaps[j], responsibilities)
-        for j, column in enumerate(cells)
+        maximised_column(single, j, column, responsibilities) for j, column in enumerate(cells)
     ]
-    shares, means, deviations, gaps = zip(*parts, strict=True)
+    shares, *others = zip(*parts, strict=True)
     return LatentClasses(
         single.columns, single.densities, weights, list(shares),
-        *map(np.array, (means, deviations, gaps)),
+        *map(np.array, others),
     )  # fmt: skip
 
 
 def maximised_column(
-    column: Cells, shares: np.ndarray, gap_share: np.ndarray, responsibilities: np.ndarray
+    single: LatentClasses, j: int, column: Cells, responsibilities: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Shares of events, means, deviations and gaps of one column for each class."""
+    """What classes have of one column, in the order of the attributes of the mixture."""
+    shares, gap_share, expected = single.shares[j], single.gaps[j], single.expected[j]
     sums = np.zeros((shares.shape[1] + 1, responsibilities.shape[1]))
     np.add.at(sums, column.which, responsibilities)  # that of gaps, -1, is the last
     counts = sums[:-1].T + shares
@@ -244,7 +242,8 @@ def maximised_column(
     squares = np.square(column.z[:, None] - means) + within_cells
     variances = ((weights * squares).sum(axis=0) + 1 + means**2) / total
     deviations = np.maximum(np.sqrt(variances), LEAST_DEVIATION)
-    return counts / counts.sum(axis=1, keepdims=True), means, deviations, gaps
+    expected = (weights.T @ column.x + expected) / total
+    return counts / counts.sum(axis=1, keepdims=True), means, deviations, gaps, expected
 
 
 def fit_latent_classes(
