@@ -174,7 +174,7 @@ class MixedCoordinates:
 
     def excludes(self, X: np.ndarray) -> np.ndarray:
         """Whether samples hold a value whose density is zero whatever the components."""
-        return self.impossible(X).any(axis=1)
+        return np.asarray(self.impossible(X).any(axis=1))
 
     def impossible(self, X: np.ndarray) -> np.ndarray:
         """Whether the density of single values is zero whatever the components, shape of X."""
