@@ -30,7 +30,11 @@ def test_an_error_takes_the_generator_back():
     assert dropout.generator is None
 
 
-NETWORK_FAMILIES = [f.name for f in families() if f.fitted_by == "gradient" and f.name != "linear"]
+NETWORK_FAMILIES = [
+    f.name
+    for f in families()
+    if f.fitted_by == "gradient" and f.takes_context and f.name != "linear"
+]
 
 
 @pytest.mark.parametrize("kind", NETWORK_FAMILIES)

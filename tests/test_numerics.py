@@ -26,7 +26,7 @@ SETTINGS = {
 }
 
 
-MATRICES = ("gaussian_mixture", "student_t")
+MATRICES = ("gaussian_mixture", "student_t", "location_mixture")
 """Families fitted by EM alone: they hold matrices that noise could make singular."""
 
 RISES_AT_FIRST = {("Cauchy", "nsf, Student-t")}

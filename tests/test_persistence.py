@@ -81,8 +81,8 @@ def test_every_family_comes_back_identical(quick, table3, tmp_path, kind, base):
 def test_all_fitted_attributes_come_back(model, content, tmp_path):
     again = loaded(content, tmp_path)
     assert vars(again).keys() == vars(model).keys()
-    for name, array in model.coordinates_.to_arrays().items():
-        np.testing.assert_array_equal(again.coordinates_.to_arrays()[name], array)
+    for name, array in model.coordinates_.to_plain().items():
+        np.testing.assert_array_equal(again.coordinates_.to_plain()[name], array)
     names = {name for name in dir(model) if name.endswith("_") and name[0] != "_"}
     assert {"estimator_weights_", "train_scores_", "n_features_in_"} <= names
     for name in names - {"estimators_", "coordinates_", "fitted_", "atoms_"}:

@@ -23,6 +23,10 @@ N_NETWORKS, N_SAMPLES, N_FEATURES = 3, 20, 4
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
+FAMILIES = [name for name in family_names() if name != "location_mixture"]
+"""Noise would make the matrices that one holds singular."""
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     with torch.random.fork_rng():
@@ -87,7 +91,7 @@ def gradient(parameter):
 
 
 @pytest.mark.parametrize("splines", SPLINES)
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FAMILIES)
 def test_scores_and_gradients_are_those_of_single_networks(family, splines):
     assert_same_scores_and_gradients(started(family, splines=splines), batch())
 
@@ -155,7 +159,7 @@ def test_unknown_modules_in_a_network_are_evaluated_one_by_one():
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_round_trip_is_exact_and_shares_nothing(family, dtype):
     components = started(family, dtype=dtype)
     back = unstack(stack([one.eval() for one in components]))
