@@ -131,7 +131,7 @@ class Architecture:
         """Inverse of :meth:`to_plain`; what was a tuple may be a list."""
         sizes = tuple(fields["hidden_layer_sizes"])
         base = base_from_plain(fields["base"])
-        variables = tuple(map(Variable.from_plain, fields.get("variables", ())))
+        variables = tuple(map(Variable.from_plain, fields["variables"]))
         own = {"base": base, "hidden_layer_sizes": sizes, "variables": variables}
         return cls(**{**fields, **own})
 
