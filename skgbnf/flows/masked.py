@@ -276,9 +276,9 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         outputs = self._outputs(x, self._with_last(j), self._outputs_of[j])
         if not self.variables[j].is_number:
             return _log_frequency(outputs, x[..., j])
-        i, at = self._number_of[j], self._numbers_at
-        places = self.numbers.places(x[..., at].nan_to_num(0.0))[i]
-        return self._mixed(outputs.unsqueeze(-2), places, slice(i, i + 1)).squeeze(-1)
+        own = slice(self._number_of[j], self._number_of[j] + 1)
+        places = self.numbers.places(x[..., j : j + 1].nan_to_num(0.0), own)
+        return self._mixed(outputs.unsqueeze(-2), places, own).squeeze(-1)
 
     def _mixed(self, parameters: Tensor, places: Places, index: slice = slice(None)) -> Tensor:
         """Log-density of numbers under mixtures of logistic distributions."""

@@ -32,16 +32,6 @@ class Places:
     is_last: Tensor
     log_slope: Tensor
 
-    def __getitem__(self, j: int) -> "Places":
-        """Those of one number, its axis kept."""
-        some = slice(j, j + 1)
-        return Places(
-            *(
-                part[..., some]
-                for part in (self.low, self.high, self.is_first, self.is_last, self.log_slope)
-            )
-        )
-
 
 class Numbers(nn.Module):
     """The numbers among variables: their maps onto the line, log-densities and draws.
@@ -96,16 +86,17 @@ class Numbers(nn.Module):
         image = power_transform(u, self.powers[index])
         return (image - self.shifts[index]) / self.spreads[index]
 
-    def places(self, u: Tensor) -> Places:
-        """The cells of values; values that are NaN must have been replaced."""
-        half = torch.where(self.on_grid, self.steps / 2, 0.0)
+    def places(self, u: Tensor, index: slice = slice(None)) -> Places:
+        """The cells of values of all numbers, or of some; NaN must have been replaced."""
+        on_grid, steps, offsets = self.on_grid[index], self.steps[index], self.offsets[index]
+        half = torch.where(on_grid, steps / 2, 0.0)
         # Of a shifted grid the first value may lie up to a step from the end.
-        reach = self.steps - torch.where(self.offsets > 0, self.offsets, self.steps) / 2
-        is_first = self.on_grid & (u <= self.lowest + reach)
-        is_last = self.on_grid & (u >= self.highest - reach)
-        slope = power_log_slope(u, self.powers) - self.spreads.log()
-        log_slope = torch.where(self.on_grid, 0.0, slope)
-        low, high = self.images(u - half), self.images(u + half)
+        reach = steps - torch.where(offsets > 0, offsets, steps) / 2
+        is_first = on_grid & (u <= self.lowest[index] + reach)
+        is_last = on_grid & (u >= self.highest[index] - reach)
+        slope = power_log_slope(u, self.powers[index]) - self.spreads[index].log()
+        log_slope = torch.where(on_grid, 0.0, slope)
+        low, high = self.images(u - half, index), self.images(u + half, index)
         return Places(low, high, is_first, is_last, log_slope)
 
     def image_steps(self) -> Tensor:
