@@ -98,6 +98,13 @@ class Prepared:
         return FittedRegression(density, self.conditioner)
 
 
+def rows_of(Z: np.ndarray, log_det: np.ndarray, weights: np.ndarray, device: torch.device) -> Rows:
+    """Samples in the units of components, with weights whose mean is 1."""
+    arrays = (Z, weights / weights.mean(), log_det)
+    x, own_weights, own_log_det = (torch.from_numpy(array).to(device) for array in arrays)
+    return Rows(x=x, weights=own_weights, log_det=own_log_det)
+
+
 def in_folds(rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Rows, Rows]:
     """Training samples and validation sets of all folds.
 

@@ -10,7 +10,7 @@ import torch
 from skgbnf._random import derive_seed
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.fitted_regression import FittedRegression
-from skgbnf.estimators.given import Given, Prepared, in_folds
+from skgbnf.estimators.given import Given, Prepared, in_folds, rows_of
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.plan import TableOptions
 from skgbnf.estimators.samples import Sample, split_samples
@@ -180,12 +180,7 @@ def _limits_of_numbers(limits: np.ndarray, columns: TableColumns) -> np.ndarray:
 
 
 def _rows(coordinates: MixedCoordinates, sample: Sample, device: torch.device) -> Rows:
-    Z, log_det = coordinates.transform(sample.X)
-    weights = sample.weights / sample.weights.mean()
-    x, own_weights, own_log_det = (
-        torch.from_numpy(array).to(device) for array in (Z, weights, log_det)
-    )
-    return Rows(x=x, weights=own_weights, log_det=own_log_det)
+    return rows_of(*coordinates.transform(sample.X), sample.weights, device)
 
 
 def _reference_score(rows: Rows, variables: tuple[Variable, ...]) -> float:

@@ -10,7 +10,7 @@ from skgbnf._random import derive_seed
 from skgbnf.estimators.conditions import Condition, Conditioner, ConditionerFit
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.fitted_regression import FittedRegression
-from skgbnf.estimators.given import Given, Prepared, in_folds
+from skgbnf.estimators.given import Given, Prepared, in_folds, rows_of
 from skgbnf.estimators.mixed_preparation import mixed_columns, prepare_mixed
 from skgbnf.estimators.parameters import check_base, check_dequantize
 from skgbnf.estimators.plan import TableOptions
@@ -238,8 +238,4 @@ def _conditioned(
 def _rows(
     coordinates: Coordinates, sample: Sample, device: torch.device, rng: np.random.Generator
 ) -> Rows:
-    Z, log_det = coordinates.spread(sample.X, rng)
-    weights = sample.weights / sample.weights.mean()
-    arrays = (Z, weights, log_det)
-    x, own_weights, own_log_det = (torch.from_numpy(array).to(device) for array in arrays)
-    return Rows(x=x, weights=own_weights, log_det=own_log_det)
+    return rows_of(*coordinates.spread(sample.X, rng), sample.weights, device)
