@@ -31,7 +31,7 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 import skgbnf
 
 HALF = 0.5
-N_DRAWS, ROWS_AT_ONCE = 100, 200
+N_DRAWS, ROWS_AT_ONCE = 50, 200
 MOST_PREDICTORS = 50
 
 

@@ -17,7 +17,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import skgbnf
 from skgbnf import FlowImputer, GradientBoostedFlowDensity
 from skgbnf.estimators.conditionals import completed_rows
-from skgbnf.estimators.part_samplers import resampled
 from skgbnf.estimators.typical import half_sample_mode, mean_of, mode_of, most_frequent
 from skgbnf.table.column import Column
 from skgbnf.table.filling import filled
@@ -225,15 +224,6 @@ def test_bad_parameters_are_named(table):
 
 
 # %% What is typical of draws
-
-
-def test_systematic_resampling_takes_each_as_often_as_its_weight():
-    rng = np.random.default_rng(0)
-    weights = rng.dirichlet(np.ones(50), size=20)
-    chosen = resampled(np.log(weights), 50, rng)
-    counts = np.stack([np.bincount(row, minlength=50) for row in chosen])
-    assert (np.abs(counts - 50 * weights) < 1).all()
-    assert (np.sort(resampled(np.full((1, 4), -np.inf), 4, rng)) == np.arange(4)).all()
 
 
 def half_sample_mode_slow(values):

@@ -6,14 +6,10 @@ import numpy as np
 import torch
 
 from skgbnf._device import score_device
+from skgbnf.estimators.completions import completions
 from skgbnf.estimators.fitted import FittedDensity, of_all_rounds
 from skgbnf.estimators.mixed import MixedCoordinates
-from skgbnf.estimators.part_samplers import (
-    GuidedSampler,
-    MixedSampler,
-    completions,
-    log_integral,
-)
+from skgbnf.estimators.part_samplers import GuidedSampler, MixedSampler, log_integral
 
 _N_PROPOSED = 32
 """Completions of a sample from which one is drawn; of more there is one more for each."""

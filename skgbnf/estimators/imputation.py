@@ -53,7 +53,7 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         - "sample": one draw. Filled columns are then distributed like complete ones, which those
           of means are not.
 
-    n_draws : int, default=100
+    n_draws : int, default=50
         Number of draws for each sample, at least 2. Ignored with ``strategy="sample"``.
 
     random_state : int, RandomState instance or None, default=None
@@ -105,7 +105,7 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         estimator: Any = None,
         *,
         strategy: str = "mean",
-        n_draws: int = 100,
+        n_draws: int = 50,
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator

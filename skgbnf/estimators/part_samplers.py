@@ -1,6 +1,8 @@
 """Draws of a part of each sample given the rest, weighed by the fitted density."""
 
-from typing import Any, Protocol
+from collections.abc import Iterator
+from copy import copy
+from typing import Any, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,42 +12,85 @@ from skgbnf._device import score_device
 from skgbnf._random import derive_seed
 from skgbnf.estimators.fitted import FittedDensity, of_all_rounds
 from skgbnf.estimators.mixed import MixedCoordinates
-from skgbnf.training.mixture import Mixture
 from skgbnf.training.parts import Proposals
 
-_DRAWS_AT_ONCE = 20_000
+DRAWS_AT_ONCE = 20_000
+"""Draws of one call of a sampler, which bounds its memory."""
+
 _N_FITTED = 5_000
 
 
+class Drawn(NamedTuple):
+    """Samples with draws of a part of each.
+
+    Parameters
+    ----------
+    completed : ndarray of shape (n_samples, n_columns)
+
+    log_p : ndarray of shape (n_samples,)
+        Log-density of all that is known or drawn, in the units of the samples.
+
+    log_q : ndarray of shape (n_samples,)
+        Log-density that the draws were drawn by.
+    """
+
+    completed: np.ndarray
+    log_p: np.ndarray
+    log_q: np.ndarray
+
+
 class PartSampler(Protocol):
-    """What proposes completions of samples, which may be in units of its own."""
+    """What proposes completions of samples, which may be in units of its own.
 
-    def draw(
-        self, rows: np.ndarray, wanted: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Samples with draws of what is wanted, which is NaN, and log p - log q of each.
+    Attributes
+    ----------
+    features : ndarray of int of shape (n_columns,)
+        The feature that each column of the samples belongs to.
+    """
 
-        With p the density of all that is known or drawn, in the units of the samples, and q that of
-        the draws.
-        """
+    features: np.ndarray
+
+    def draw(self, rows: np.ndarray, wanted: np.ndarray, seed: int) -> Drawn:
+        """Samples with draws of what is wanted, which is NaN."""
+
+    def log_q(self, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Log-density that a draw of what is wanted has, given the rest."""
+
+    def alone(self, draw: float) -> Self:
+        """One of the densities that this is a mixture of, chosen by a uniform number."""
 
 
-class MixedSampler:
+class _WithProposals:
+    _proposals: Proposals
+
+    def alone(self, draw: float) -> Self:
+        other = copy(self)
+        other._proposals = self._proposals.alone(draw)
+        return other
+
+
+class MixedSampler(_WithProposals):
     """Draws by the components of a density of a mixed table; samples are in their units."""
 
     def __init__(self, fitted: FittedDensity, device: torch.device) -> None:
         mixture: Any = fitted.combination.at(torch.float64, device)
+        coordinates: Any = fitted.coordinates
         self._proposals, self._device = Proposals(mixture), device
+        self.features = coordinates.features
 
-    def draw(
-        self, rows: np.ndarray, wanted: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        x, mask = (torch.from_numpy(array).to(self._device) for array in (rows, wanted))
-        completed, log_ratio = self._proposals.draw(x, mask, seed)
-        return completed.cpu().numpy(), log_ratio.cpu().numpy()
+    def draw(self, rows: np.ndarray, wanted: np.ndarray, seed: int) -> Drawn:
+        x, mask = self._tensors(rows, wanted)
+        drawn = self._proposals.draw(x, mask, seed)
+        return Drawn(*(part.cpu().numpy() for part in drawn))
+
+    def log_q(self, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return np.asarray(self._proposals.log_q(*self._tensors(rows, wanted)).cpu().numpy())
+
+    def _tensors(self, *arrays: np.ndarray) -> Iterator[torch.Tensor]:
+        return (torch.from_numpy(array).to(self._device) for array in arrays)
 
 
-class GuidedSampler:
+class GuidedSampler(_WithProposals):
     """Draws by a mixture of Gaussians fitted to draws of a density of real numbers.
 
     Parameters
@@ -55,24 +100,27 @@ class GuidedSampler:
     """
 
     def __init__(self, density: Any) -> None:
-        self._density, self._guide = density, _guide_of(density)
+        self._density, guide = density, _guide_of(density).fitted_
+        self._coordinates: MixedCoordinates = guide.coordinates
+        self._proposals = Proposals(guide.combination.at(torch.float64, torch.device("cpu")))
+        self.features = np.arange(density.n_features_in_)
 
-    def draw(
-        self, rows: np.ndarray, wanted: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        coordinates: MixedCoordinates = self._guide.fitted_.coordinates
-        mixture: Mixture = self._guide.fitted_.combination.at(torch.float64, torch.device("cpu"))
-        given, given_log_det = coordinates.transform(rows)
-        completed, log_ratio = Proposals(mixture).draw(
-            torch.from_numpy(given), torch.from_numpy(wanted), seed
-        )
-        X = coordinates.inverse_transform(completed.numpy())
-        log_det = coordinates.transform(X)[1] - given_log_det
-        log_q = (mixture.log_prob(completed) - log_ratio).numpy() + log_det
+    def draw(self, rows: np.ndarray, wanted: np.ndarray, seed: int) -> Drawn:
+        given, given_log_det = self._coordinates.transform(rows)
+        x, mask = torch.from_numpy(given), torch.from_numpy(wanted)
+        completed, _, log_q = self._proposals.draw(x, mask, seed)
+        X = self._coordinates.inverse_transform(completed.numpy())
+        log_det = self._coordinates.transform(X)[1] - given_log_det
         # Not by score_samples, which asks a fit to a frame for names.
         device = score_device(self._density.device)
         log_p = self._density.fitted_.log_densities([X], device, of_all_rounds)[0]
-        return X, log_p - log_q
+        return Drawn(X, log_p, log_q.numpy() + log_det)
+
+    def log_q(self, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        completed, log_det = self._coordinates.transform(rows)
+        given_log_det = self._coordinates.transform(np.where(wanted, np.nan, rows))[1]
+        x, mask = torch.from_numpy(completed), torch.from_numpy(wanted)
+        return self._proposals.log_q(x, mask).numpy() + log_det - given_log_det
 
 
 _GUIDES: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -110,72 +158,15 @@ def log_integral(
     """
     scores, std = np.empty(len(rows)), np.empty(len(rows))
     hidden = np.where(wanted, np.nan, rows)
-    n_rows = max(1, _DRAWS_AT_ONCE // n_draws)
+    n_rows = max(1, DRAWS_AT_ONCE // n_draws)
     for start in range(0, len(rows), n_rows):
         some = slice(start, start + n_rows)
         repeated, mask = (np.repeat(part[some], n_draws, axis=0) for part in (hidden, wanted))
-        _, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, start))
-        log_ratio = log_ratio.reshape(-1, n_draws)
+        drawn = sampler.draw(repeated, mask, derive_seed(seed, start))
+        log_ratio = (drawn.log_p - drawn.log_q).reshape(-1, n_draws)
         top = log_ratio.max(axis=1, keepdims=True)
         ratios = np.exp(log_ratio - top)
         mean = ratios.mean(axis=1)
         scores[some] = top[:, 0] + np.log(mean)
         std[some] = ratios.std(axis=1) / (mean * np.sqrt(n_draws))
     return scores, std
-
-
-def completions(
-    sampler: PartSampler,
-    rows: np.ndarray,
-    wanted: np.ndarray,
-    n_samples: int,
-    n_proposed: int,
-    seed: int,
-) -> np.ndarray:
-    """Samples with draws of what is wanted: of all that are proposed for one, some by their weight.
-
-    Returns
-    -------
-    completed : ndarray of shape (n_rows, n_samples, n_columns)
-    """
-    completed = np.repeat(rows[:, None], n_samples, axis=1)
-    rng = np.random.default_rng(derive_seed(seed, 0))
-    places = np.flatnonzero(wanted.any(axis=1))
-    n_rows = max(1, _DRAWS_AT_ONCE // n_proposed)
-    for start in range(0, len(places), n_rows):
-        some = places[start : start + n_rows]
-        repeated, mask = (np.repeat(part[some], n_proposed, axis=0) for part in (rows, wanted))
-        drawn, log_ratio = sampler.draw(repeated, mask, derive_seed(seed, 1, start))
-        drawn = drawn.reshape(len(some), n_proposed, -1)
-        chosen = resampled(log_ratio.reshape(-1, n_proposed), n_samples, rng)
-        completed[some] = np.take_along_axis(drawn, chosen[..., None], axis=1)
-    return completed
-
-
-def resampled(log_weights: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices in proportion to weights, by systematic resampling of each row, in random order.
-
-    Parameters
-    ----------
-    log_weights : ndarray of shape (n_samples, n_proposed)
-
-    n_draws : int
-
-    rng : Generator
-
-    Returns
-    -------
-    chosen : ndarray of int of shape (n_samples, n_draws)
-        Each index as often as its share of the weight says, up to one.
-    """
-    n_rows, n_proposed = log_weights.shape
-    top = log_weights.max(axis=1, keepdims=True)
-    weights = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0))
-    weights[~np.isfinite(top[:, 0])] = 1.0
-    cumulative = weights.cumsum(axis=1)
-    cumulative /= cumulative[:, -1:]
-    places = (np.arange(n_draws) + rng.random((n_rows, 1))) / n_draws
-    pairs = zip(cumulative, places, strict=True)
-    chosen = [np.searchsorted(ends, place, side="right") for ends, place in pairs]
-    index = np.minimum(np.array(chosen, dtype=int).reshape(n_rows, n_draws), n_proposed - 1)
-    return rng.permuted(index, axis=1)

@@ -1,7 +1,8 @@
 """What a mixture says of parts of samples: exact where its components do, else by draws."""
 
 from collections.abc import Callable
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -34,9 +35,16 @@ class Proposals:
         shares = shares / shares.sum().clamp(min=1e-300)
         self._shares = (shares + _SMALLEST_SHARE) / (shares + _SMALLEST_SHARE).sum()
 
+    def alone(self, draw: float) -> Self:
+        """Those of one component, chosen in proportion to its share by a uniform number."""
+        chosen = int((self._shares.cumsum(0) < draw).sum().clamp(max=len(self._shares) - 1))
+        one = copy(self)
+        one._components, one._shares = [self._components[chosen]], torch.ones_like(self._shares[:1])
+        return one
+
     @torch.no_grad()
-    def draw(self, x: Tensor, wanted: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Samples with draws of what is wanted, and the logarithm of p / q of each.
+    def draw(self, x: Tensor, wanted: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples with draws of what is wanted, and log-densities of them.
 
         Parameters
         ----------
@@ -52,8 +60,11 @@ class Proposals:
         -------
         completed : Tensor of the same shape
 
-        log_ratio : Tensor of shape (n_samples,)
-            With p the density of the mixture of all that is known or drawn, q that of the draws.
+        log_p : Tensor of shape (n_samples,)
+            By the mixture, of all that is known or drawn.
+
+        log_q : Tensor of shape (n_samples,)
+            That the draws were drawn by.
         """
         generator = torch.Generator().manual_seed(derive_seed(seed, 0))
         cumulative = self._shares.cumsum(0).cpu()
@@ -66,12 +77,13 @@ class Proposals:
                 with own_generator(derive_seed(seed, 1, k)):
                     drawn = _in_chunks(component.complete, component, x[chosen], wanted[chosen])
                 completed[chosen] = drawn.to(x)
-        return completed, self._mixture.log_prob(completed) - self._log_prob(completed, ~wanted)
+        return completed, self._mixture.log_prob(completed), self.log_q(completed, wanted)
 
-    def _log_prob(self, x: Tensor, given: Tensor) -> Tensor:
-        """Log-density of what was drawn, given the rest."""
+    @torch.no_grad()
+    def log_q(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """Log-density that :meth:`draw` draws what is wanted by, given the rest."""
         parts = [
-            _in_chunks(component.conditional_log_density, component, x, given)
+            _in_chunks(component.conditional_log_density, component, x, ~wanted)
             .to(x)
             .nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
             for component in self._components
