@@ -208,7 +208,7 @@ def test_an_imputer_comes_back_from_a_file(imputer, table, tmp_path, how):
         skgbnf.save(imputer, tmp_path / "model")
         again = skgbnf.load(tmp_path / "model")
     assert again.transform(table[0]).equals(imputer.transform(table[0]))
-    assert clone(again).get_params()["n_draws"] == 100
+    assert clone(again).get_params()["n_draws"] == 50
 
 
 def test_bad_parameters_are_named(table):
