@@ -92,6 +92,23 @@ def test_the_same_table_is_found_in_every_library(shop):
     assert as_lists.columns == expected.columns
 
 
+@pytest.mark.parametrize(
+    ("counts", "closed"),
+    [
+        ([20, 60, 90, 60, 20], True),  # ratings: a fourth of what is before, 20/3 expected behind
+        ([100, 200, 300, 400, 500], True),
+        ([147, 147, 74, 25, 6], False),  # 400 draws of a Poisson distribution
+        ([500, 250, 125, 62, 31], True),  # halves: 31 more behind, none seen
+        ([200, 100, 30, 4], False),
+    ],
+)
+def test_an_ordinal_ends_where_more_values_would_have_been_seen(counts, closed):
+    x = np.repeat(np.arange(2, len(counts) + 2), counts).astype(float)
+    for values, end in ((x, "highest"), (10 - x, "lowest")):
+        column = column_of(values)
+        assert math.isfinite(getattr(column, end)) == closed
+
+
 def test_ends_of_an_ordinal_are_closed_where_many_rows_are(rng):
     counts = rng.poisson(20, 1000)
     assert (column_of(counts).lowest, column_of(counts).highest) == (-math.inf, math.inf)

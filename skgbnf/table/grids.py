@@ -12,6 +12,7 @@ GRID_TOLERANCE = 0.01
 FEWEST_REPEATS = 5
 """Number of samples at a value below which it does not count as repeated."""
 
+_EXPECTED_BEHIND = 3.0
 _MOST_CODES = 5
 _FAR = 10.0
 _BULK = (0.05, 0.95)
@@ -95,6 +96,18 @@ def held_by(shares: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
     """Whether each value holds a fraction of the weight, and at least five samples."""
     # A share of all but rounding is one.
     return (shares >= share * (1 - 1e-9)) & (counts >= FEWEST_REPEATS)
+
+
+def ends_there(counts: np.ndarray) -> bool:
+    """Whether values behind the last one would have been seen, if there were any.
+
+    If counts went on to decrease as they last did, as those of a geometric distribution, at least
+    three more samples would be expected there; none occurs by chance with probability exp(-3).
+    """
+    if len(counts) < 2 or counts[-1] >= counts[-2]:
+        return True
+    ratio = counts[-1] / counts[-2]
+    return bool(counts[-1] * ratio / (1 - ratio) >= _EXPECTED_BEHIND)
 
 
 def stand_out(shares: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from skgbnf.table.grids import (
     FEWEST_REPEATS,
     Grid,
     are_whole,
+    ends_there,
     find_codes,
     held_by,
     some_of,
@@ -234,13 +235,15 @@ class _Numbers:
         return column.on(Grid.of(self.distinct[rest], self.counts[rest]))
 
     def ordinal(self, grid: Grid) -> Column:
-        """An ordinal column, closed where its ends hold many rows, or where it starts at 0 or 1."""
-        closed = held_by(self.shares, self.counts, _END_SHARE)
+        """An ordinal column, closed where its values seem to end, or where it starts at 0 or 1."""
+        held = held_by(self.shares, self.counts, _END_SHARE)
+        closed_below = held[0] and ends_there(self.counts[::-1])
+        closed_above = held[-1] and ends_there(self.counts)
         low, high = float(self.distinct[0]), float(self.distinct[-1])
         column = Column(
             "ordinal",
-            lowest=low if closed[0] or low in (0.0, 1.0) else -math.inf,
-            highest=high if closed[-1] else math.inf,
+            lowest=low if closed_below or low in (0.0, 1.0) else -math.inf,
+            highest=high if closed_above else math.inf,
         ).on(grid)
         if math.isinf(column.lowest) or math.isinf(column.highest):
             return column
