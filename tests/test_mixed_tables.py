@@ -381,12 +381,47 @@ def test_feature_scores_are_conditionals(exact, frame):
 
 def test_completions_keep_what_is_known(model, frame):
     drawn = model.sample_missing(frame[:20], 3, random_state=0)
-    repeated = frame[:20].loc[np.repeat(np.arange(20), 3)].reset_index(drop=True)
+    repeated = frame[:20].loc[np.repeat(np.arange(20), 3)]
     assert not drawn.isna().any().any()
+    assert (drawn.index == repeated.index).all()
     known = repeated.notna()
-    pd.testing.assert_frame_equal(drawn.where(known), repeated.where(known), check_dtype=False)
+    for name in frame:
+        own = known[name].to_numpy()
+        assert drawn[name][own].tolist() == repeated[name][own].tolist()
     again = model.sample_missing(frame[:20], 3, random_state=0)
     pd.testing.assert_frame_equal(drawn, again)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "array"])
+def test_completions_keep_large_numbers_and_nanoseconds(library):
+    rng = np.random.default_rng(0)
+    cells = {
+        "key": rng.integers(2**60, 2**61, size=60),
+        "time": np.datetime64("2026-01-01T00:00:00.000000001") + rng.integers(10**9, size=60),
+        "x": np.where(np.arange(60) < 20, np.nan, rng.normal(size=60)),
+    }
+    X = pd.DataFrame(cells)
+    if library == "polars":
+        X = pl.DataFrame(cells).with_columns(pl.col("x").fill_nan(None))
+    if library == "array":
+        X = X.astype(object).to_numpy()
+    drawn = by_em().fit(X).sample_missing(X, 2, random_state=0)
+    for j, name in enumerate(("key", "time")):
+        every = np.repeat(X[:, j] if library == "array" else X[name].to_numpy(), 2)
+        own = drawn[:, :, j].ravel() if library == "array" else drawn[name].to_numpy()
+        assert own.tolist() == every.tolist()
+
+
+def test_parts_are_called_by_labels(exact, frame):
+    rows = frame[:5]
+    pair = exact.conditional_score_samples(rows, ["city", "height"])
+    assert (exact.conditional_score_samples(rows, ("city", "height")) == pair).all()
+    with pytest.raises(ValueError, match="given: there is no column None"):
+        exact.conditional_score_samples(rows, None)
+    with pytest.raises(ValueError, match="columns: column 'city' is named twice"):
+        exact.marginal(["city", "city"])
+    with pytest.raises(ValueError, match="columns: there is no column 'town'"):
+        exact.marginal("town")
 
 
 def test_completions_follow_the_conditional(exact):

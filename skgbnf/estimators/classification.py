@@ -22,17 +22,16 @@ from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
-    as_rows,
     can_sample,
     check_whole,
     densities_from_plain,
     densities_to_plain,
     fit_clone,
-    take,
 )
 from skgbnf.persistence import adopt_columns, from_parameters, persistent
 from skgbnf.table.checks import check_unmasked, note_columns
 from skgbnf.table.dequantisation import DegenerateDataWarning
+from skgbnf.table.selection import as_rows, take
 from skgbnf.table.weights import check_weights
 
 _NUMBERS = "biuf"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from skgbnf.estimators.conditions import Condition
 from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.table.coordinates import Coordinates
-from skgbnf.table.frames import Description
+from skgbnf.table.frames import Description, container_of, integer_columns, make_frame
 from skgbnf.training.fitted import (
     FittedCombination,
     FittedComponent,
@@ -117,6 +117,25 @@ class FittedDensity:
         with torch.no_grad():
             scored = [self.of_block(rows, device, evaluate) for rows in blocks]
         return np.concatenate(scored, axis=1)
+
+    def table_like(self, rows: np.ndarray, X: Any) -> Any:
+        """Samples as a table of the library of another, moved to the grids of their columns.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+            In the units of the table, as numbers.
+
+        X : ndarray or frame
+        """
+        container, coordinates = container_of(X), self.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            if container == "numpy":
+                return coordinates.values(rows)
+            return coordinates.columns.restore(rows, container)
+        integers = integer_columns(self.table.dtypes)
+        rows = coordinates.noise.snap(rows, coordinates.bounds.limits, integers)
+        return rows if container == "numpy" else make_frame(rows, Description.of_numbers_like(X))
 
     def sample(self, n_samples: int, seed: int, device: torch.device) -> np.ndarray:
         """Samples in the units of the table, of shape (n_samples, n_features)."""

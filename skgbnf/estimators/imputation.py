@@ -13,12 +13,10 @@ from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
 from skgbnf.estimators.conditionals import completed_rows
 from skgbnf.estimators.density import GradientBoostedFlowDensity
-from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.scoring import checked_blocks
 from skgbnf.estimators.typical import mean_of, mode_of
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
-    as_rows,
     densities_from_plain,
     densities_to_plain,
     fit_clone,
@@ -26,7 +24,7 @@ from skgbnf.estimators.wrapping import (
 from skgbnf.persistence import adopt_columns, from_parameters, persistent
 from skgbnf.table.checks import note_columns
 from skgbnf.table.filling import filled
-from skgbnf.table.frames import Description, container_of, integer_columns, make_frame
+from skgbnf.table.selection import as_rows
 
 _STRATEGIES = ("mean", "mode", "sample")
 
@@ -178,7 +176,7 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
         rows = np.concatenate(blocks).astype(np.float64, copy=False)
         missing = np.isnan(rows)
         completed = self._completed(rows[missing.any(axis=1)])
-        return filled(table, self._as_table(completed, table), missing)
+        return filled(table, self.estimator_.fitted_.table_like(completed, table), missing)
 
     def _completed(self, rows: np.ndarray) -> np.ndarray:
         """Samples with gaps, as numbers, without them."""
@@ -197,18 +195,6 @@ class FlowImputer(DensityWrapper, OneToOneFeatureMixin, TransformerMixin, BaseEs
             some = missing[:, j]
             rows[some, j] = typical(draws[some, :, j], columns[j])
         return rows
-
-    def _as_table(self, rows: np.ndarray, X: Any) -> Any:
-        """Samples as a table of the library of X, moved to the grids of their columns."""
-        fitted, container = self.estimator_.fitted_, container_of(X)
-        coordinates = fitted.coordinates
-        if isinstance(coordinates, MixedCoordinates):
-            if container == "numpy":
-                return coordinates.values(rows)
-            return coordinates.columns.restore(rows, container)
-        integers = integer_columns(fitted.table.dtypes)
-        rows = coordinates.noise.snap(rows, coordinates.bounds.limits, integers)
-        return rows if container == "numpy" else make_frame(rows, Description.of_numbers_like(X))
 
     def _density(self) -> Any:
         """The density to fit a clone of.

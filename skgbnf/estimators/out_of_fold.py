@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skgbnf.estimators.wrapping import fit_clone, take
+from skgbnf.estimators.wrapping import fit_clone
+from skgbnf.table.selection import take
 from skgbnf.table.split import fold_rows
 from skgbnf.training.fitted import FittedMixture
 

@@ -21,16 +21,15 @@ from skgbnf.estimators.conformal import (
 from skgbnf.estimators.explanations import ExplainsSamples
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
-    as_rows,
     check_whole,
     densities_from_plain,
     densities_to_plain,
     fit_clone,
     is_cross_fitted,
-    take,
 )
 from skgbnf.persistence import adopt_columns, from_parameters, persistent
 from skgbnf.table.checks import note_columns
+from skgbnf.table.selection import as_rows, take
 
 _SHARE_ASIDE = 0.2
 """Of the samples in the calibration set, with "auto" and a density without folds."""

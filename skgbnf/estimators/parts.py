@@ -1,6 +1,6 @@
 """What a fitted density says of parts of a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from skgbnf.estimators.conditionals import completed_rows, conditional_scores
 from skgbnf.estimators.fitted import FittedDensity
 from skgbnf.estimators.marginal import MarginalDensity
 from skgbnf.estimators.scoring import checked_blocks
+from skgbnf.table.filling import filled
 from skgbnf.table.frames import container_of
-from skgbnf.table.labels import Label, position_of
+from skgbnf.table.labels import Label, find_label, position_of
+from skgbnf.table.selection import as_rows, take
 
 
 class PartAnswers:
@@ -86,7 +88,7 @@ class PartAnswers:
         """
         check_is_fitted(self)
         check_integer("n_draws", n_draws, 2)
-        places = self._places(given)
+        places = self._places(given, "given")
         rows = self._part_rows(X)
         chosen = np.zeros(rows.shape[1], dtype=bool)
         chosen[places] = True
@@ -118,6 +120,7 @@ class PartAnswers:
             If the estimator is not fitted.
         """
         check_is_fitted(self)
+        check_integer("n_draws", n_draws, 2)
         rows = self._part_rows(X)
         scores = np.full(rows.shape, np.nan)
         for j in range(rows.shape[1]):
@@ -147,8 +150,8 @@ class PartAnswers:
         Returns
         -------
         completed : ndarray of shape (n_rows, n_samples, n_features), or data frame
-            Of a data frame, one of ``n_rows * n_samples`` rows, the draws for each row one after
-            the other.
+            Of a data frame, one of its library of ``n_rows * n_samples`` rows, the draws for each
+            row one after the other. What was known is as it was.
 
         Raises
         ------
@@ -157,13 +160,19 @@ class PartAnswers:
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples, 1)
-        rows = self._part_rows(X)
+        table = as_rows(X)
+        rows = self._part_rows(table)
         drawn = completed_rows(self, rows, int(n_samples), seed_from(random_state))
-        coordinates = self.fitted_.coordinates
-        flat = drawn.reshape(-1, rows.shape[1])
-        if container_of(X) != "numpy":
-            return coordinates.frame(flat, self.fitted_.table)
-        return coordinates.values(flat).reshape(drawn.shape)
+        every = np.repeat(np.arange(len(rows)), n_samples)
+        missing = np.isnan(rows)[every]
+        completed = self.fitted_.table_like(
+            drawn.reshape(missing.shape)[missing.any(axis=1)], table
+        )
+        # What is known stays the very same cell: large integers and nanoseconds are no floats.
+        completed = filled(take(table, every), completed, missing)
+        if container_of(table) == "numpy":
+            return completed.reshape(drawn.shape)
+        return completed
 
     def marginal(self, columns: Label | Sequence[Label]) -> MarginalDensity:
         """The density of some of the features.
@@ -187,17 +196,24 @@ class PartAnswers:
             If `columns` names no feature.
         """
         check_is_fitted(self)
-        places = self._places(columns)
+        places = self._places(columns, "columns")
         if not places:
             raise ValueError("columns must name at least one feature.")
         return MarginalDensity(self, places)
 
-    def _places(self, labels: Label | Sequence[Label]) -> list[int]:
-        """Positions of features, each once."""
+    def _places(self, labels: Label | Sequence[Label], parameter: str) -> list[int]:
+        """Positions of features; a tuple that is no label is several."""
         known = self.fitted_.table.labels
-        one = isinstance(labels, str | tuple | int | np.integer)
-        asked = [labels] if one else list(labels)
-        return list(dict.fromkeys(position_of(label, known, "given") for label in asked))
+        several = isinstance(labels, Iterable) and not isinstance(labels, str)
+        if isinstance(labels, tuple) and find_label(labels, known):
+            several = False
+        places = [
+            position_of(label, known, parameter) for label in (labels if several else [labels])
+        ]
+        for j in places:
+            if places.count(j) > 1:
+                raise ValueError(f"{parameter}: column {known[j]!r} is named twice.")
+        return places
 
     def _part_rows(self, X: Any) -> np.ndarray:
         """Samples with gaps as numbers."""

@@ -20,12 +20,12 @@ from skgbnf.estimators.fitting import fit_density
 from skgbnf.estimators.given import Given
 from skgbnf.estimators.predictions import RegressorAnswers, as_columns
 from skgbnf.estimators.saving import PersistentDensity
-from skgbnf.estimators.wrapping import take
 from skgbnf.flows import SCALE_CLAMP, CopulaBase
 from skgbnf.persistence import persistent
 from skgbnf.predictors import Encoder, checked_features
 from skgbnf.table.bounds import BoundsLike
 from skgbnf.table.checks import note_columns
+from skgbnf.table.selection import take
 from skgbnf.table.weights import check_weights
 
 

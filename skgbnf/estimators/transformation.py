@@ -14,7 +14,6 @@ from skgbnf._random import RandomState, seed_from
 from skgbnf.estimators.out_of_fold import scores_cross_fitted, scores_out_of_fold
 from skgbnf.estimators.wrapping import (
     DensityWrapper,
-    as_rows,
     check_whole,
     densities_from_plain,
     densities_to_plain,
@@ -22,6 +21,7 @@ from skgbnf.estimators.wrapping import (
 )
 from skgbnf.persistence import adopt_columns, from_parameters, persistent
 from skgbnf.table.checks import note_columns
+from skgbnf.table.selection import as_rows
 
 _LOWEST = -1e6
 """In nats; other estimators refuse infinite values."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import Tags, get_tags, indexable
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from skgbnf.estimators.density import GradientBoostedFlowDensity
@@ -22,12 +22,8 @@ from skgbnf.persistence import (
     tuples,
 )
 from skgbnf.table.checks import (
-    check_in_memory,
-    check_unmasked,
     checked_values,
-    without_ragged_rows,
 )
-from skgbnf.table.frames import container_of
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -182,18 +178,3 @@ def can_sample(estimator: Any) -> bool:
     """Whether a density draws rows from a seed, as ``sample(n_samples, random_state)``."""
     sample = getattr(chosen(estimator), "sample", None)
     return sample is not None and "random_state" in signature(sample).parameters
-
-
-def as_rows(X: Any) -> Any:
-    """X as something :func:`take` can take rows of; frames stay frames, with their names."""
-    check_in_memory(X, "X")
-    check_unmasked(X, "X")
-    (X,) = indexable(X)
-    return X if hasattr(X, "shape") else np.asarray(without_ragged_rows(X, "X"))
-
-
-def take(X: Any, rows: np.ndarray) -> Any:
-    """The rows of these integers, as an array or a frame like X."""
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X.take(rows) if container_of(X) == "pyarrow" else X[rows]
