@@ -3,6 +3,7 @@
 from skgbnf.estimators.classification import FlowBayesClassifier
 from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.imputation import FlowImputer
+from skgbnf.estimators.marginal import MarginalDensity
 from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.estimators.regression import GradientBoostedFlowRegressor
 from skgbnf.estimators.transformation import FlowTransformer
@@ -24,6 +25,7 @@ __all__ = [
     "GradientBoostedFlowDensity",
     "GradientBoostedFlowRegressor",
     "GradientBoostedFlowVAE",
+    "MarginalDensity",
     "MatchedDensity",
     "fit_to_log_prob",
     "load",

@@ -412,6 +412,22 @@ def test_completions_keep_large_numbers_and_nanoseconds(library):
         assert own.tolist() == every.tolist()
 
 
+def test_earlier_rounds_refuse_values_that_they_exclude(frame):
+    model = by_em(warm_start=True).fit(frame)
+    other = frame.assign(city=np.where(np.arange(len(frame)) < 5, "Atlantis", frame["city"]))
+    model.set_params(n_estimators=2)
+    with pytest.raises(ValueError, match="column 'city' holds values that the rounds already"):
+        model.fit(other)
+    assert model.n_estimators_ == 1
+    assert model.fit(frame).n_estimators_ <= 2
+
+
+def test_one_row_of_positive_weight_is_too_few(frame):
+    weights = np.arange(len(frame)) == 3
+    with pytest.raises(ValueError, match="sample_weight must be positive for at least two rows"):
+        by_em().fit(frame, sample_weight=weights)
+
+
 def test_parts_are_called_by_labels(exact, frame):
     rows = frame[:5]
     pair = exact.conditional_score_samples(rows, ["city", "height"])

@@ -52,6 +52,8 @@ class MarginalDensity:
     True
     """
 
+    __module__ = "skgbnf"  # the path in pickles, which stays wherever the class moves
+
     def __init__(self, density: Any, places: list[int]) -> None:
         self._density, self._places = density, places
         self._found: tuple[Any, Any] | None = None

@@ -76,7 +76,9 @@ def prepare_mixed(
     limits = _limits_of_numbers(limits_from(options.bounds, labels), columns)
     train = _sample(estimator, given.X, given.sample_weight, columns, limits, "")
     if len(train.X) < 2:
-        raise ValueError(f"X: at least two rows are needed, got {len(train.X)}.")
+        if given.sample_weight is not None:
+            raise ValueError("sample_weight must be positive for at least two rows, got one.")
+        raise ValueError("X: at least two rows are needed, got one.")
     n_given = np.shape(given.X)[0]
     train = train[kept_rows(train.X, options.max_time, derive_seed(seed, _THIN_KEY))]
     own = None
@@ -90,10 +92,7 @@ def prepare_mixed(
         bounds = Bounds.from_rows(limits, train.X, steps)
         coordinates = MixedCoordinates.from_rows(columns, split.train.X, bounds)
     else:
-        kept = earlier.coordinates
-        if not isinstance(kept, MixedCoordinates) or not np.array_equal(limits, kept.bounds.limits):
-            raise ValueError("bounds must be those of the rounds already fitted.")
-        coordinates = kept
+        coordinates = _continued(earlier, limits, split.train.X)
     rows = validation = _rows(coordinates, split.train, options.device)
     reference = _reference_score(rows, coordinates.variables)
     if split.validation is not None:
@@ -152,6 +151,31 @@ def _sample(
     sample = Sample.weighted(rows, weight, part, None)
     check_within(limits, sample.X, f"X{part}", columns.table.labels)
     return sample
+
+
+def _continued(
+    earlier: FittedDensity | FittedRegression, limits: np.ndarray, X: np.ndarray
+) -> MixedCoordinates:
+    """The coordinates of earlier rounds.
+
+    Raises
+    ------
+    ValueError
+        If the bounds are others, or samples hold values that had density 0 in these rounds.
+    """
+    coordinates = earlier.coordinates
+    if not isinstance(coordinates, MixedCoordinates) or not np.array_equal(
+        limits, coordinates.bounds.limits
+    ):
+        raise ValueError("bounds must be those of the rounds already fitted.")
+    new = np.flatnonzero(coordinates.impossible(X).any(axis=0))
+    if len(new):
+        label = coordinates.columns.table.labels[new[0]]
+        raise ValueError(
+            f"X: column {label!r} holds values that the rounds already fitted have not seen and "
+            "give density 0: fit with warm_start=False, or at first with all rows as X_reference."
+        )
+    return coordinates
 
 
 def _limits_of_numbers(limits: np.ndarray, columns: TableColumns) -> np.ndarray:
