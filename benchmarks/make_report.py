@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its pictures from the JSON files of the benchmarks.
+"""Write docs/benchmarks.md, its picture and the table of the README from JSON of the benchmarks.
 
     python benchmarks/make_report.py
 
@@ -22,14 +22,11 @@ from bench_speed import THEIRS, describe, passes_per_column
 from mixed_report import mixed_section
 from peers import OURS
 from report import table
-from summary import Mean, errors_in, methods_in, over_seeds, zeros_in
+from score_tables import KINDS, front_table, scores_text, seconds_text, sets_of, signed
+from summary import errors_in, methods_in, over_seeds, zeros_in
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-KINDS = {
-    "file": "Real tables",
-    "bundled": "Tables that scikit-learn ships",
-    "known": "Known densities",
-}
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, README = ROOT / "docs", ROOT / "README.md"
 COLUMNS_OF_PANELS = 3
 N_COLOURS = 10
 CLEAR = 2.0
@@ -60,6 +57,7 @@ def main() -> None:
 
 def peers_section(results: dict) -> str:
     draw_curves(results, DOCS / "benchmarks.png")
+    report.insert(README, "results", front_table(results))
     parts = [
         "## Beside other estimators",
         setting_text(results),
@@ -95,41 +93,6 @@ def setting_text(results: dict) -> str:
     )
 
 
-def sets_of(results: dict, kind: str) -> list[str]:
-    """Sets of one kind that have scores, in the order in which they were run."""
-    sets = results["sets"]
-    return [name for name in results["cells"] if name in sets and sets[name]["kind"] == kind]
-
-
-def scores_text(results: dict, kind: str) -> str:
-    names = sets_of(results, kind)
-    rows = [
-        [method, *(score_cell(results, name, method) for name in names)]
-        for method in methods_in(results)
-    ]
-    known = [over_seeds(results, name, OURS, "truth") for name in names]
-    if any(known):
-        rows.append(["the density itself", *(f"{t.value:.3f}" if t else "" for t in known)])
-    return (
-        f"### {KINDS[kind]}\n\n"
-        f"Mean test log-likelihood; below it how far `{OURS}` is ahead, and the standard error "
-        "of that difference: of paired test rows or of seeds, whichever is larger.\n\n"
-        + table(["method", *names], rows)
-    )
-
-
-def score_cell(results: dict, name: str, method: str) -> str:
-    score = over_seeds(results, name, method, "score")
-    if score is None:
-        return "-"
-    ahead = over_seeds(results, name, method, "ahead")
-    return f"{score.value:.3f}" + (f"<br>{signed(ahead)}" if ahead else "")
-
-
-def signed(mean: Mean, digits: int = 3) -> str:
-    return f"{mean.value:+.{digits}f} ± {mean.error:.{digits}f}"
-
-
 def verdict_text(results: dict) -> str:
     """How often this package is ahead or behind by more than two standard errors, and where."""
     others = [method for method in methods_in(results) if method != OURS]
@@ -162,19 +125,6 @@ def gaps_text(results: dict) -> str:
         "### Distance from the truth\n\nMean of log p - log q over test rows, where p is the known "
         "density and q the fitted one: an estimate of the Kullback-Leibler divergence, which is 0 "
         "for a perfect fit.\n\n" + table(["method", *names], rows)
-    )
-
-
-def seconds_text(results: dict) -> str:
-    names = list(results["sets"])
-    rows = []
-    for method in methods_in(results):
-        times = [over_seeds(results, name, method, "seconds") for name in names]
-        rows.append([method, *(f"{t.value:.1f}" if t else "-" for t in times)])
-    return (
-        "### Seconds of training\n\nMeans over seeds. Methods may end early; one that is in the "
-        "middle of a step when its time is up finishes that step.\n\n"
-        + table(["method", *names], rows)
     )
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 
 import bench_budget
@@ -18,6 +19,7 @@ import numpy as np
 import peers
 import pytest
 import report
+import score_tables
 import summary
 import tree_peers
 from targets import TARGETS
@@ -315,14 +317,23 @@ def test_finished_cells_are_not_run_again(quick_results, capsys):
 
 def test_the_report_is_written_from_the_results(quick_results, tmp_path, monkeypatch):
     monkeypatch.setattr(make_report, "DOCS", tmp_path)
+    monkeypatch.setattr(make_report, "README", tmp_path / "README.md")
     monkeypatch.setattr(report, "RESULTS", tmp_path)
+    (tmp_path / "README.md").write_text("a<!-- results:begin --><!-- results:end -->b")
     results = json.loads(quick_results.read_text())
     report.write(tmp_path / "bench_peers.json", results)
     make_report.main()
     text = (tmp_path / "benchmarks.md").read_text()
     ours = results["cells"]["iris"]["0"][peers.OURS]["score"]
-    assert f"| {peers.OURS} | {ours:.3f} |" in text
+    assert re.search(rf"\| {peers.OURS} \| (\*\*)?{ours:.3f}(\*\*)? \|", text)
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
+
+
+def test_the_best_score_is_bold_and_a_failure_is_named():
+    cells = {"a": {"score": 1.0004}, "b": {"score": 1.0}, "c": {"score": -6e8}, "d": {"error": "e"}}
+    results = {"cells": {"iris": {"0": cells}}}
+    scores = score_tables.bold_scores(results, "iris", list(cells))
+    assert scores == {"a": "**1.000**", "b": "**1.000**", "c": "diverged", "d": "-"}
 
 
 def test_means_over_seeds_carry_both_errors():
