@@ -17,7 +17,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
-    "sphinx-mathjax-offline",  # after mathjax: a copy of it in the site, so that no network is needed
+    "sphinx-mathjax-offline",  # puts a copy of it into the site, so that no network is needed
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "templates"]
