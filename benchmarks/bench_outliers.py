@@ -249,7 +249,7 @@ def page(results: dict) -> str:
         *set_lines(results),
         "",
         "Area under the ROC curve / average precision, of test rows with outliers as positives. "
-        "Average precision of chance is the share of outliers.",
+        "Average precision of chance is the share of outliers. The best of each is in bold.",
         "",
         *score_lines(results),
         "",
@@ -292,9 +292,15 @@ def set_lines(results: dict) -> list[str]:
 
 
 def score_lines(results: dict) -> list[str]:
+    def means(name: str, training: str, key: str) -> dict[str, float]:
+        return {m: float(np.mean(values(results, name, training, m, key))) for m in METHODS}
+
     def shown(name: str, training: str, method: str) -> str:
-        means = (np.mean(values(results, name, training, method, key)) for key in ("auc", "ap"))
-        return " / ".join(f"{mean:.3f}" for mean in means)
+        found = [means(name, training, key) for key in ("auc", "ap")]
+        texts = [{m: f"{mean:.3f}" for m, mean in of_methods.items()} for of_methods in found]
+        return " / ".join(
+            report.bold_best(*pair)[method] for pair in zip(found, texts, strict=True)
+        )
 
     return method_lines(results, shown)
 

@@ -22,7 +22,7 @@ from bench_speed import THEIRS, describe, passes_per_column
 from mixed_report import mixed_section
 from peers import OURS
 from report import table
-from score_tables import KINDS, front_table, scores_text, seconds_text, sets_of, signed
+from score_tables import KINDS, front_table, gaps_text, scores_text, seconds_text, sets_of, signed
 from summary import errors_in, methods_in, over_seeds, zeros_in
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,19 +112,6 @@ def verdict_text(results: dict) -> str:
         "than two of these standard errors.\n\n"
         + table(["method", "ahead", "undecided", "behind"], rows)
         + f"\n\nWhere `{OURS}` is behind by more than two standard errors:\n\n{losses}"
-    )
-
-
-def gaps_text(results: dict) -> str:
-    names = sets_of(results, "known")
-    rows = []
-    for method in methods_in(results):
-        gaps = [over_seeds(results, name, method, "gap") for name in names]
-        rows.append([method, *(f"{g.value:.3f} ± {g.error:.3f}" if g else "-" for g in gaps)])
-    return (
-        "### Distance from the truth\n\nMean of log p - log q over test rows, where p is the known "
-        "density and q the fitted one: an estimate of the Kullback-Leibler divergence, which is 0 "
-        "for a perfect fit.\n\n" + table(["method", *names], rows)
     )
 
 
@@ -247,7 +234,7 @@ def style(i: int, method: str) -> dict:
 
 
 def published_section(results: dict) -> str:
-    rows = [[cell or "-" for cell in row] for row in summary_rows(results)]
+    rows = [[cell or "-" for cell in row] for row in best_in_bold(summary_rows(results))]
     return (
         f"## Published splits\n\n{report.machine_text(results['machine'])}\n\n"
         "Half of the rows of two tables train, in ten random splits, without columns whose "
@@ -258,6 +245,18 @@ def published_section(results: dict) -> str:
         "`n_folds=None`; both have no limit of time. Means and standard errors over splits; "
         "differences are paired.\n\n" + table(HEADER, rows)
     )
+
+
+def best_in_bold(rows: list[list[str]]) -> list[list[str]]:
+    """Lines of `summary_rows` with the best score of each table in bold."""
+    column = HEADER.index("score")
+    for name in {row[0] for row in rows}:
+        of_table = [row for row in rows if row[0] == name]
+        texts = {row[1]: row[column] for row in of_table}
+        values = {method: float(text.split()[0]) for method, text in texts.items()}
+        for row in of_table:
+            row[column] = report.bold_best(values, texts)[row[1]]
+    return rows
 
 
 def choices_section(results: dict) -> str:

@@ -1,7 +1,7 @@
 """Tables of what `bench_peers.py` measured, for the report and for the README."""
 
 from peers import OURS
-from report import table
+from report import bold_best, table
 from summary import Mean, methods_in, over_seeds
 
 KINDS = {
@@ -55,21 +55,36 @@ def score_column(results: dict, name: str, methods: list[str]) -> list[str]:
 def bold_scores(results: dict, name: str, methods: list[str]) -> dict[str, str]:
     """The score of each method on one set, with those that print as the best one in bold."""
     means = {method: over_seeds(results, name, method, "score") for method in methods}
-    best = max((mean.value for mean in means.values() if mean), default=None)
-    return {method: score_text(mean, best) for method, mean in means.items()}
+    texts = {method: score_text(mean) for method, mean in means.items()}
+    return bold_best({method: mean.value for method, mean in means.items() if mean}, texts)
 
 
-def score_text(mean: Mean | None, best: float | None) -> str:
+def score_text(mean: Mean | None) -> str:
     if mean is None:
         return "-"
-    if mean.value < DIVERGED:
-        return "diverged"
-    text = f"{mean.value:.3f}"
-    return f"**{text}**" if text == f"{best:.3f}" else text
+    return "diverged" if mean.value < DIVERGED else f"{mean.value:.3f}"
 
 
 def signed(mean: Mean, digits: int = 3) -> str:
     return f"{mean.value:+.{digits}f} ± {mean.error:.{digits}f}"
+
+
+def gaps_text(results: dict) -> str:
+    names, methods = sets_of(results, "known"), methods_in(results)
+    columns = [gap_column(results, name, methods) for name in names]
+    return (
+        "### Distance from the truth\n\nMean of log p - log q over test rows, where p is the known "
+        "density and q the fitted one: an estimate of the Kullback-Leibler divergence, which is 0 "
+        "for a perfect fit. The smallest is in bold.\n\n"
+        + table(["method", *names], [list(row) for row in zip(methods, *columns, strict=True)])
+    )
+
+
+def gap_column(results: dict, name: str, methods: list[str]) -> list[str]:
+    gaps = {method: over_seeds(results, name, method, "gap") for method in methods}
+    texts = {m: f"{gap.value:.3f} ± {gap.error:.3f}" if gap else "-" for m, gap in gaps.items()}
+    values = {method: gap.value for method, gap in gaps.items() if gap}
+    return list(bold_best(values, texts, min).values())
 
 
 def seconds_text(results: dict) -> str:
