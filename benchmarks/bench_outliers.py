@@ -295,12 +295,11 @@ def score_lines(results: dict) -> list[str]:
     def means(name: str, training: str, key: str) -> dict[str, float]:
         return {m: float(np.mean(values(results, name, training, m, key))) for m in METHODS}
 
+    def bold(found: dict[str, float]) -> dict[str, str]:
+        return report.bold_best(found, {m: f"{mean:.3f}" for m, mean in found.items()})
+
     def shown(name: str, training: str, method: str) -> str:
-        found = [means(name, training, key) for key in ("auc", "ap")]
-        texts = [{m: f"{mean:.3f}" for m, mean in of_methods.items()} for of_methods in found]
-        return " / ".join(
-            report.bold_best(*pair)[method] for pair in zip(found, texts, strict=True)
-        )
+        return " / ".join(bold(means(name, training, key))[method] for key in ("auc", "ap"))
 
     return method_lines(results, shown)
 

@@ -132,8 +132,9 @@ def page(results: dict) -> str:
         "Two questions to rows drawn from a fitted density. *Outside*: the share of drawn rows, at "
         f"least {N_DRAWN:,}, with a column outside {TIMES_RANGE:g} times the",
         "range of the table. *AUC*: how well gradient-boosted trees, cross-validated, tell drawn "
-        "rows from as many test rows; 0.5 is chance, what is closer to it is in bold, and a table of",
-        "few rows gives figures on both sides of it. GaussianMixture has the number of components "
+        "rows from as many test rows; 0.5 is chance, and a table of",
+        "few rows gives figures on both sides of it. What is closer to chance is in bold. "
+        "GaussianMixture has the number of components "
         f"that held-out rows like best. {setting['seconds']:g} seconds a fit,",
         "the sets of the [comparison of likelihoods](benchmarks.md).",
         "",

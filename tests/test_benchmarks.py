@@ -336,6 +336,19 @@ def test_the_best_score_is_bold_and_a_failure_is_named():
     assert scores == {"a": "**1.000**", "b": "**1.000**", "c": "diverged", "d": "-"}
 
 
+def test_the_smallest_distance_is_bold_where_smaller_is_better():
+    texts = {"a": "0.10 ± 0.01", "b": "0.20 ± 0.01", "c": "-"}
+    expected = {"a": "**0.10 ± 0.01**", "b": "0.20 ± 0.01", "c": "-"}
+    assert report.bold_best({"a": 0.1, "b": 0.2}, texts, min) == expected
+    assert report.bold_best({}, {"c": "-"}) == {"c": "-"}
+
+
+def test_the_best_published_score_of_each_table_is_bold():
+    rows = [["s", "a", "2", "1.5 ± 0.1"], ["s", "b", "2", "0.5"], ["t", "a", "2", "-3.0"]]
+    scores = [row[3] for row in make_report.best_in_bold(rows)]
+    assert scores == ["**1.5 ± 0.1**", "0.5", "**-3.0**"]
+
+
 def test_means_over_seeds_carry_both_errors():
     cell = [{"score": 1.0, "score_error": 0.3}, {"score": 2.0, "score_error": 0.4}]
     results = {"cells": {"a": {"0": {"m": cell[0]}, "1": {"m": cell[1]}, "2": {"m": {}}}}}
