@@ -38,7 +38,7 @@ class Page(HTMLParser):
     anchors: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    untold: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
     formulas: list[str] = field(default_factory=list)
     prose: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Page(HTMLParser):
         if tag == "link" and values.get("rel") == "stylesheet":
             self.sources.append(values["href"])
         if tag == "img" and not values.get("alt", "").strip() and not self.within_link_of_gallery():
-            self.untold.append(values.get("src", ""))
+            self.unlabelled.append(values.get("src", ""))
         if tag not in VOID:
             self.open.append((tag, set(values.get("class", "").split())))
             self.start_text(tag)
@@ -92,25 +92,25 @@ class Page(HTMLParser):
         return self.within_class("sphx-glr-thumbcontainer")
 
 
-def main(site: Path) -> int:
-    problems = list(problems_in(site))
-    print("\n".join(problems) or f"The site holds: {len(pages_of(site))} pages.")
+def main(folder: Path) -> int:
+    site = folder.resolve()
+    pages = pages_of(site)
+    problems = [f"{path.relative_to(site)}: {text}" for path, text in problems_of(site, pages)]
+    print("\n".join(problems) or f"The site holds: {len(pages)} pages.")
     return 1 if problems else 0
 
 
-def problems_in(site: Path) -> Iterator[str]:
-    pages = pages_of(site)
+def problems_of(site: Path, pages: dict[Path, Page]) -> Iterator[tuple[Path, str]]:
     for path, page in pages.items():
-        for check in (cut_code, raw_formulas, wrong_formulas, untold_pictures):
-            yield from (f"{path.relative_to(site)}: {problem}" for problem in check(page))
-        for problem in dead_links(path, pages):
-            yield f"{path.relative_to(site)}: {problem}"
-    yield from (f"{path.relative_to(site)}: {problem}" for path, problem in far_pages(site, pages))
+        for check in (cut_code, raw_formulas, wrong_formulas, unlabelled_pictures):
+            yield from ((path, problem) for problem in check(page))
+        yield from ((path, problem) for problem in dead_links(path, pages))
+    yield from far_pages(site, pages)
 
 
 def pages_of(site: Path) -> dict[Path, Page]:
     pages = {}
-    for path in sorted(site.resolve().rglob("*.html")):
+    for path in sorted(site.rglob("*.html")):
         if "_static" not in path.parts:
             pages[path] = Page()
             pages[path].feed(path.read_text())
@@ -140,8 +140,8 @@ def wrong_formulas(page: Page) -> Iterator[str]:
             yield f"a formula is wrong ({error}): {formula.strip()[:60]}"
 
 
-def untold_pictures(page: Page) -> Iterator[str]:
-    yield from (f"a picture has no alternative text: {source}" for source in page.untold)
+def unlabelled_pictures(page: Page) -> Iterator[str]:
+    yield from (f"a picture has no alternative text: {source}" for source in page.unlabelled)
 
 
 def dead_links(path: Path, pages: dict[Path, Page]) -> Iterator[str]:
@@ -170,7 +170,7 @@ def target_of(path: Path, link: str) -> tuple[Path, str]:
 
 def far_pages(site: Path, pages: dict[Path, Page]) -> Iterator[tuple[Path, str]]:
     """Pages that take more than two clicks from the landing page."""
-    reached = {site.resolve() / "index.html"}
+    reached = {site / "index.html"}
     for _ in range(CLICKS):
         reached |= {
             target_of(path, link)[0]
