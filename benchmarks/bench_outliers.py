@@ -249,7 +249,7 @@ def page(results: dict) -> str:
         *set_lines(results),
         "",
         "Area under the ROC curve / average precision, of test rows with outliers as positives. "
-        "Average precision of chance is the share of outliers.",
+        "Average precision of chance is the share of outliers. The best of each is in bold.",
         "",
         *score_lines(results),
         "",
@@ -292,9 +292,14 @@ def set_lines(results: dict) -> list[str]:
 
 
 def score_lines(results: dict) -> list[str]:
+    def means(name: str, training: str, key: str) -> dict[str, float]:
+        return {m: float(np.mean(values(results, name, training, m, key))) for m in METHODS}
+
+    def bold(found: dict[str, float]) -> dict[str, str]:
+        return report.bold_best(found, {m: f"{mean:.3f}" for m, mean in found.items()})
+
     def shown(name: str, training: str, method: str) -> str:
-        means = (np.mean(values(results, name, training, method, key)) for key in ("auc", "ap"))
-        return " / ".join(f"{mean:.3f}" for mean in means)
+        return " / ".join(bold(means(name, training, key))[method] for key in ("auc", "ap"))
 
     return method_lines(results, shown)
 

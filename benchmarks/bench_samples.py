@@ -133,7 +133,8 @@ def page(results: dict) -> str:
         f"least {N_DRAWN:,}, with a column outside {TIMES_RANGE:g} times the",
         "range of the table. *AUC*: how well gradient-boosted trees, cross-validated, tell drawn "
         "rows from as many test rows; 0.5 is chance, and a table of",
-        "few rows gives figures on both sides of it. GaussianMixture has the number of components "
+        "few rows gives figures on both sides of it. What is closer to chance is in bold. "
+        "GaussianMixture has the number of components "
         f"that held-out rows like best. {setting['seconds']:g} seconds a fit,",
         "the sets of the [comparison of likelihoods](benchmarks.md).",
         "",
@@ -149,7 +150,10 @@ def table_lines(cells: dict) -> list[str]:
     lines = ["| set | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
     for name, row in cells.items():
         shown = [format(row[m].get("outside", np.nan), ".2%") for m in SAMPLERS]
-        shown += [format(row[m].get("auc", np.nan), ".3f") for m in SAMPLERS]
+        values = {m: row[m]["auc"] for m in SAMPLERS if "auc" in row[m]}
+        texts = {m: format(row[m].get("auc", np.nan), ".3f") for m in SAMPLERS}
+        chance = {m: abs(auc - 0.5) for m, auc in values.items()}
+        shown += report.bold_best(chance, texts, min).values()
         lines.append(f"| {name} | " + " | ".join(shown) + " |")
     return lines
 

@@ -154,11 +154,13 @@ def table(results: dict) -> str:
     """Means over seeds with standard errors."""
     lines = ["| target | " + " | ".join(LABELS.values()) + " |", "|---|" + "---|" * len(LABELS)]
     for name, methods in results["cells"].items():
-        columns = [name]
-        for method in METHODS:
-            records = methods.get(method, {}).values()
-            values = [r["divergence"] for r in records if "error" not in r]
-            columns.append(report.mean_text(values, 3) if values else "")
+        found = {
+            method: [r["divergence"] for r in methods.get(method, {}).values() if "error" not in r]
+            for method in METHODS
+        }
+        texts = {m: report.mean_text(values, 3) if values else "" for m, values in found.items()}
+        means = {m: float(np.mean(values)) for m, values in found.items() if values}
+        columns = [name, *report.bold_best(means, texts, min).values()]
         lines.append("| " + " | ".join(columns) + " |")
     return "\n".join([*lines, "", report.machine_text(results["machine"])])
 

@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its pictures from the JSON files of the benchmarks.
+"""Write docs/benchmarks.md, its picture and the table of the README from JSON of the benchmarks.
 
     python benchmarks/make_report.py
 
@@ -22,14 +22,11 @@ from bench_speed import THEIRS, describe, passes_per_column
 from mixed_report import mixed_section
 from peers import OURS
 from report import table
-from summary import Mean, errors_in, methods_in, over_seeds, zeros_in
+from score_tables import KINDS, front_table, gaps_text, scores_text, seconds_text, sets_of, signed
+from summary import errors_in, methods_in, over_seeds, zeros_in
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-KINDS = {
-    "file": "Real tables",
-    "bundled": "Tables that scikit-learn ships",
-    "known": "Known densities",
-}
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, README = ROOT / "docs", ROOT / "README.md"
 COLUMNS_OF_PANELS = 3
 N_COLOURS = 10
 CLEAR = 2.0
@@ -60,6 +57,7 @@ def main() -> None:
 
 def peers_section(results: dict) -> str:
     draw_curves(results, DOCS / "benchmarks.png")
+    report.insert(README, "results", front_table(results))
     parts = [
         "## Beside other estimators",
         setting_text(results),
@@ -95,41 +93,6 @@ def setting_text(results: dict) -> str:
     )
 
 
-def sets_of(results: dict, kind: str) -> list[str]:
-    """Sets of one kind that have scores, in the order in which they were run."""
-    sets = results["sets"]
-    return [name for name in results["cells"] if name in sets and sets[name]["kind"] == kind]
-
-
-def scores_text(results: dict, kind: str) -> str:
-    names = sets_of(results, kind)
-    rows = [
-        [method, *(score_cell(results, name, method) for name in names)]
-        for method in methods_in(results)
-    ]
-    known = [over_seeds(results, name, OURS, "truth") for name in names]
-    if any(known):
-        rows.append(["the density itself", *(f"{t.value:.3f}" if t else "" for t in known)])
-    return (
-        f"### {KINDS[kind]}\n\n"
-        f"Mean test log-likelihood; below it how far `{OURS}` is ahead, and the standard error "
-        "of that difference: of paired test rows or of seeds, whichever is larger.\n\n"
-        + table(["method", *names], rows)
-    )
-
-
-def score_cell(results: dict, name: str, method: str) -> str:
-    score = over_seeds(results, name, method, "score")
-    if score is None:
-        return "-"
-    ahead = over_seeds(results, name, method, "ahead")
-    return f"{score.value:.3f}" + (f"<br>{signed(ahead)}" if ahead else "")
-
-
-def signed(mean: Mean, digits: int = 3) -> str:
-    return f"{mean.value:+.{digits}f} ± {mean.error:.{digits}f}"
-
-
 def verdict_text(results: dict) -> str:
     """How often this package is ahead or behind by more than two standard errors, and where."""
     others = [method for method in methods_in(results) if method != OURS]
@@ -149,32 +112,6 @@ def verdict_text(results: dict) -> str:
         "than two of these standard errors.\n\n"
         + table(["method", "ahead", "undecided", "behind"], rows)
         + f"\n\nWhere `{OURS}` is behind by more than two standard errors:\n\n{losses}"
-    )
-
-
-def gaps_text(results: dict) -> str:
-    names = sets_of(results, "known")
-    rows = []
-    for method in methods_in(results):
-        gaps = [over_seeds(results, name, method, "gap") for name in names]
-        rows.append([method, *(f"{g.value:.3f} ± {g.error:.3f}" if g else "-" for g in gaps)])
-    return (
-        "### Distance from the truth\n\nMean of log p - log q over test rows, where p is the known "
-        "density and q the fitted one: an estimate of the Kullback-Leibler divergence, which is 0 "
-        "for a perfect fit.\n\n" + table(["method", *names], rows)
-    )
-
-
-def seconds_text(results: dict) -> str:
-    names = list(results["sets"])
-    rows = []
-    for method in methods_in(results):
-        times = [over_seeds(results, name, method, "seconds") for name in names]
-        rows.append([method, *(f"{t.value:.1f}" if t else "-" for t in times)])
-    return (
-        "### Seconds of training\n\nMeans over seeds. Methods may end early; one that is in the "
-        "middle of a step when its time is up finishes that step.\n\n"
-        + table(["method", *names], rows)
     )
 
 
@@ -297,7 +234,7 @@ def style(i: int, method: str) -> dict:
 
 
 def published_section(results: dict) -> str:
-    rows = [[cell or "-" for cell in row] for row in summary_rows(results)]
+    rows = [[cell or "-" for cell in row] for row in best_in_bold(summary_rows(results))]
     return (
         f"## Published splits\n\n{report.machine_text(results['machine'])}\n\n"
         "Half of the rows of two tables train, in ten random splits, without columns whose "
@@ -308,6 +245,18 @@ def published_section(results: dict) -> str:
         "`n_folds=None`; both have no limit of time. Means and standard errors over splits; "
         "differences are paired.\n\n" + table(HEADER, rows)
     )
+
+
+def best_in_bold(rows: list[list[str]]) -> list[list[str]]:
+    """Lines of `summary_rows` with the best score of each table in bold."""
+    column = HEADER.index("score")
+    for name in {row[0] for row in rows}:
+        of_table = [row for row in rows if row[0] == name]
+        texts = {row[1]: row[column] for row in of_table}
+        values = {method: float(text.split()[0]) for method, text in texts.items()}
+        for row in of_table:
+            row[column] = report.bold_best(values, texts)[row[1]]
+    return rows
 
 
 def choices_section(results: dict) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -87,6 +88,19 @@ def table(header: list, rows: list[list]) -> str:
     """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def bold_best(
+    values: dict[str, float], texts: dict[str, str], best: Callable = max
+) -> dict[str, str]:
+    """Cells of one comparison, with those in bold that read as the best value does.
+
+    What has no value keeps its text.
+    """
+    if not values:
+        return texts
+    winner = texts[best(values, key=values.__getitem__)]
+    return {name: f"**{text}**" if text == winner else text for name, text in texts.items()}
 
 
 def insert(page: Path, name: str, text: str) -> None:

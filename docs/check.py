@@ -1,7 +1,7 @@
 """Check that the documents hold: examples run, commands and tests exist.
 
-Run ``make docs``. It prints what is wrong, one line each, and exits with 1 if anything is. That
-links lead somewhere is checked where the site is built.
+Run ``make docs``. It prints what is wrong, one line each, and exits with 1 if anything is. The
+built site is checked by ``check_site.py``.
 """
 
 import os

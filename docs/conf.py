@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from docutils import nodes
-from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skgbnf
 
@@ -17,6 +16,8 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # puts a copy of it into the site, so that no network is needed
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "templates"]
@@ -27,7 +28,6 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "none"  # docstrings give shapes and units as well
 numpydoc_show_class_members = False
-html_math_renderer = "mathml"
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"skgbnf {release}"
@@ -36,10 +36,11 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_sidebars = {
     page: []
-    for page in ("getting_started", "[b-d]*", "families", "method", "outliers", "[r-s]*", "vae")
+    for page in ("getting_started", "[b-d]*", "families", "method", "outliers", "[p-s]*", "vae")
 }
 html_theme_options = {
     "show_prev_next": False,
+    "header_links_before_dropdown": 6,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -48,6 +49,9 @@ html_theme_options = {
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "subsection_order": ExplicitOrder(
+        [f"../examples/{group}" for group in ("densities", "tables", "choosing", "applications")]
+    ),
     "ignore_pattern": "demo",  # a script of its own, run by `make demo`
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "generated/backreferences",
@@ -62,15 +66,7 @@ ROOT_PAGES = {"index": "README.md", "contributing": "CONTRIBUTING.md"}
 
 
 def setup(app):
-    app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
     app.connect("source-read", place_root_pages)
-
-
-def write_mathml(translator, node):
-    """Formulas as MathML, which browsers draw by themselves; MathJax would need a network."""
-    block = isinstance(node, nodes.math_block)
-    translator.body.append(tex2mathml(node.astext(), as_block=block))
-    raise nodes.SkipNode
 
 
 def place_root_pages(app, docname, source):

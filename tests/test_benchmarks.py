@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 
 import bench_budget
@@ -18,6 +19,7 @@ import numpy as np
 import peers
 import pytest
 import report
+import score_tables
 import summary
 import tree_peers
 from targets import TARGETS
@@ -315,14 +317,36 @@ def test_finished_cells_are_not_run_again(quick_results, capsys):
 
 def test_the_report_is_written_from_the_results(quick_results, tmp_path, monkeypatch):
     monkeypatch.setattr(make_report, "DOCS", tmp_path)
+    monkeypatch.setattr(make_report, "README", tmp_path / "README.md")
     monkeypatch.setattr(report, "RESULTS", tmp_path)
+    (tmp_path / "README.md").write_text("a<!-- results:begin --><!-- results:end -->b")
     results = json.loads(quick_results.read_text())
     report.write(tmp_path / "bench_peers.json", results)
     make_report.main()
     text = (tmp_path / "benchmarks.md").read_text()
     ours = results["cells"]["iris"]["0"][peers.OURS]["score"]
-    assert f"| {peers.OURS} | {ours:.3f} |" in text
+    assert re.search(rf"\| {peers.OURS} \| (\*\*)?{ours:.3f}(\*\*)? \|", text)
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
+
+
+def test_the_best_score_is_bold_and_a_failure_is_named():
+    cells = {"a": {"score": 1.0004}, "b": {"score": 1.0}, "c": {"score": -6e8}, "d": {"error": "e"}}
+    results = {"cells": {"iris": {"0": cells}}}
+    scores = score_tables.bold_scores(results, "iris", list(cells))
+    assert scores == {"a": "**1.000**", "b": "**1.000**", "c": "diverged", "d": "-"}
+
+
+def test_the_smallest_distance_is_bold_where_smaller_is_better():
+    texts = {"a": "0.10 ± 0.01", "b": "0.20 ± 0.01", "c": "-"}
+    expected = {"a": "**0.10 ± 0.01**", "b": "0.20 ± 0.01", "c": "-"}
+    assert report.bold_best({"a": 0.1, "b": 0.2}, texts, min) == expected
+    assert report.bold_best({}, {"c": "-"}) == {"c": "-"}
+
+
+def test_the_best_published_score_of_each_table_is_bold():
+    rows = [["s", "a", "2", "1.5 ± 0.1"], ["s", "b", "2", "0.5"], ["t", "a", "2", "-3.0"]]
+    scores = [row[3] for row in make_report.best_in_bold(rows)]
+    assert scores == ["**1.5 ± 0.1**", "0.5", "**-3.0**"]
 
 
 def test_means_over_seeds_carry_both_errors():

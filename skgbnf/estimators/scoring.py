@@ -53,7 +53,8 @@ def mixed_rows(estimator: Any, X: Any, columns: TableColumns) -> np.ndarray:
     if unseen := columns.unseen(rows):
         warn(
             f"X: columns {unseen} hold values that none of the rows of fit had; the density of "
-            "such rows is 0.",
+            "such rows is 0. If such values may come, declare them in fit: by a category type "
+            "that lists them, or by X_reference.",
             UserWarning,
         )
     return rows

@@ -306,8 +306,8 @@ def _warn_of_atoms(columns: "list[tuple[object, _Column]]", spread: bool) -> Non
     kept = f" Values kept apart from the rest: {apart}." if apart else ""
     _warn(
         f"{held}uniform noise of widths {widths} is added for the fit, and the density at a value "
-        f"is its probability over the width.{kept} dequantize=True says that this is meant, a "
-        "width for each column chooses others."
+        f"is its probability over the width.{kept} Set dequantize=True if this is meant, or to a "
+        "width for each column to choose others."
     )
 
 
