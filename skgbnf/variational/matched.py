@@ -16,7 +16,9 @@ from skgbnf.boosting.attributes import RoundAttributes
 from skgbnf.persistence import persistent
 from skgbnf.table.bounds import Bounds
 from skgbnf.table.checks import DTYPES
+from skgbnf.training.column_map import ColumnMap
 from skgbnf.training.fitted import FittedCombination, FittedMixture, History, combination_from_plain
+from skgbnf.training.torch_density import TorchDensity, check_precision
 
 _NUMBERS = (
     "validation_error_", "effective_sample_size_", "pareto_k_", "log_evidence_",
@@ -139,6 +141,23 @@ class MatchedDensity(RoundAttributes):
         for j in np.flatnonzero(self._bounds.bounded):
             Z[:, j] = self._bounds.inverse_transform(Z[:, j], j)
         return np.clip(Z, np.nextafter(lower, upper), np.nextafter(upper, lower))
+
+    def to_torch(self, dtype: torch.dtype = torch.float32) -> TorchDensity:
+        """The density as a torch module, differentiable in its samples.
+
+        Parameters
+        ----------
+        dtype : torch.float32 or torch.float64, default=torch.float32
+            Precision in which components are computed.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            ``module.log_prob(z)``, or ``module(z)``, is what :meth:`score_samples` returns, up to
+            rounding, for a Tensor. It is a copy on the CPU, with frozen parameters.
+        """
+        check_precision(dtype)
+        return TorchDensity(self.mixture, ColumnMap.of_bounds(self._bounds), dtype)
 
     @cached_property
     def _bounds(self) -> Bounds:
