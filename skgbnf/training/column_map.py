@@ -86,7 +86,7 @@ class ColumnMap(nn.Module):
 
     def points(self, x: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """Points in the units of flows, and log-weights; their densities are summed."""
-        limit = LARGEST[torch.empty(0, dtype=dtype).numpy().dtype]
+        limit = LARGEST[np.dtype(np.float32 if dtype == torch.float32 else np.float64)]
         for image, log_weight in self._images(x.double()):
             for shift in self.shifts:
                 z, log_det = self(image + shift)
