@@ -37,6 +37,12 @@ class ColumnMap(nn.Module):
         Whether the density in the margins of a feature is folded inwards.
     """
 
+    limits: Tensor
+    margins: Tensor
+    location: Tensor
+    scale: Tensor
+    shifts: Tensor
+
     def __init__(
         self,
         bounds: Bounds,
@@ -111,11 +117,12 @@ class ColumnMap(nn.Module):
         on_open = ((x == lower) & (self.margins[0] == 0)) | ((x == upper) & (self.margins[1] == 0))
         return ((x < lower) | (x > upper) | on_open).any(-1)
 
-    def _images(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor | float]]:
+    def _images(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """The samples, and mirror images of those near bounds, with log-weights."""
         inwards = {(side, j): (x[..., j] - self.limits[side, j]).abs() for side, j in self._folded}
-        on_bound = [(inward == 0) * math.log(2) for inward in inwards.values()]
-        log_weight = sum(on_bound, 0.0)
+        log_weight = x.new_zeros(x.shape[:-1])
+        for inward in inwards.values():
+            log_weight = log_weight + (inward == 0) * math.log(2)
         yield x, log_weight
         if torch.compiler.is_compiling():
             return  # whether a sample is near a bound is not known then

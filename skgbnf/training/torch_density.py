@@ -26,6 +26,8 @@ class TorchDensity(nn.Module):
         In which components are computed.
     """
 
+    weights: Tensor
+
     def __init__(
         self, combination: FittedCombination, columns: ColumnMap, dtype: torch.dtype
     ) -> None:
@@ -64,7 +66,8 @@ class TorchDensity(nn.Module):
 
     def _of_point(self, z: Tensor) -> Tensor:
         """Log-density in the units of flows."""
-        log_probs = [without_overflow(component(None).log_prob(z)) for component in self.components]
+        distributions = [component(None) for component in self.components]
+        log_probs = [without_overflow(density.log_prob(z)) for density in distributions]
         stacked = torch.stack(log_probs, dim=-1)
         if self.log_normalizer is None:
             return mixture_log_prob(stacked, self.weights.log())

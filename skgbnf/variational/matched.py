@@ -138,7 +138,7 @@ class MatchedDensity(RoundAttributes):
         mixture = self.mixture.at(torch.float64, score_device(self.device))
         Z = mixture.sample(int(n_samples), seed_from(random_state)).cpu().numpy()
         lower, upper = self.bounds_
-        for j in np.flatnonzero(self._bounds.bounded):
+        for j in np.flatnonzero(self._bounds.bounded).tolist():
             Z[:, j] = self._bounds.inverse_transform(Z[:, j], j)
         return np.clip(Z, np.nextafter(lower, upper), np.nextafter(upper, lower))
 
@@ -167,7 +167,7 @@ class MatchedDensity(RoundAttributes):
     def _unbounded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows as flows see them, and log-determinants, -inf where there is no density."""
         bounds, U, log_det = self._bounds, rows.copy(), np.zeros(len(rows))
-        for j in np.flatnonzero(bounds.bounded):
+        for j in np.flatnonzero(bounds.bounded).tolist():
             U[:, j], own = bounds.transform(rows[:, j].astype(np.float64), j)
             log_det += np.where(bounds.holds(rows[:, j], j), -np.inf, own)
         log_det[bounds.excludes(rows)] = -np.inf

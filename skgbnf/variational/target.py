@@ -147,10 +147,12 @@ def checked_target(
     if not (gradient is None or callable(gradient)):
         raise TypeError(f"grad_log_prob must be callable or None, got {gradient!r}.")
     of_tensors = log_prob if gradient is None else FromArrays(log_prob, gradient)
-    target = Unbounded(of_tensors, limits) if np.isfinite(limits).any() else of_tensors
     u = torch.zeros(3, limits.shape[1], device=device, dtype=torch.float32)
     u = u + torch.arange(3, device=device)[:, None] / 2
-    z = u if target is of_tensors else target.bounded(u)[0]
+    target, z = of_tensors, u
+    if np.isfinite(limits).any():
+        target = unbounded = Unbounded(of_tensors, limits)
+        z = unbounded.bounded(u)[0]
     _check_values(log_prob, of_tensors, z)
     if gradient is not None:
         _check_gradient(target, u.double())
