@@ -22,7 +22,7 @@ from cells import load_results, store, unfinished
 from skgbnf import GradientBoostedFlowDensity
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "guide" / "recipes.md"
-TABLES = ("magic", "parkinsons", "elevators")
+TABLES = ("magic", "parkinsons")
 GRID = {"flow": ["made_mixture", "nsf", "maf"], "hidden_layer_sizes": [(64, 64), (128, 128)]}
 SHORT = {"n_estimators": 1, "max_iter": 10, "init": None}
 LONG = {"n_estimators": 3, "max_iter": 30}

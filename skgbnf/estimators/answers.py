@@ -243,9 +243,8 @@ class DensityAnswers(PartAnswers):
         module : torch.nn.Module
             ``module.log_prob(x)``, or ``module(x)``, is the log-density in nats of each row of a
             Tensor of shape (n_samples, n_features): what :meth:`score_samples` returns, up to
-            rounding. It takes no missing values. At a bound, and where the density is -inf, the
-            gradient means nothing; at the values of a grid it is that of their probability as if
-            they could move.
+            rounding. It takes no missing values. On a bound and outside, the gradient means
+            nothing; at the values of a grid it is that of their probability as if they could move.
 
         Raises
         ------

@@ -229,12 +229,8 @@ def _match(functions: tuple[Any, Any], arguments: dict[str, Any]) -> MatchedDens
     where = fit_device(arguments["device"])
     n_estimators, max_time = arguments["n_estimators"], arguments["max_time"]
     progress = make_progress(arguments["verbose"], n_estimators, max_time)
-    n_features = int(arguments["n_features"])
-    limits = limits_from(arguments["bounds"], range(n_features))
-    parameters = {name: plain(arguments[name]) for name in _DECISIVE}
-    parameters["bounds"] = limits.tolist()
-    if isinstance(arguments["random_state"], int | np.integer):
-        parameters["random_state"] = int(arguments["random_state"])
+    limits = limits_from(arguments["bounds"], range(int(arguments["n_features"])))
+    parameters = _parameters(arguments, limits)
     earlier = _earlier(arguments["resume_from"], parameters)
     checkpoint = arguments["checkpoint"]
     if checkpoint is not None:
@@ -262,6 +258,15 @@ def _match(functions: tuple[Any, Any], arguments: dict[str, Any]) -> MatchedDens
         if interrupt is not None:
             raise interrupt
         return _matched(matching, parameters, seed, arguments["device"])
+
+
+def _parameters(arguments: dict[str, Any], limits: np.ndarray) -> dict[str, Any]:
+    """The arguments that finished rounds depend on, as JSON knows them."""
+    parameters = {name: plain(arguments[name]) for name in _DECISIVE}
+    parameters["bounds"] = limits.tolist()
+    if isinstance(arguments["random_state"], int | np.integer):
+        parameters["random_state"] = int(arguments["random_state"])
+    return parameters
 
 
 def _matched(
@@ -341,4 +346,4 @@ _DECISIVE = (
     "n_features", "flow", "n_transforms", "hidden_layer_sizes", "activation", "objective",
     "entropy_weight", "max_iter", "batch_size", "learning_rate_init",
 )  # fmt: skip
-"""Arguments that finished rounds depend on."""
+"""Arguments that finished rounds depend on, beside `bounds` and a seed."""
