@@ -153,12 +153,14 @@ def pit(estimator: Any, X: ArrayLike, y: ArrayLike) -> np.ndarray:
     return np.asarray(estimator.cdf(X, y))
 
 
-def distance_to_closest_record(samples: ArrayLike, X: ArrayLike) -> np.ndarray:
+def distance_to_closest_record(
+    samples: ArrayLike, X: ArrayLike, X_reference: ArrayLike | None = None
+) -> np.ndarray:
     r"""Distance of each drawn sample to the closest training sample, to see what draws reveal.
 
     The distance of Gower [1]_: the mean over features of
 
-    - the absolute difference over the range of the feature in X, of numbers, dates and durations;
+    - the absolute difference over the range of the feature, of numbers, dates and durations;
     - 0 or 1, whether they differ, of categories;
     - 1 where one of two values is missing, and 0 where both are.
 
@@ -174,10 +176,14 @@ def distance_to_closest_record(samples: ArrayLike, X: ArrayLike) -> np.ndarray:
     X : array-like or data frame of shape (n_samples, n_features)
         What the model was fitted to.
 
+    X_reference : array-like or data frame of shape (n_reference, n_features), default=None
+        Table that the ranges are taken from; None for X. Distances to different tables can be
+        compared only if they have one reference.
+
     Returns
     -------
     distance : ndarray of shape (n_drawn,)
-        0 for a copy; above 1 only far outside the range of X.
+        0 for a copy; above 1 only far outside the ranges.
 
     Raises
     ------
@@ -197,9 +203,13 @@ def distance_to_closest_record(samples: ArrayLike, X: ArrayLike) -> np.ndarray:
     [0.0, 0.5]
     """
     known, drawn = read_columns(X), read_columns(samples, "samples")
-    if len(known) != len(drawn):
-        raise ValueError(f"samples has {len(drawn)} columns, but X {len(known)}.")
-    pairs = [_comparable(j, *pair) for j, pair in enumerate(zip(known, drawn, strict=True))]
+    reference = known if X_reference is None else read_columns(X_reference, "X_reference")
+    if not len(known) == len(drawn) == len(reference):
+        raise ValueError(
+            f"X has {len(known)} columns, samples {len(drawn)} and X_reference {len(reference)}."
+        )
+    triples = enumerate(zip(known, drawn, reference, strict=True))
+    pairs = [_comparable(j, *triple) for j, triple in triples]
     records, queries = (np.column_stack(columns) for columns in zip(*pairs, strict=True))
     is_number = [cells.levels is None for cells in known]
     size = max(1, _PAIRS_AT_ONCE // len(records))
@@ -207,12 +217,15 @@ def distance_to_closest_record(samples: ArrayLike, X: ArrayLike) -> np.ndarray:
     return np.concatenate([_gower(part, records, is_number).min(axis=1) for part in parts])
 
 
-def _comparable(j: int, known: Cells, drawn: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """Column j of both tables: numbers over the range of the first, or codes of levels; NaN."""
-    if (known.levels is None) != (drawn.levels is None) or known.unit != drawn.unit:
-        raise ValueError(f"samples: column {j} is of another kind than in X.")
+def _comparable(
+    j: int, known: Cells, drawn: Cells, reference: Cells
+) -> tuple[np.ndarray, np.ndarray]:
+    """Column j of both tables: numbers over the range of the reference, or codes of levels."""
+    for name, own in (("samples", drawn), ("X_reference", reference)):
+        if (known.levels is None) != (own.levels is None) or known.unit != own.unit:
+            raise ValueError(f"{name}: column {j} is of another kind than in X.")
     if known.levels is None or drawn.levels is None:
-        present = known.values[~np.isnan(known.values)]
+        present = reference.values[~np.isnan(reference.values)]
         span = float(np.ptp(present)) if len(present) else 0.0
         return known.values / (span or 1.0), drawn.values / (span or 1.0)
     code_of: dict[object, float] = {}

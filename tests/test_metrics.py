@@ -87,8 +87,17 @@ def test_copies_are_found_among_draws():
     assert (distances[:10] > 0).all()
 
 
+def test_one_reference_makes_distances_to_two_tables_comparable():
+    rng = np.random.default_rng(0)
+    X = rng.standard_t(2, size=(400, 2))  # halves have different ranges
+    draws = rng.standard_t(2, size=(2000, 2))
+    halves = [distance_to_closest_record(draws, rows, X) for rows in (X[::2], X[1::2])]
+    whole = distance_to_closest_record(draws, X)
+    np.testing.assert_allclose(np.minimum(*halves), whole)
+
+
 def test_tables_of_other_columns_are_refused():
-    with pytest.raises(ValueError, match="2 columns, but X 3"):
+    with pytest.raises(ValueError, match="X has 3 columns, samples 2"):
         distance_to_closest_record(PEOPLE[["age", "town"]], PEOPLE)
     with pytest.raises(ValueError, match="column 0 is of another kind"):
         distance_to_closest_record(PEOPLE[["town"]], PEOPLE[["age"]])
