@@ -1,4 +1,4 @@
-"""Diagnostics of a fitted density: the best Gaussian as a reference, Jacobians of its maps.
+"""Diagnostics of a density: the best Gaussian, Jacobians of its maps, importance weights.
 
 References
 ----------
@@ -18,10 +18,19 @@ from zuko.lazy import LazyDistribution
 
 from skgbnf._checks import check_integer
 from skgbnf._device import computing_on, score_device
+from skgbnf._importance import ImportanceReport, importance_report
 from skgbnf._random import RandomState, seed_from
 from skgbnf.table.checks import checked_rows, checked_values
 from skgbnf.table.gaussian import gaussian_score
 from skgbnf.table.weights import check_spread, check_weights
+
+__all__ = [
+    "ImportanceReport",
+    "JacobianReport",
+    "gaussian_reference_score",
+    "importance_report",
+    "jacobian_report",
+]
 
 _NEEDED = ("combination", "coordinates", "table")
 

@@ -8,6 +8,7 @@ import sys
 import bench_budget
 import bench_choices
 import bench_family_costs
+import bench_grid
 import bench_peers
 import bench_published
 import bench_speed
@@ -460,3 +461,15 @@ def test_the_choice_is_the_component_of_the_third_round():
     cell = bench_choices.run_cell("wine", 0, None, 1.0)
     assert cell.keys() == {"seconds", "cpu_seconds", "choice", "score"}
     assert any(cell["choice"].startswith(name) for name in ("made", "g", "copula", "none"))
+
+
+def test_the_best_of_a_grid_is_chosen_without_the_test_rows():
+    fit = {"cpu_seconds": 2.0, "validation_score": -1.0, "score": 0.0}
+    table = {name: fit for name in bench_grid.CANDIDATES}
+    names = list(table)
+    table[names[0]] = {**fit, "score": 9.0}
+    table[names[2]] = {**fit, "validation_score": -0.5, "score": -3.0}
+    assert bench_grid.best_candidate(table) == names[2]
+    table |= {bench_grid.BEST: {**fit, "score": 0.25}, bench_grid.DEFAULT: fit}
+    (row,) = bench_grid.grid_rows({"cells": {"a": table}})
+    assert row == ["a", names[2], "12", "0.250", "2", "0.000", "2", "+0.250"]

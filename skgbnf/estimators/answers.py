@@ -18,7 +18,9 @@ from skgbnf.estimators.mixed import MixedCoordinates
 from skgbnf.estimators.parts import PartAnswers
 from skgbnf.estimators.scoring import checked_blocks, is_lazy, score_lazily
 from skgbnf.table.weights import check_weights
+from skgbnf.training.column_map import ColumnMap
 from skgbnf.training.mixture import fold_log_prob
+from skgbnf.training.torch_density import TorchDensity, check_precision
 
 _GAP_KEY = 11
 
@@ -222,6 +224,64 @@ class DensityAnswers(PartAnswers):
         return self.fitted_.coordinates.frame(
             self._with_gaps(rows, random_state) if missing else rows, self.fitted_.table
         )
+
+    def to_torch(self, dtype: torch.dtype = torch.float32) -> TorchDensity:
+        """The density as a torch module, differentiable in the units of X.
+
+        For gradients with respect to samples, as a term of another loss, or to be exported. It is a
+        copy on the CPU, apart from the estimator, whose parameters are frozen; ``.to(device)``
+        moves it.
+
+        Parameters
+        ----------
+        dtype : torch.float32 or torch.float64, default=torch.float32
+            Precision in which components are computed. The map from the units of X is computed in
+            double precision in any case.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            ``module.log_prob(x)``, or ``module(x)``, is the log-density in nats of each row of a
+            Tensor of shape (n_samples, n_features): what :meth:`score_samples` returns, up to
+            rounding. It takes no missing values. On a bound and outside, the gradient means
+            nothing; at the values of a grid it is that of their probability as if they could move.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        ValueError
+            If it was fitted to a mixed table, or a feature has atoms: probabilities of categories
+            and of single values have no gradient.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from skgbnf import GradientBoostedFlowDensity
+        >>> X = load_breast_cancer().data[:, :2]
+        >>> module = GradientBoostedFlowDensity(flow="affine").fit(X).to_torch(torch.float64)
+        >>> x = torch.tensor(X[:3], requires_grad=True)
+        >>> torch.autograd.grad(module.log_prob(x).sum(), x)[0].shape
+        torch.Size([3, 2])
+        """
+        check_is_fitted(self)
+        check_precision(dtype)
+        coordinates = self.fitted_.coordinates
+        if isinstance(coordinates, MixedCoordinates):
+            raise ValueError(
+                "to_torch needs a fit to a table of numbers: probabilities of categories, gaps and "
+                "single values have no gradient."
+            )
+        labels = zip(self.fitted_.table.labels, coordinates.noise.atoms, strict=True)
+        if with_atoms := [label for label, atoms in labels if len(atoms)]:
+            raise ValueError(
+                f"to_torch: columns {with_atoms} have atoms, values with a probability of their "
+                "own, which has no gradient; dequantize=False fits a density without."
+            )
+        columns = ColumnMap.of_coordinates(coordinates)
+        return TorchDensity(self.fitted_.combination, columns, dtype)
 
     def _with_gaps(self, rows: np.ndarray, random_state: RandomState) -> np.ndarray:
         """Samples with the gaps of rows of fit, drawn at random."""

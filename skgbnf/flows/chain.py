@@ -30,6 +30,8 @@ class ChainedFlow(Flow):
 
     def has_chain_for(self, x: Tensor) -> bool:
         """Whether all layers have a backward pass of their own, and `x` is a batch for them."""
+        if torch.compiler.is_compiling():
+            return False  # an exported graph holds for any number of samples
         is_batch = x.dim() == self.n_axes and x.shape[-2] >= x.shape[-1]
         return is_batch and all(map(_is_differentiated, self.transform.transforms))
 

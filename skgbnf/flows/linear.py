@@ -98,7 +98,8 @@ class LinearLayer(LazyTransform, DataInitialised):
 
     def multiply(self, factors: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """The samples ``M A x + b``; few samples are multiplied by one factor after the other."""
-        if x.shape[:-1].numel() >= self.bias.numel():
+        # An exported graph holds for any number of samples.
+        if torch.compiler.is_compiling() or x.shape[:-1].numel() >= self.bias.numel():
             matrix = reduce(torch.matmul, (*factors, self.whitening))
             return linear_map(x, matrix, self.bias)
         for factor in (self.whitening, *factors[:0:-1]):

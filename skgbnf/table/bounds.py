@@ -38,7 +38,7 @@ BoundsLike = Mapping[Any, Any] | Sequence[Any] | np.ndarray | optimize.Bounds | 
 """What the parameter `bounds` may be."""
 
 _MARGIN_SHARE = 0.1
-_NEAREST_SHARE = 1e-9
+NEAREST_SHARE = 1e-9
 _LARGEST_EXPONENT = 700.0
 _FARTHEST_BOUND = 1e9
 
@@ -136,7 +136,7 @@ class Bounds:
 
 def _log_distance(inwards: np.ndarray, margin: float) -> np.ndarray:
     """Log-distance from the end of a map, finite also if the distance was rounded to 0."""
-    smallest, largest = _NEAREST_SHARE * margin, np.finfo(np.float64).max
+    smallest, largest = NEAREST_SHARE * margin, np.finfo(np.float64).max
     return np.log(np.clip(inwards + margin, max(smallest, np.finfo(np.float64).tiny), largest))
 
 

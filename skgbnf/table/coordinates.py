@@ -17,7 +17,7 @@ from skgbnf.table.scales import Scales
 from skgbnf.table.standardisation import Standardisation
 
 _N_POINTS = 16
-_MOST_MIRRORS = 3
+MOST_MIRRORS = 3
 _MOST_VALUES = 20_000
 _MANY_MERGED = 10
 
@@ -152,12 +152,7 @@ class Coordinates:
         density at evenly spread points. A sample near a bound has a mirror image in the margin too.
         Most samples have one point, the sample itself.
         """
-        on_grid = np.isfinite(self.noise.origins)
-        discrete = on_grid | np.array([len(values) > 0 for values in self.noise.atoms])
-        shifts = np.zeros((1, X.shape[1]))
-        if discrete.any():
-            shifts = np.zeros((_N_POINTS, X.shape[1]))
-            shifts[:, discrete] = _even_points(_N_POINTS, int(discrete.sum()))
+        on_grid, shifts = np.isfinite(self.noise.origins), self.shifts()
         movable = self._movable(X) if on_grid.any() else None
         for image, log_weight in self._images(X):
             for shift in shifts:
@@ -168,6 +163,19 @@ class Coordinates:
                 Z, log_det = self._standardised(moved, shift[None], 1.0, dtype)
                 yield Z, log_det + log_weight - np.log(len(shifts))
 
+    def shifts(self) -> np.ndarray:
+        """Shifts of the points of a sample from it, in steps, of shape (n_points, n_features).
+
+        They are from -1/2 to 1/2 in features on a grid or with atoms, and 0 in others.
+        """
+        on_grid = np.isfinite(self.noise.origins)
+        discrete = on_grid | np.array([len(values) > 0 for values in self.noise.atoms])
+        if not discrete.any():
+            return np.zeros((1, self.n_features))
+        shifts = np.zeros((_N_POINTS, self.n_features))
+        shifts[:, discrete] = _even_points(_N_POINTS, int(discrete.sum()))
+        return shifts
+
     def _images(self, X: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | float]]:
         """The samples, and mirror images of those near bounds, with log-weights."""
         yield X, 0.0
@@ -177,8 +185,8 @@ class Coordinates:
             if not self.noise.everywhere[j]
         }
         near = {key: rows for key, rows in near.items() if rows.any()}
-        for n in range(1, min(len(near), _MOST_MIRRORS) + 1):
-            for mirrors in combinations(list(near)[:_MOST_MIRRORS], n):
+        for n in range(1, min(len(near), MOST_MIRRORS) + 1):
+            for mirrors in combinations(list(near)[:MOST_MIRRORS], n):
                 image = X.copy()
                 for side, j in mirrors:
                     image[:, j] = 2 * self.bounds.limits[side, j] - X[:, j]

@@ -71,6 +71,10 @@ class Scales:
         with np.errstate(over="ignore"):
             return mapped + (x - inside) / scale, -np.log(scale)
 
+    def pieces(self, j: int) -> np.ndarray:
+        """Pieces of the map between knots, of shape (4, n_knots - 1); see :func:`_pieces`."""
+        return _pieces(*self.knots[j])
+
     def inverse_transform(self, y: np.ndarray, j: int) -> np.ndarray:
         """Values of feature `j` from mapped ones."""
         if j not in self.knots:

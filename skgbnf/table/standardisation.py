@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 # Squares and products of a few such numbers stay finite, and no row of a real table is near.
-_LARGEST = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e100}
+LARGEST = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e100}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Standardisation:
 
     def transform(self, X: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
         """Standardised samples, computed in float64 and then cast; huge values are clipped."""
-        largest = _LARGEST[np.dtype(dtype)]
+        largest = LARGEST[np.dtype(dtype)]
         with np.errstate(over="ignore"):
             Z = (X.astype(np.float64, copy=False) - self.location) / self.scale
         return np.clip(Z, -largest, largest).astype(dtype)

@@ -131,7 +131,12 @@ def component_log_prob(
         else:
             pairs = zip(x.split(chunk, dim=-2), context.split(chunk, dim=-2), strict=True)
             scores = [component(c.to(dtype)).log_prob(rows.to(dtype)) for rows, c in pairs]
-    return torch.cat(scores, dim=-1).to(x.dtype).nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
+    return without_overflow(torch.cat(scores, dim=-1).to(x.dtype))
+
+
+def without_overflow(log_prob: Tensor) -> Tensor:
+    """Log-densities with :data:`LOG_FLOOR` where rounding made them infinite or no numbers."""
+    return log_prob.nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
 
 
 def seconds_per_row(component: LazyDistribution, x: Tensor, context: Tensor | None = None) -> float:

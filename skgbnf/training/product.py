@@ -77,8 +77,13 @@ class Product(Combination):
         return torch.cat(accepted)[:n_samples]
 
     def _combined(self, log_probs: Tensor, stage: int) -> Tensor:
-        powers, log_Z = self.weights[stage], self.log_normalizers[stage]
-        return log_probs @ powers.to(log_probs) - log_Z.to(log_probs)
+        log_Z = self.log_normalizers[stage].to(log_probs)
+        return product_log_prob(log_probs, self.weights[stage].to(log_probs), log_Z)
+
+
+def product_log_prob(log_probs: Tensor, powers: Tensor, log_normalizer: Tensor | float) -> Tensor:
+    """``sum_k a_k log g_k - log Z`` for log-densities of shape (..., n_components)."""
+    return log_probs @ powers - log_normalizer
 
 
 def check_no_context(context: Tensor | None) -> None:

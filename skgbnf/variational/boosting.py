@@ -24,7 +24,7 @@ from skgbnf.variational.elbo import OBJECTIVES, RoundObjective, fit_weights, mix
 # With losses from draws, Adam is ahead of Soap after few steps and level with it after many.
 _ADAM = partial(torch.optim.Adam, fused=True)
 
-VALIDATION_KEY, ROUND_KEY, FINE_TUNE_KEY = 0, 1, 2
+VALIDATION_KEY, ROUND_KEY, FINE_TUNE_KEY, IMPORTANCE_KEY = 0, 1, 2, 3
 
 Loss = Callable[[Any, float, float, torch.Generator], Tensor]
 """Of a batch, the share of the epochs that is over, the annealing, and a generator."""

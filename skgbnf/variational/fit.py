@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from skgbnf._checks import (
     MOST_UNITS,
@@ -25,17 +24,21 @@ from skgbnf.boosting.base import Limits, check_growing
 from skgbnf.boosting.rounds import run_rounds
 from skgbnf.flows import Architecture
 from skgbnf.persistence import check_same_parameters, load, plain, save
+from skgbnf.table.bounds import BoundsLike, check_bounds, limits_from
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.progress import Progress, make_progress
 from skgbnf.variational.matched import MatchedDensity
 from skgbnf.variational.matching import Matching
 from skgbnf.variational.parameters import SHARED_CHECKS
+from skgbnf.variational.target import checked_target
 
 
 def fit_to_log_prob(
-    log_prob: Callable[[Tensor], Tensor],
+    log_prob: Callable[[Any], Any],
     n_features: int,
     *,
+    grad_log_prob: Callable[[np.ndarray], np.ndarray] | None = None,
+    bounds: BoundsLike = None,
     n_estimators: int = 4,
     flow: str = "realnvp",
     n_transforms: int = 4,
@@ -69,13 +72,26 @@ def fit_to_log_prob(
     Parameters
     ----------
     log_prob : callable
-        Log-density up to a constant. It takes a Tensor of shape (n_samples, n_features) and returns
-        one of shape (n_samples,), finite and differentiable by torch.
+        Log-density up to a constant, in nats. It takes a Tensor of shape (n_samples, n_features)
+        and returns one of shape (n_samples,), finite and differentiable by torch. With
+        `grad_log_prob` it takes and returns NumPy arrays.
 
     n_features : int
         Number of features.
 
     What most fits set:
+
+    grad_log_prob : callable or None, default=None
+        Gradient of a `log_prob` of NumPy arrays: from a float64 array of shape (n_samples,
+        n_features) to one of the same shape. Such a fit is slow: each training step waits for both
+        functions, on the CPU and in double precision.
+
+    bounds : dict, sequence of pairs, pair, scipy.optimize.Bounds or None, default=None
+        Intervals of features: ``{2: (0, None)}`` by position, a pair ``(lower, upper)`` for each
+        feature, or one pair for all. None, -inf or inf is no bound. `log_prob` is then the density
+        within the bounds, and is never called outside or on one: flows are fitted to the logarithm
+        of the distance from the bound, or of the ratio of both distances, and the Jacobian of that
+        map is added.
 
     n_estimators : int, default=4
         Maximum number of rounds. Fewer are kept if the bound stops improving.
@@ -153,13 +169,15 @@ def fit_to_log_prob(
     Returns
     -------
     density : MatchedDensity
-        The fitted density, with `score_samples`, `sample` and the bound after each round.
+        The fitted density, with `score_samples`, `sample`, the lower bound after each round, and
+        what importance sampling says of the fit.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is out of its range; if `log_prob` does not return one finite number with a
-        gradient for each sample, near the origin or where the first component draws; if the
+        gradient for each sample, near the origin or where the first component draws; if it takes
+        NumPy arrays and there is no `grad_log_prob`, or one that is not its gradient; if the
         checkpoint is of another `log_prob` or of other arguments; or if training diverges.
 
     Warns
@@ -176,38 +194,51 @@ def fit_to_log_prob(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import skgbnf
     >>> def ring(z):
     ...     return -8 * (z.norm(dim=1) - 2) ** 2
     >>> density = skgbnf.fit_to_log_prob(ring, 2, flow="affine", max_iter=5, random_state=0)
     >>> density.sample(3, random_state=0).shape
     (3, 2)
+
+    A parameter that is positive, as a function of NumPy arrays with its gradient:
+
+    >>> density = skgbnf.fit_to_log_prob(
+    ...     lambda z: 2 * np.log(z[:, 0]) - z[:, 0],
+    ...     1,
+    ...     grad_log_prob=lambda z: 2 / z - 1,
+    ...     bounds=(0, None),
+    ...     n_estimators=1,
+    ...     max_iter=20,
+    ...     random_state=0,
+    ... )
+    >>> round(float(np.exp(density.log_evidence_)), 1)  # the integral is 2
+    2.0
     """
     arguments = dict(locals())
-    del arguments["log_prob"]
+    functions = arguments.pop("log_prob"), arguments.pop("grad_log_prob")
     for name, check in CHECKS.items():
         check(name, arguments[name])
-    return _match(log_prob, arguments)
+    return _match(functions, arguments)
 
 
-def _match(log_prob: Callable[[Tensor], Tensor], arguments: dict[str, Any]) -> MatchedDensity:
+def _match(functions: tuple[Any, Any], arguments: dict[str, Any]) -> MatchedDensity:
     """Run the rounds, with arguments that have been checked."""
-    limits = Limits.of(arguments, time.perf_counter())
+    until = Limits.of(arguments, time.perf_counter())
     where = fit_device(arguments["device"])
     n_estimators, max_time = arguments["n_estimators"], arguments["max_time"]
     progress = make_progress(arguments["verbose"], n_estimators, max_time)
-    parameters = {name: plain(arguments[name]) for name in _DECISIVE}
-    if isinstance(arguments["random_state"], int | np.integer):
-        parameters["random_state"] = int(arguments["random_state"])
+    limits = limits_from(arguments["bounds"], range(int(arguments["n_features"])))
+    parameters = _parameters(arguments, limits)
     earlier = _earlier(arguments["resume_from"], parameters)
     checkpoint = arguments["checkpoint"]
     if checkpoint is not None:
         check_file_can_be_made("checkpoint", checkpoint)
     seed = seed_from(arguments["random_state"]) if earlier is None else earlier.seed
     with training_mode(where):
-        _check_log_prob(log_prob, int(arguments["n_features"]), where)
         matching = Matching(
-            log_prob=log_prob,
+            log_prob=checked_target(*functions, limits, where),
             architecture=_architecture(arguments),
             settings=_settings(arguments, progress),
             objective=arguments["objective"],
@@ -216,26 +247,40 @@ def _match(log_prob: Callable[[Tensor], Tensor], arguments: dict[str, Any]) -> M
             device=where,
         )
         if earlier is not None:
-            check_growing(limits.n_estimators, len(earlier.mixture.components))
+            check_growing(until.n_estimators, len(earlier.mixture.components))
             _continue(matching, earlier)
 
         def keep() -> None:
             if checkpoint is not None:
                 save(_matched(matching, parameters, seed, arguments["device"]), checkpoint)
 
-        interrupt = run_rounds(matching, limits, progress, keep)
-    if interrupt is not None:
-        raise interrupt
-    return _matched(matching, parameters, seed, arguments["device"])
+        interrupt = run_rounds(matching, until, progress, keep)
+        if interrupt is not None:
+            raise interrupt
+        return _matched(matching, parameters, seed, arguments["device"])
+
+
+def _parameters(arguments: dict[str, Any], limits: np.ndarray) -> dict[str, Any]:
+    """The arguments that finished rounds depend on, as JSON knows them."""
+    parameters = {name: plain(arguments[name]) for name in _DECISIVE}
+    parameters["bounds"] = limits.tolist()
+    if isinstance(arguments["random_state"], int | np.integer):
+        parameters["random_state"] = int(arguments["random_state"])
+    return parameters
 
 
 def _matched(
     matching: Matching, parameters: dict[str, Any], seed: int, device: str | torch.device
 ) -> MatchedDensity:
+    report = matching.importance()
     return MatchedDensity(
         mixture=matching.fitted(),
         history=matching.history(),
         validation_error_=matching.error,
+        effective_sample_size_=report.effective_sample_size,
+        pareto_k_=report.pareto_k,
+        log_evidence_=report.log_evidence,
+        log_evidence_error_=report.log_evidence_error,
         parameters=parameters,
         seed=seed,
         device=device,
@@ -288,37 +333,17 @@ def _continue(matching: Matching, earlier: MatchedDensity) -> None:
         raise ValueError("resume_from: the rounds in the file were fitted to another log_prob.")
 
 
-def _check_log_prob(log_prob: object, n_features: int, device: torch.device) -> None:
-    """Raise unless the function returns a differentiable, finite number for each row."""
-    if not callable(log_prob):
-        raise TypeError(f"log_prob must be callable, got {log_prob!r}.")
-    z = (
-        torch.zeros(3, n_features, device=device, dtype=torch.float32)
-        + torch.arange(3, device=device)[:, None] / 2
-    )
-    values = log_prob(z.requires_grad_())
-    if not isinstance(values, Tensor) or values.shape != (3,):
-        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(
-            f"log_prob must return a Tensor of shape (n_samples,) for rows of shape "
-            f"(n_samples, {n_features}), got {got} for 3 rows."
-        )
-    if not values.requires_grad:
-        raise ValueError("log_prob: what it returns has no gradient with respect to its argument.")
-    if not torch.isfinite(values).all():
-        raise ValueError(f"log_prob returned {values.tolist()} near the origin; it must be finite.")
-
-
 CHECKS: dict[str, Check] = {
     **SHARED_CHECKS,
+    "bounds": lambda name, value: check_bounds(value),
     "n_features": partial(check_integer, smallest=1, largest=MOST_UNITS),
     "batch_size": partial(check_integer, smallest=2),
     "resume_from": check_path,
 }
-"""Checks of the arguments by name; `log_prob` is called and scikit-learn checks `random_state`."""
+"""Checks of arguments by name; functions are tried, and scikit-learn checks `random_state`."""
 
 _DECISIVE = (
     "n_features", "flow", "n_transforms", "hidden_layer_sizes", "activation", "objective",
     "entropy_weight", "max_iter", "batch_size", "learning_rate_init",
 )  # fmt: skip
-"""Arguments that finished rounds depend on."""
+"""Arguments that finished rounds depend on, beside `bounds` and a seed."""

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from zuko.lazy import LazyDistribution
 
+from skgbnf._importance import ImportanceReport, importance_report
 from skgbnf._random import derive_seed, own_generator
 from skgbnf.boosting.base import Stage
 from skgbnf.flows import Architecture
 from skgbnf.training.mixture import mixture_log_prob
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.variational.boosting import (
+    IMPORTANCE_KEY,
     VALIDATION_KEY,
     Annealing,
     Loss,
@@ -25,6 +27,7 @@ from skgbnf.variational.elbo import Draws, mixture_bound
 STEPS_PER_EPOCH = 10
 _SMALLEST_INVERSE_TEMPERATURE = 0.05
 _VALIDATION_DRAWS = 4000
+IMPORTANCE_DRAWS = 4000
 
 
 class Components(nn.Module):
@@ -86,6 +89,18 @@ class Matching(VariationalBoosting):
 
     def score(self, module: nn.Module) -> None:
         """A round ends with its last state: draws are new in every step, so none is learned."""
+
+    @torch.no_grad()
+    def importance(self) -> ImportanceReport:
+        """What fresh draws from the mixture say of it, as importance samples.
+
+        Where the log-density is not a number, the density counts as zero.
+        """
+        mixture = self.fitted().at(torch.float64, self._device)
+        seed = derive_seed(self._seed, IMPORTANCE_KEY)
+        z = mixture.sample(IMPORTANCE_DRAWS, seed).float()
+        log_p = self._log_prob(z).double().nan_to_num(-math.inf, math.inf, -math.inf)
+        return importance_report((log_p - mixture.log_prob(z.double())).cpu().numpy())
 
     def _let_learn(self, n_rounds: int) -> None:
         self.module.requires_grad_(False)
