@@ -162,17 +162,42 @@ class MaskedNetwork(KnowsParts, DataInitialised, Stackable):
         x, gaps = x.clone(), wanted & x.isnan()
         free = x.isnan().all(-1)
         for j in self.order:
-            drawn = gaps[:, j]
-            parent = self.variables[j].parent
-            if parent >= 0:
-                drawn = drawn & (x[:, parent] < self.variables[j].n_open)
+            drawn = gaps[:, j] & self._there(x, j)
             # Where nothing was known, so that draws have the density of the own order.
             for rows, order in ((drawn & free, self.order), (drawn & ~free, self._with_last(j))):
                 if rows.any():
-                    outputs = self._outputs(x[rows], order, self._outputs_of[j])
-                    codes = x[rows, parent] if parent >= 0 else None
-                    x[rows, j] = self._draw(outputs, j, codes)
+                    x[rows, j] = self._drawn(x[rows], order, j)
         return x
+
+    @torch.no_grad()
+    def propose(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """By what stands before each variable in the own order, which the network knows best."""
+        if self.any_order:
+            return self.complete(x, wanted)
+        x, gaps = x.clone(), wanted & x.isnan()
+        for j in self.order:
+            drawn = gaps[:, j] & self._there(x, j)
+            if drawn.any():
+                x[drawn, j] = self._drawn(x[drawn], self.order, j)
+        return x
+
+    def proposal_log_density(self, x: Tensor, wanted: Tensor) -> Tensor:
+        if self.any_order:
+            return self.conditional_log_density(x, ~wanted)
+        return torch.where(wanted, self._log_probs(x, self.order), 0.0).sum(-1)
+
+    def _there(self, x: Tensor, j: int) -> Tensor:
+        """Whether a variable has a value, which the code of its parent tells."""
+        parent = self.variables[j].parent
+        if parent < 0:
+            return torch.ones_like(x[:, j], dtype=torch.bool)
+        return x[:, parent] < self.variables[j].n_open
+
+    def _drawn(self, x: Tensor, order: list[int], j: int) -> Tensor:
+        """Draws of one variable, given those before it in an order."""
+        parent = self.variables[j].parent
+        outputs = self._outputs(x, order, self._outputs_of[j])
+        return self._draw(outputs, j, x[:, parent] if parent >= 0 else None)
 
     def _chain(self, x: Tensor, given: Tensor) -> Tensor:
         """Sum over the variables that are not given of log-densities given those and the former.

@@ -59,6 +59,17 @@ class KnowsParts(LazyDistribution):
             of its parent, stays unknown.
         """
 
+    def propose(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """The same as :meth:`complete`, by a conditional that may leave out some of what is known.
+
+        Its log-density is :meth:`proposal_log_density`, by which draws are weighed.
+        """
+        return self.complete(x, wanted)
+
+    def proposal_log_density(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """Log-density that :meth:`propose` draws what is wanted by, shape (n_samples,)."""
+        return self.conditional_log_density(x, ~wanted)
+
 
 class _Density(Distribution):
     """A component that knows parts, as zuko has distributions."""

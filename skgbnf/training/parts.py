@@ -14,6 +14,9 @@ from skgbnf.training.mixture import LOG_FLOOR, Mixture, any_tensor
 _SMALLEST_SHARE = 0.1
 """Of a component in what proposes, so that none that the validation set dislikes is left out."""
 
+_MOST_ORDERED = 2
+"""Of networks with an order of their own; more would cost more than they add."""
+
 _CELLS_PER_CHUNK = 60_000
 
 
@@ -29,11 +32,16 @@ class Proposals:
     def __init__(self, mixture: Mixture) -> None:
         self._mixture = mixture
         weights = mixture.weights[-1]
-        known = [k for k, component in enumerate(mixture.components) if component.any_order]
-        self._components = [mixture.components[k] for k in known or range(len(weights))]
-        shares = weights[known] if known else weights
-        shares = shares / shares.sum().clamp(min=1e-300)
-        self._shares = (shares + _SMALLEST_SHARE) / (shares + _SMALLEST_SHARE).sum()
+        ordered = [not component.any_order for component in mixture.components]
+        heaviest = weights.argsort(descending=True, stable=True).tolist()
+        groups = [
+            [k for k in heaviest if not ordered[k]],
+            [k for k in heaviest if ordered[k]][:_MOST_ORDERED],
+        ]
+        groups = [group for group in groups if group]
+        self._components = [mixture.components[k] for group in groups for k in group]
+        shares = [_shares(weights[group]) for group in groups]
+        self._shares = torch.cat(shares) / len(groups)
 
     def alone(self, draw: float) -> Self:
         """Those of one component, chosen in proportion to its share by a uniform number."""
@@ -75,7 +83,7 @@ class Proposals:
             chosen = origin == k
             if chosen.any():
                 with own_generator(derive_seed(seed, 1, k)):
-                    drawn = _in_chunks(component.complete, component, x[chosen], wanted[chosen])
+                    drawn = _in_chunks(component.propose, component, x[chosen], wanted[chosen])
                 completed[chosen] = drawn.to(x)
         return completed, self._mixture.log_prob(completed), self.log_q(completed, wanted)
 
@@ -83,12 +91,18 @@ class Proposals:
     def log_q(self, x: Tensor, wanted: Tensor) -> Tensor:
         """Log-density that :meth:`draw` draws what is wanted by, given the rest."""
         parts = [
-            _in_chunks(component.conditional_log_density, component, x, ~wanted)
+            _in_chunks(component.proposal_log_density, component, x, wanted)
             .to(x)
             .nan_to_num(LOG_FLOOR, LOG_FLOOR, LOG_FLOOR)
             for component in self._components
         ]
         return torch.logsumexp(torch.stack(parts, dim=-1) + self._shares.log(), dim=-1)
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """Shares of components in what proposes, by their weights."""
+    shares = weights / weights.sum().clamp(min=1e-300) + _SMALLEST_SHARE
+    return shares / shares.sum()
 
 
 def _in_chunks(function: Callable[..., Tensor], component: Any, x: Tensor, mask: Tensor) -> Tensor:
