@@ -1,5 +1,6 @@
 """Density estimation by gradient boosting normalizing flows, as scikit-learn estimators."""
 
+from skgbnf.alignment import FlowAligner
 from skgbnf.estimators.classification import FlowBayesClassifier
 from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.imputation import FlowImputer
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CopulaBase",
     "DegenerateDataWarning",
+    "FlowAligner",
     "FlowBayesClassifier",
     "FlowImputer",
     "FlowOutlierDetector",

@@ -1,0 +1,213 @@
+r"""The map of one domain, trained towards a density that stays as it is.
+
+With the map :math:`T` of a domain and the shared density
+:math:`g = \sum_k w_k g_k`, the map minimises
+
+.. math:: -E[\log \sum_k w_k \, g_k(T(x)) + \log |\det T'(x)|]
+    - \lambda \, E[\log \varphi(T(x)) + \log |\det T'(x)|] + \tau \, E|T(x) - x|^2
+
+over map and weights, the latter being the domain's own: classes that are frequent in one domain and
+rare in another are no reason to move samples. The first term is, up to a constant, the
+alignment upper bound for a shared density that is given.
+
+References
+----------
+AlignFlow: Cycle Consistent Learning from Multiple Domains via Normalizing Flows. A. Grover,
+C. Chute, R. Shu, Z. Cao, S. Ermon, 2020. https://arxiv.org/abs/1905.12892
+
+Cooperative Distribution Alignment via JSD Upper Bound. W. Cho, Z. Gong, D. I. Inouye, 2022.
+https://arxiv.org/abs/2207.02286
+"""
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skgbnf._random import derive_seed, own_generator
+from skgbnf.alignment.maps import DomainMap, MapArchitecture, in_double, number_of_parameters
+from skgbnf.alignment.shared import component_log_probs
+from skgbnf.flows.actnorm import ActNorm
+from skgbnf.training.descent import descend
+from skgbnf.training.mixture import Mixture, mixture_log_prob
+from skgbnf.training.objective import TrainingSettings
+
+_RATE_OF_WEIGHTS = 5.0
+_ADVICE = "Lower learning_rate_init, or raise noise."
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """What maps are made of, and what they are trained for.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        Layers that a map may have, in their order.
+
+    lambda_mle : float
+        Weight of the likelihood of images under the standard normal.
+
+    transport_penalty : float
+        Weight of the squared distance by which layers move samples.
+
+    training : TrainingSettings
+    """
+
+    layers: tuple[str, ...]
+    lambda_mle: float
+    transport_penalty: float
+    training: TrainingSettings
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedMap:
+    """A map in one of its sizes.
+
+    Attributes
+    ----------
+    architecture : MapArchitecture
+
+    module : MapWithWeights
+
+    score : float
+        Mean of the objective over held-out samples, without penalties, in nats.
+    """
+
+    architecture: MapArchitecture
+    module: "MapWithWeights"
+    score: float
+
+
+def train_map(
+    x: Tensor, held_out: Tensor, shared: Mixture, settings: MapSettings, seed: int
+) -> TrainedMap:
+    """Grow the map of one domain, layer by layer, while held-out samples gain from it.
+
+    A layer is kept if they gain more, in nats, than its parameters cost by the Bayesian
+    information criterion, ``n_parameters * log(n_samples) / (2 * n_samples)``. A shared density
+    that is not exactly right rewards some movements that are wrong; these gain less than that.
+
+    Parameters
+    ----------
+    x, held_out : Tensors of shape (n_samples, n_features)
+        Standardised samples.
+
+    shared : Mixture
+
+    settings : MapSettings
+
+    seed : int
+    """
+    bare = MapWithWeights(DomainMap([]), shared)
+    target = _Target(bare, x, held_out, shared, settings)
+    best = _trained(MapArchitecture(x.shape[1]), [bare], target, settings, seed)
+    n_samples = len(x) + len(held_out)
+    for number, name in enumerate(settings.layers):
+        architecture = replace(best.architecture, layers=(*best.architecture.layers, name))
+        with own_generator(derive_seed(seed, number)):
+            added = in_double(MapArchitecture(x.shape[1], (name,)))
+        price = number_of_parameters(added) * math.log(n_samples) / (2 * n_samples)
+        starts = _starts(best.module, added, x)
+        larger = _trained(architecture, starts, target, settings, seed)
+        if larger.score > best.score + price:
+            best = larger
+    return best
+
+
+class MapWithWeights(nn.Module):
+    """A map, and the weights that the components of a mixture have in its domain.
+
+    Parameters
+    ----------
+    domain_map : DomainMap
+
+    shared : Mixture
+        Its weights are where those of the domain begin.
+    """
+
+    def __init__(self, domain_map: DomainMap, shared: Mixture) -> None:
+        super().__init__()
+        self.map = domain_map
+        # Adam's steps have one size; weights may change faster than maps.
+        self.logits = nn.Parameter(shared.weights[-1].log() / _RATE_OF_WEIGHTS)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Logarithms of the weights, of shape (n_components,)."""
+        return (_RATE_OF_WEIGHTS * self.logits).log_softmax(-1)
+
+
+def _starts(module: MapWithWeights, added: DomainMap, x: Tensor) -> list[MapWithWeights]:
+    """The map with more layers, from where it is, and with columns standardised if it can be."""
+    grown = copy.deepcopy(module)
+    grown.map = DomainMap([*grown.map.layers, *added.layers])
+    starts = [grown]
+    if len(added.layers) == 1 and isinstance(added.layers[0], ActNorm):
+        standardised = copy.deepcopy(grown)
+        with torch.no_grad():
+            before = module.map(x)[0]
+        standardised.map.layers[-1].initialise(before, before.new_ones(len(before)))
+        starts.append(standardised)
+    return starts
+
+
+def _trained(
+    architecture: MapArchitecture,
+    starts: Sequence[MapWithWeights],
+    target: "_Target",
+    settings: MapSettings,
+    seed: int,
+) -> TrainedMap:
+    """Train a map from each start, and return the best one."""
+    trained = []
+    for module in starts:
+        own = replace(target, module=module)
+        descend(own, settings.training, seed)
+        trained.append(TrainedMap(architecture, module, own.score(module)))
+    return max(trained, key=lambda one: one.score)
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """A map with its weights, as :class:`~skgbnf.training.descent.Target` has it."""
+
+    module: Any
+    x: Tensor
+    held_out: Tensor
+    shared: Mixture
+    settings: MapSettings
+    advice: str = _ADVICE
+
+    @property
+    def n_batches(self) -> int:
+        return math.ceil(len(self.x) / self.settings.training.batch_size)
+
+    def batches(self, generator: torch.Generator) -> Iterable[Tensor]:
+        order = torch.randperm(len(self.x), generator=generator)
+        return (self.x[part] for part in order.split(self.settings.training.batch_size))
+
+    def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        values, move = self._values(self.module, batch)
+        penalty = self.settings.transport_penalty * move.mean()
+        # As many samples as there are components, drawn from the mixture as it is.
+        common = self.shared.weights[-1]
+        prior = (common * self.module.log_weights).sum() * len(common) / len(self.x)
+        return penalty - values.mean() - prior
+
+    @torch.no_grad()
+    def score(self, module: Any) -> float:
+        return float(self._values(module, self.held_out)[0].mean())
+
+    def _values(self, module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What is maximised, and how far samples are moved, of shape (n_samples,) each."""
+        y, log_det, move = module.map(x)
+        values = mixture_log_prob(component_log_probs(self.shared, y), module.log_weights) + log_det
+        if self.settings.lambda_mle:
+            normal = -(y.square() + math.log(2 * math.pi)).sum(-1) / 2
+            values = values + self.settings.lambda_mle * (normal + log_det)
+        return values, move
