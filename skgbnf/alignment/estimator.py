@@ -20,9 +20,7 @@ from skgbnf.table.checks import checked_rows
 
 
 @persistent
-class FlowAligner(
-    PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Alignment of samples of several domains, such as batches, sites or instruments.
 
     Each domain has an invertible map onto a space that all domains share: the units of one of them,
@@ -71,11 +69,11 @@ class FlowAligner(
         Weight of the mean squared distance, in standard deviations, by which layers other than
         "scale" move samples.
 
-    noise : float, default=0.1
+    noise : float, default=0.05
         Standard deviation of the noise added to samples while maps are trained, relative to that
         of each feature in its domain. It keeps repeated values from attracting everything.
 
-    max_iter : int, default=150
+    max_iter : int, default=100
         Maximum number of epochs in which a layer is trained.
 
     batch_size : int, default=1000
@@ -154,8 +152,8 @@ class FlowAligner(
         n_estimators: int = 8,
         lambda_mle: float = 1.0,
         transport_penalty: float = 0.1,
-        noise: float = 0.1,
-        max_iter: int = 150,
+        noise: float = 0.05,
+        max_iter: int = 100,
         batch_size: int = 1000,
         learning_rate_init: float = 0.03,
         validation_fraction: float | None = 0.2,
@@ -314,9 +312,7 @@ class FlowAligner(
         """
         return self._by_domain(X, domain, self._fitted().log_density)
 
-    def score(
-        self, X: ArrayLike, y: object = None, *, domain: ArrayLike | None = None
-    ) -> float:
+    def score(self, X: ArrayLike, y: object = None, *, domain: ArrayLike | None = None) -> float:
         """Mean of :meth:`score_samples`, in nats; higher is better.
 
         Parameters

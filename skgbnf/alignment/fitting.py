@@ -10,7 +10,7 @@ from skgbnf._device import training_mode
 from skgbnf._random import derive_seed
 from skgbnf.alignment.fitted import FittedAlignment
 from skgbnf.alignment.maps import DomainMap, MapArchitecture
-from skgbnf.alignment.shared import boosted, on_cpu, shrunk_weights, standard_normal
+from skgbnf.alignment.shared import SharedDensity, boosted, on_cpu, shrunk_weights, standard_normal
 from skgbnf.alignment.training import MapSettings, TrainedMap, train_map
 from skgbnf.table.split import split_rows
 from skgbnf.table.standardisation import Standardisation
@@ -78,7 +78,9 @@ def _fit(
     parts: list[np.ndarray], units: Standardisation, reference: int, settings: AlignmentSettings
 ) -> FittedAlignment:
     normal, seed = standard_normal(parts[0].shape[1]), settings.seed
-    noisy = [_noisy(z, settings.noise, derive_seed(seed, _NOISE_KEY, k)) for k, z in enumerate(parts)]
+    noisy = [
+        _noisy(z, settings.noise, derive_seed(seed, _NOISE_KEY, k)) for k, z in enumerate(parts)
+    ]
     towards_normal = replace(settings.maps, lambda_mle=0.0)
     bound = settings.objective == "bound"
     maps = {reference: _stays(parts[0].shape[1])}
@@ -133,7 +135,7 @@ def _map(
         held_out = train
     x, judge = (torch.from_numpy(z[part]) for part in (train, held_out))
     seed = derive_seed(settings.seed, _MAP_KEY, k)
-    trained: TrainedMap = train_map(x, judge, on_cpu(shared), maps, seed)
+    trained: TrainedMap = train_map(x, judge, SharedDensity(on_cpu(shared)), maps, seed)
     return FittedComponent.from_module(trained.architecture, trained.module.map)
 
 

@@ -15,6 +15,7 @@ from skgbnf.flows.linear import ExactLinear
 
 _HIDDEN = (32, 32)
 _MOST_LAYERS = 100
+_RIDGE = 1e-6
 
 
 def _scale(n_features: int) -> list[LazyTransform]:
@@ -96,6 +97,49 @@ class DomainMap(nn.Module):
         for layer in reversed(self.layers):
             y = layer().inv(y)
         return y
+
+
+@torch.no_grad()
+def match_moments(layer: Any, x: Tensor, mean: Tensor, covariance: Tensor) -> None:
+    """Set a layer so that samples have a mean, and variances or a covariance, after it.
+
+    Of the linear maps that do so, that of "linear" moves samples least [1]_.
+
+    Parameters
+    ----------
+    layer : ActNorm or ExactLinear
+        The identity.
+
+    x : Tensor of shape (n_samples, n_features)
+
+    mean : Tensor of shape (n_features,)
+
+    covariance : Tensor of shape (n_features, n_features)
+
+    References
+    ----------
+    .. [1] On the Monge-Kantorovich Problem for Multivariate Normals. C. R. Givens, R. M. Shortt,
+       1984. https://doi.org/10.1307/mmj/1029003026
+    """
+    location = x.mean(0)
+    spread = (x - location).T @ (x - location) / len(x)
+    spread = spread + _RIDGE * torch.eye(len(mean), dtype=x.dtype)
+    if isinstance(layer, ActNorm):
+        scale = (covariance.diagonal() / spread.diagonal()).sqrt()
+        layer.log_scale.copy_(scale.log())
+        layer.bias.copy_(mean - scale * location)
+        return
+    root = _power(spread, 0.5)
+    back = _power(spread, -0.5)
+    matrix = back @ _power(root @ covariance @ root, 0.5) @ back
+    layer.offset.copy_(matrix - torch.eye(len(mean), dtype=x.dtype))
+    layer.bias.copy_(mean - matrix @ location)
+
+
+def _power(matrix: Tensor, exponent: float) -> Tensor:
+    """Power of a symmetric, positive matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=_RIDGE).pow(exponent)) @ vectors.T
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class PersistentAlignment(PersistentEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for pickles and copies: plain, so that they name no module of this package."""
-        state = dict(super().__getstate__())  # type: ignore[misc]
+        state = dict(super().__getstate__())  # type: ignore[call-overload]
         if "fitted_" in state:
             state["fitted_"] = self.fitted_.to_plain()
         return state

@@ -1,5 +1,7 @@
 """The density that all domains share once they are mapped: a boosted mixture."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from skgbnf.boosting.rounds import run_rounds
 from skgbnf.flows import Architecture
 from skgbnf.table.split import split_rows
 from skgbnf.training.fitted import FittedComponent, FittedMixture
-from skgbnf.training.mixture import Mixture
+from skgbnf.training.mixture import Mixture, any_tensor
 from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.progress import make_progress
 from skgbnf.training.rows import Rows
@@ -76,14 +78,41 @@ def on_cpu(mixture: FittedMixture) -> Mixture:
     return mixture.at(torch.float64, _CPU)
 
 
-def component_log_probs(mixture: Mixture, y: Tensor) -> Tensor:
-    """Log-density of samples under each component, with a gradient with respect to them.
+class SharedDensity:
+    """A mixture of Gaussians as one function with a gradient, and its mean and covariance.
 
-    Returns
-    -------
-    log_probs : Tensor of shape (n_samples, n_components)
+    Parameters
+    ----------
+    mixture : Mixture
+        Its components map samples to the standard normal by one linear layer.
     """
-    return torch.stack([component(None).log_prob(y) for component in mixture.components], dim=1)
+
+    def __init__(self, mixture: Mixture) -> None:
+        self.weights = mixture.weights[-1]
+        n_features = any_tensor(mixture.components[0]).shape[-1]
+        identity = torch.eye(n_features, dtype=torch.float64)
+        points = torch.cat([torch.zeros_like(identity[:1]), identity])
+        with torch.no_grad():
+            images = torch.stack([c(None).transform(points) for c in mixture.components])
+        self._offsets = images[:, 0]
+        self._matrices = images[:, 1:] - images[:, :1]
+
+    def component_log_prob(self, y: Tensor) -> Tensor:
+        """Log-density of samples under each component, shape (n_samples, n_components)."""
+        n_components, n_features = self._offsets.shape
+        wide = self._matrices.transpose(0, 1).flatten(1)
+        z = torch.addmm(self._offsets.flatten(), y, wide).unflatten(1, (n_components, n_features))
+        log_det = torch.linalg.slogdet(self._matrices).logabsdet
+        return log_det - (z.square().sum(-1) + n_features * math.log(2 * math.pi)) / 2
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and covariance."""
+        inverses = torch.linalg.inv(self._matrices)
+        means = -(self._offsets.unsqueeze(1) @ inverses).squeeze(1)
+        mean = self.weights @ means
+        apart = means - mean
+        within = torch.einsum("k,kji,kjl->il", self.weights, inverses, inverses)
+        return mean, within + (apart.T * self.weights) @ apart
 
 
 def shrunk_weights(mixture: Mixture, y: Tensor) -> Tensor:

@@ -29,11 +29,18 @@ import torch
 from torch import Tensor, nn
 
 from skgbnf._random import derive_seed, own_generator
-from skgbnf.alignment.maps import DomainMap, MapArchitecture, in_double, number_of_parameters
-from skgbnf.alignment.shared import component_log_probs
+from skgbnf.alignment.maps import (
+    DomainMap,
+    MapArchitecture,
+    in_double,
+    match_moments,
+    number_of_parameters,
+)
+from skgbnf.alignment.shared import SharedDensity
 from skgbnf.flows.actnorm import ActNorm
+from skgbnf.flows.linear import ExactLinear
 from skgbnf.training.descent import descend
-from skgbnf.training.mixture import Mixture, mixture_log_prob
+from skgbnf.training.mixture import mixture_log_prob
 from skgbnf.training.objective import TrainingSettings
 
 _RATE_OF_WEIGHTS = 5.0
@@ -84,7 +91,7 @@ class TrainedMap:
 
 
 def train_map(
-    x: Tensor, held_out: Tensor, shared: Mixture, settings: MapSettings, seed: int
+    x: Tensor, held_out: Tensor, shared: SharedDensity, settings: MapSettings, seed: int
 ) -> TrainedMap:
     """Grow the map of one domain, layer by layer, while held-out samples gain from it.
 
@@ -97,7 +104,7 @@ def train_map(
     x, held_out : Tensors of shape (n_samples, n_features)
         Standardised samples.
 
-    shared : Mixture
+    shared : SharedDensity
 
     settings : MapSettings
 
@@ -112,7 +119,7 @@ def train_map(
         with own_generator(derive_seed(seed, number)):
             added = in_double(MapArchitecture(x.shape[1], (name,)))
         price = number_of_parameters(added) * math.log(n_samples) / (2 * n_samples)
-        starts = _starts(best.module, added, x)
+        starts = _starts(best.module, added, x, shared)
         larger = _trained(architecture, starts, target, settings, seed)
         if larger.score > best.score + price:
             best = larger
@@ -126,15 +133,17 @@ class MapWithWeights(nn.Module):
     ----------
     domain_map : DomainMap
 
-    shared : Mixture
+    shared : SharedDensity
         Its weights are where those of the domain begin.
     """
 
-    def __init__(self, domain_map: DomainMap, shared: Mixture) -> None:
+    map: DomainMap
+
+    def __init__(self, domain_map: DomainMap, shared: SharedDensity) -> None:
         super().__init__()
         self.map = domain_map
         # Adam's steps have one size; weights may change faster than maps.
-        self.logits = nn.Parameter(shared.weights[-1].log() / _RATE_OF_WEIGHTS)
+        self.logits = nn.Parameter(shared.weights.log() / _RATE_OF_WEIGHTS)
 
     @property
     def log_weights(self) -> Tensor:
@@ -142,17 +151,22 @@ class MapWithWeights(nn.Module):
         return (_RATE_OF_WEIGHTS * self.logits).log_softmax(-1)
 
 
-def _starts(module: MapWithWeights, added: DomainMap, x: Tensor) -> list[MapWithWeights]:
-    """The map with more layers, from where it is, and with columns standardised if it can be."""
+def _starts(
+    module: MapWithWeights, added: DomainMap, x: Tensor, shared: SharedDensity
+) -> list[MapWithWeights]:
+    """The map with more layers, from where it is, and from where moments are those of the density.
+
+    The likelihood has local maxima, and each start finds some that the other does not.
+    """
     grown = copy.deepcopy(module)
     grown.map = DomainMap([*grown.map.layers, *added.layers])
     starts = [grown]
-    if len(added.layers) == 1 and isinstance(added.layers[0], ActNorm):
-        standardised = copy.deepcopy(grown)
+    if len(added.layers) == 1 and isinstance(added.layers[0], ActNorm | ExactLinear):
         with torch.no_grad():
             before = module.map(x)[0]
-        standardised.map.layers[-1].initialise(before, before.new_ones(len(before)))
-        starts.append(standardised)
+        matched = copy.deepcopy(grown)
+        match_moments(matched.map.layers[-1], before, *shared.moments())
+        starts.append(matched)
     return starts
 
 
@@ -172,20 +186,19 @@ def _trained(
     return max(trained, key=lambda one: one.score)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Target:
     """A map with its weights, as :class:`~skgbnf.training.descent.Target` has it."""
 
     module: Any
     x: Tensor
     held_out: Tensor
-    shared: Mixture
+    shared: SharedDensity
     settings: MapSettings
     advice: str = _ADVICE
 
-    @property
-    def n_batches(self) -> int:
-        return math.ceil(len(self.x) / self.settings.training.batch_size)
+    def __post_init__(self) -> None:
+        self.n_batches = math.ceil(len(self.x) / self.settings.training.batch_size)
 
     def batches(self, generator: torch.Generator) -> Iterable[Tensor]:
         order = torch.randperm(len(self.x), generator=generator)
@@ -195,7 +208,7 @@ class _Target:
         values, move = self._values(self.module, batch)
         penalty = self.settings.transport_penalty * move.mean()
         # As many samples as there are components, drawn from the mixture as it is.
-        common = self.shared.weights[-1]
+        common = self.shared.weights
         prior = (common * self.module.log_weights).sum() * len(common) / len(self.x)
         return penalty - values.mean() - prior
 
@@ -206,7 +219,7 @@ class _Target:
     def _values(self, module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is maximised, and how far samples are moved, of shape (n_samples,) each."""
         y, log_det, move = module.map(x)
-        values = mixture_log_prob(component_log_probs(self.shared, y), module.log_weights) + log_det
+        values = mixture_log_prob(self.shared.component_log_prob(y), module.log_weights) + log_det
         if self.settings.lambda_mle:
             normal = -(y.square() + math.log(2 * math.pi)).sum(-1) / 2
             values = values + self.settings.lambda_mle * (normal + log_det)
