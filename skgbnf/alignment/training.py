@@ -123,7 +123,11 @@ def train_map(
         larger = _trained(architecture, starts, target, settings, seed)
         if larger.score > best.score + price:
             best = larger
-    return best
+    common = _trained(
+        best.architecture, [_with_common_weights(best, shared)], target, settings, seed
+    )
+    price = (len(shared.weights) - 1) * math.log(n_samples) / (2 * n_samples)
+    return best if best.score > common.score + price else common
 
 
 class MapWithWeights(nn.Module):
@@ -170,6 +174,13 @@ def _starts(
     return starts
 
 
+def _with_common_weights(trained: TrainedMap, shared: SharedDensity) -> MapWithWeights:
+    """The map, with weights that are those of the density and stay so."""
+    module = MapWithWeights(copy.deepcopy(trained.module.map), shared)
+    module.logits.requires_grad_(False)
+    return module
+
+
 def _trained(
     architecture: MapArchitecture,
     starts: Sequence[MapWithWeights],
@@ -181,7 +192,8 @@ def _trained(
     trained = []
     for module in starts:
         own = replace(target, module=module)
-        descend(own, settings.training, seed)
+        if any(parameter.requires_grad for parameter in module.parameters()):
+            descend(own, settings.training, seed)
         trained.append(TrainedMap(architecture, module, own.score(module)))
     return max(trained, key=lambda one: one.score)
 
