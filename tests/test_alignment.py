@@ -48,7 +48,7 @@ def pair():
     """Two sites with other shares of two classes, and the aligner of them."""
     A, B = two_classes(300, 0.3, 0), two_classes(200, 0.7, 1)
     X, site = np.concatenate([A, shifted(B)]), np.repeat(["a", "b"], [300, 200])
-    aligner = FlowAligner(n_estimators=3, max_iter=60, random_state=0, flow=("scale", "linear"))
+    aligner = FlowAligner(n_estimators=3, random_state=0, flow=("scale", "linear"))
     return X, site, B, aligner.fit(X, domain=site)
 
 

@@ -73,10 +73,10 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         Standard deviation of the noise added to samples while maps are trained, relative to that
         of each feature in its domain. It keeps repeated values from attracting everything.
 
-    max_iter : int, default=100
+    max_iter : int, default=200
         Maximum number of epochs in which a layer is trained.
 
-    batch_size : int, default=1000
+    batch_size : int, default=200
         Number of samples of a training step.
 
     learning_rate_init : float, default=0.03
@@ -153,8 +153,8 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         lambda_mle: float = 1.0,
         transport_penalty: float = 0.1,
         noise: float = 0.05,
-        max_iter: int = 100,
-        batch_size: int = 1000,
+        max_iter: int = 200,
+        batch_size: int = 200,
         learning_rate_init: float = 0.03,
         validation_fraction: float | None = 0.2,
         random_state: RandomState = None,
