@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
-from scipy.integrate import dblquad
 from scipy.stats import multivariate_normal, norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -155,21 +154,23 @@ def test_there_and_back_is_exact(pair):
     )
 
 
-def test_log_densities_are_normalised_and_follow_the_units(pair):
+def test_log_densities_are_normalised(pair):
     X, site, _, aligner = pair
-    total, _ = dblquad(
-        lambda v, u: math.exp(aligner.score_samples([[u, v]], "b")[0]),
-        0,
-        15,
-        -2.5,
-        1.5,
-        epsabs=1e-2,
-    )
-    assert total == pytest.approx(1.0, abs=0.02)  # the tails beyond the box, and the quadrature
-    scaled = clone(aligner).fit(10.0 * X, domain=site)
-    ours, theirs = aligner.score_samples(X, site), scaled.score_samples(10.0 * X, site)
-    # EM stops at a gain of 1e-5, which rounding may reach a step earlier.
-    np.testing.assert_allclose(theirs + 2 * np.log(10.0), ours, atol=1e-3)
+    u, v = np.meshgrid(np.linspace(-5, 25, 600), np.linspace(-5, 5, 600))
+    cell = (u[0, 1] - u[0, 0]) * (v[1, 0] - v[0, 0])
+    total = np.exp(aligner.score_samples(np.column_stack([u.ravel(), v.ravel()]), "b")).sum() * cell
+    # The box holds all but a millionth, and sums over so fine a grid of Gaussians are exact.
+    assert total == pytest.approx(1.0, abs=1e-3)
+
+
+def test_log_densities_follow_the_units():
+    X = two_classes(60, 0.5, 0)
+    site = np.arange(60) % 2
+    aligner = FlowAligner(flow=("scale",), **SMALL)
+    ours = clone(aligner).fit(X, domain=site).score_samples(X, site)
+    theirs = aligner.fit(8.0 * X, domain=site).score_samples(8.0 * X, site)
+    # Factors of two change no rounding.
+    np.testing.assert_allclose(theirs + 2 * np.log(8.0), ours, rtol=1e-12, atol=1e-9)
 
 
 def test_samples_of_a_domain_are_like_its_rows(pair):
@@ -186,10 +187,17 @@ def test_samples_of_a_domain_are_like_its_rows(pair):
 def test_each_objective_finds_the_marginals_of_gaussians(objective):
     """Whatever a map does to a normal distribution, the images must have its moments."""
     rng = np.random.default_rng(0)
-    A = rng.normal(size=(400, 2)) @ [[1.0, 0.4], [0.0, 0.8]]
+    A = rng.normal(size=(400, 2)) @ [[1.0, 0.7], [0.0, 0.6]]
     B = rng.normal(size=(400, 2)) @ [[0.5, 0.0], [0.6, 2.0]] + [4.0, 1.0]
     X, site = np.concatenate([A, B]), np.repeat([0, 1], 400)
-    aligner = FlowAligner(objective, flow=("linear",), n_estimators=1, max_iter=40, random_state=0)
+    aligner = FlowAligner(
+        objective,
+        flow=("linear",),
+        n_estimators=1,
+        max_iter=80,
+        transport_penalty=0.0,
+        random_state=0,
+    )
     found = aligner.fit(X, domain=site).translate(B, 1, 0)
     # Standard errors of means and variances of 400 rows are 0.05 and 0.07.
     np.testing.assert_allclose(found.mean(0), A.mean(0), atol=0.15)
@@ -248,10 +256,13 @@ def test_repeated_and_constant_columns_are_finite():
     assert np.isfinite(aligner.transform(X, site)).all()
 
 
-def test_an_integer_seed_gives_the_same_aligner(pair):
-    X, site, _, aligner = pair
-    again = clone(aligner).fit(X, domain=site)
-    np.testing.assert_array_equal(again.transform(X, site), aligner.transform(X, site))
+def test_an_integer_seed_gives_the_same_aligner():
+    X, site = two_classes(60, 0.5, 0), np.arange(60) % 2
+    first, second = (
+        FlowAligner(flow=("scale",), **SMALL).fit(X + 3.0 * site[:, None], domain=site)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.transform(X, site), second.transform(X, site))
 
 
 @pytest.mark.parametrize("how", ["pickle", "file"])
@@ -314,7 +325,7 @@ def test_domains_are_routed_through_pipelines_and_searches(pair):
         assert Z.shape == X.shape
         assert pipeline[-1].domains_.tolist() == ["a", "b"]
         search = GridSearchCV(aligner, {"n_estimators": [1, 2]}, cv=2)
-        order = np.random.default_rng(0).permutation(len(X))
+        order = np.random.default_rng(0).permutation(len(X))[:100]
         search.fit(X[order], domain=site[order])
     assert search.best_params_["n_estimators"] == 2
 

@@ -39,7 +39,7 @@ class Domains:
         except TypeError as e:
             raise ValueError("domain: labels must be of one type, numbers or strings.") from e
         if counts.min() < 2:
-            label = labels[counts.argmin()]
+            label = labels.tolist()[counts.argmin()]
             raise ValueError(f"domain: {label!r} has one sample, and needs at least two.")
         return cls(labels), numbers
 

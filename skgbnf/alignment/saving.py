@@ -60,7 +60,9 @@ class PersistentAlignment(PersistentEstimator):
         domains = Domains.from_plain(plain["domains"])
         if len(domains.labels) != len(self.fitted_.maps):
             raise ValueError("it has more or fewer domains than maps")
-        self._note_domains(domains, int(plain["reference"]))
+        if plain["reference"] not in range(len(domains.labels)):
+            raise ValueError("its reference is no domain")
+        self._note_domains(domains, plain["reference"])
         self.n_features_in_ = self.fitted_.mixture.n_features
         names = plain["feature_names"]
         if names:

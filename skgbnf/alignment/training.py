@@ -44,6 +44,7 @@ from skgbnf.training.mixture import mixture_log_prob
 from skgbnf.training.objective import TrainingSettings
 
 _RATE_OF_WEIGHTS = 5.0
+_CLEAR = 2.0
 _ADVICE = "Lower learning_rate_init, or raise noise."
 
 
@@ -81,13 +82,25 @@ class TrainedMap:
 
     module : MapWithWeights
 
-    score : float
-        Mean of the objective over held-out samples, without penalties, in nats.
+    values : Tensor of shape (n_held_out,)
+        The objective without penalties for each held-out sample, in nats.
     """
 
     architecture: MapArchitecture
     module: "MapWithWeights"
-    score: float
+    values: Tensor
+
+    @property
+    def score(self) -> float:
+        """Mean of the values."""
+        return float(self.values.mean())
+
+    def gains_on(self, other: "TrainedMap", n_parameters: int, n_samples: int) -> bool:
+        """Whether it is clearly better than a map that has so many parameters less."""
+        gains = self.values - other.values
+        error = float(gains.std() / math.sqrt(len(gains)))
+        price = n_parameters * math.log(n_samples) / (2 * n_samples)
+        return float(gains.mean()) > max(price, _CLEAR * error)
 
 
 def train_map(
@@ -95,9 +108,10 @@ def train_map(
 ) -> TrainedMap:
     """Grow the map of one domain, layer by layer, while held-out samples gain from it.
 
-    A layer is kept if they gain more, in nats, than its parameters cost by the Bayesian
-    information criterion, ``n_parameters * log(n_samples) / (2 * n_samples)``. A shared density
-    that is not exactly right rewards some movements that are wrong; these gain less than that.
+    A layer is kept if they gain more than two standard errors of the gain, and more than its
+    parameters cost by the Bayesian information criterion, ``n_parameters * log(n_samples) /
+    (2 * n_samples)`` nats. A shared density that is not exactly right rewards some movements that
+    are wrong; these gain less than that.
 
     Parameters
     ----------
@@ -118,16 +132,16 @@ def train_map(
         architecture = replace(best.architecture, layers=(*best.architecture.layers, name))
         with own_generator(derive_seed(seed, number)):
             added = in_double(MapArchitecture(x.shape[1], (name,)))
-        price = number_of_parameters(added) * math.log(n_samples) / (2 * n_samples)
         starts = _starts(best.module, added, x, shared)
         larger = _trained(architecture, starts, target, settings, seed)
-        if larger.score > best.score + price:
+        if larger.gains_on(best, number_of_parameters(added), n_samples):
             best = larger
     common = _trained(
         best.architecture, [_with_common_weights(best, shared)], target, settings, seed
     )
-    price = (len(shared.weights) - 1) * math.log(n_samples) / (2 * n_samples)
-    return best if best.score > common.score + price else common
+    chosen = best if best.gains_on(common, len(shared.weights) - 1, n_samples) else common
+    target.x = torch.cat([x, held_out])
+    return _trained(chosen.architecture, [chosen.module], target, settings, seed)
 
 
 class MapWithWeights(nn.Module):
@@ -194,7 +208,7 @@ def _trained(
         own = replace(target, module=module)
         if any(parameter.requires_grad for parameter in module.parameters()):
             descend(own, settings.training, seed)
-        trained.append(TrainedMap(architecture, module, own.score(module)))
+        trained.append(TrainedMap(architecture, module, own.judgement()))
     return max(trained, key=lambda one: one.score)
 
 
@@ -224,9 +238,16 @@ class _Target:
         prior = (common * self.module.log_weights).sum() * len(common) / len(self.x)
         return penalty - values.mean() - prior
 
+    def score(self, module: Any) -> None:
+        """No score: held-out samples judge maps that are trained to their end, and no states.
+
+        There are few of them, and the best state of many would be the one that suits these few.
+        """
+
     @torch.no_grad()
-    def score(self, module: Any) -> float:
-        return float(self._values(module, self.held_out)[0].mean())
+    def judgement(self) -> Tensor:
+        """What is maximised for each held-out sample, without penalties, in nats."""
+        return self._values(self.module, self.held_out)[0]
 
     def _values(self, module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is maximised, and how far samples are moved, of shape (n_samples,) each."""
