@@ -155,7 +155,7 @@ def test_there_and_back_is_exact(pair):
 
 
 def test_log_densities_are_normalised(pair):
-    X, site, _, aligner = pair
+    aligner = pair[3]
     u, v = np.meshgrid(np.linspace(-5, 25, 600), np.linspace(-5, 5, 600))
     cell = (u[0, 1] - u[0, 0]) * (v[1, 0] - v[0, 0])
     total = np.exp(aligner.score_samples(np.column_stack([u.ravel(), v.ravel()]), "b")).sum() * cell

@@ -73,11 +73,11 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         Standard deviation of the noise added to samples while maps are trained, relative to that
         of each feature in its domain. It keeps repeated values from attracting everything.
 
-    max_iter : int, default=200
-        Maximum number of epochs in which a layer is trained.
+    max_iter : int, default=50
+        Number of epochs in which a layer is trained.
 
     batch_size : int, default=200
-        Number of samples of a training step.
+        Number of samples of a training step; fewer if an epoch would have less than four steps.
 
     learning_rate_init : float, default=0.03
         Learning rate at the start of each layer.
@@ -153,7 +153,7 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         lambda_mle: float = 1.0,
         transport_penalty: float = 0.1,
         noise: float = 0.05,
-        max_iter: int = 200,
+        max_iter: int = 50,
         batch_size: int = 200,
         learning_rate_init: float = 0.03,
         validation_fraction: float | None = 0.2,

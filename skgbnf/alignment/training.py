@@ -44,7 +44,8 @@ from skgbnf.training.mixture import mixture_log_prob
 from skgbnf.training.objective import TrainingSettings
 
 _RATE_OF_WEIGHTS = 5.0
-_CLEAR = 2.0
+_CLEAR = 1.0
+_FEWEST_BATCHES = 4
 _ADVICE = "Lower learning_rate_init, or raise noise."
 
 
@@ -108,7 +109,7 @@ def train_map(
 ) -> TrainedMap:
     """Grow the map of one domain, layer by layer, while held-out samples gain from it.
 
-    A layer is kept if they gain more than two standard errors of the gain, and more than its
+    A layer is kept if they gain more than one standard error of the gain, and more than its
     parameters cost by the Bayesian information criterion, ``n_parameters * log(n_samples) /
     (2 * n_samples)`` nats. A shared density that is not exactly right rewards some movements that
     are wrong; these gain less than that.
@@ -140,7 +141,7 @@ def train_map(
         best.architecture, [_with_common_weights(best, shared)], target, settings, seed
     )
     chosen = best if best.gains_on(common, len(shared.weights) - 1, n_samples) else common
-    target.x = torch.cat([x, held_out])
+    target = replace(target, x=torch.cat([x, held_out]))
     return _trained(chosen.architecture, [chosen.module], target, settings, seed)
 
 
@@ -224,11 +225,13 @@ class _Target:
     advice: str = _ADVICE
 
     def __post_init__(self) -> None:
-        self.n_batches = math.ceil(len(self.x) / self.settings.training.batch_size)
+        fewer = math.ceil(len(self.x) / _FEWEST_BATCHES)
+        self._batch_size = min(self.settings.training.batch_size, fewer)
+        self.n_batches = math.ceil(len(self.x) / self._batch_size)
 
     def batches(self, generator: torch.Generator) -> Iterable[Tensor]:
         order = torch.randperm(len(self.x), generator=generator)
-        return (self.x[part] for part in order.split(self.settings.training.batch_size))
+        return (self.x[part] for part in order.split(self._batch_size))
 
     def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         values, move = self._values(self.module, batch)
