@@ -22,7 +22,7 @@ def fitted(n_features):
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(60, n_features)), rng.normal(5.0, 2.0, (60, n_features))])
     site = np.repeat(["near", "far"], 60)
-    aligner = FlowAligner(n_estimators=1, max_iter=20, flow=("scale",), random_state=0)
+    aligner = FlowAligner(n_estimators=1, n_epochs=20, flow=("scale",), random_state=0)
     return aligner.fit(X, domain=site), X, site
 
 

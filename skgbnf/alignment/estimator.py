@@ -73,7 +73,7 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         Standard deviation of the noise added to samples while maps are trained, relative to that
         of each feature in its domain. It keeps repeated values from attracting everything.
 
-    max_iter : int, default=50
+    n_epochs : int, default=50
         Number of epochs in which a layer is trained.
 
     batch_size : int, default=200
@@ -153,7 +153,7 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         lambda_mle: float = 1.0,
         transport_penalty: float = 0.1,
         noise: float = 0.05,
-        max_iter: int = 50,
+        n_epochs: int = 50,
         batch_size: int = 200,
         learning_rate_init: float = 0.03,
         validation_fraction: float | None = 0.2,
@@ -166,7 +166,7 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         self.lambda_mle = lambda_mle
         self.transport_penalty = transport_penalty
         self.noise = noise
-        self.max_iter = max_iter
+        self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.validation_fraction = validation_fraction

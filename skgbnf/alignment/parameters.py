@@ -37,7 +37,7 @@ CHECKS: dict[str, Check] = {
     "lambda_mle": check_not_negative,
     "transport_penalty": check_not_negative,
     "noise": check_not_negative,
-    "max_iter": check_count,
+    "n_epochs": check_count,
     "batch_size": check_count,
     "learning_rate_init": check_positive,
     "validation_fraction": or_none(check_fraction),
@@ -54,7 +54,7 @@ def check_alignment_parameters(estimator: Any) -> None:
 def settings_of(estimator: Any, seed: int) -> AlignmentSettings:
     """What a fit is to do, from checked parameters."""
     training = TrainingSettings(
-        max_iter=int(estimator.max_iter),
+        max_iter=int(estimator.n_epochs),
         batch_size=int(estimator.batch_size),
         learning_rate=float(estimator.learning_rate_init),
         optimiser=partial(torch.optim.Adam, betas=(0.9, 0.99)),

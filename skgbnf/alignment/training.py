@@ -99,7 +99,7 @@ class TrainedMap:
     def gains_on(self, other: "TrainedMap", n_parameters: int, n_samples: int) -> bool:
         """Whether it is clearly better than a map that has so many parameters less."""
         gains = self.values - other.values
-        error = float(gains.std() / math.sqrt(len(gains)))
+        error = float(gains.std(correction=0) / math.sqrt(len(gains)))
         price = n_parameters * math.log(n_samples) / (2 * n_samples)
         return float(gains.mean()) > max(price, _CLEAR * error)
 
