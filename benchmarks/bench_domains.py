@@ -78,13 +78,11 @@ def accuracy(X, y, X_test, y_test) -> float:
 
 
 def log_densities(model: FlowAligner, case) -> dict:
-    """Held-out log-densities of both domains together, beside those of two separate fits."""
-    parts = ((case.A, case.A_test, "A"), (case.B, case.test, "B"))
-    joint = [model.score(test, domain=name) for _, test, name in parts]
-    alone = [FlowAligner(random_state=0).fit(rows).score(test) for rows, test, _ in parts]
+    """Held-out log-density of B, beside that of a separate fit, and what became of the map."""
+    alone = FlowAligner(random_state=0).fit(case.B)
     return {
-        "log_density": float(np.mean(joint)),
-        "log_density_alone": float(np.mean(alone)),
+        "log_density": model.score(case.test, domain="B"),
+        "log_density_alone": alone.score(case.test),
         "cycle": cycle_error(model, case.test, "B", "A"),
         "layers": list(model.layers_[1]),
     }
@@ -133,7 +131,7 @@ def ahead(found: dict, cases: list[str], methods: list[str]) -> str:
     return (
         f"Of {len(cases)} cases `{OURS}` has the smallest error of all in {error}, and an accuracy "
         f"that none exceeds in {share}. Against each method alone, in errors and in accuracies: "
-        f"{each}. Its held-out log-densities are at least those of two separate fits in {better} "
+        f"{each}. Its held-out log-density of B is at least that of a separate fit in {better} "
         f"cases, and its largest error after a translation to A and back is {worst:.0e}."
     )
 

@@ -22,7 +22,7 @@ CASES = [
     *[f"digits/{change}" for change in DIGITS],
 ]  # fmt: skip
 
-_N_ROWS = 600
+_N_ROWS = 500
 _N_CLUSTERS = 5
 
 

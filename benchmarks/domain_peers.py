@@ -105,9 +105,7 @@ def _transport(make: Callable) -> Callable:
 METHODS = {
     "untouched": untouched,
     "FlowAligner": aligner(),
-    'FlowAligner(objective="mle")': aligner(
-        objective="mle", flow=("scale", "columns", "linear", "coupling")
-    ),
+    'FlowAligner("mle")': aligner(objective="mle", flow=("scale", "linear")),
     "quantiles of columns": quantiles,
     "ComBat": combat,
     "sliced transport": sliced_transport,
