@@ -77,7 +77,8 @@ def test_two_sample_auc_of_sets_alike_and_of_sets_apart():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(2, 300, 2))
     assert abs(two_sample_auc(X, Y) - 0.5) < 0.1  # four standard errors
-    assert two_sample_auc(X, Y + 10.0) == 1.0
+    # A threshold between bins may put one sample on the wrong side.
+    assert two_sample_auc(X, Y + 10.0) > 0.99
     assert two_sample_auc(X, Y) == two_sample_auc(X, Y)
 
 
