@@ -102,15 +102,15 @@ def _transport(make: Callable) -> Callable:
     return fit
 
 
+UNTOUCHED, OURS, ALONE = "untouched", "FlowAligner", 'FlowAligner("mle")'
 METHODS = {
-    "untouched": untouched,
-    "FlowAligner": aligner(),
-    'FlowAligner("mle")': aligner(objective="mle", flow=("scale", "linear")),
+    UNTOUCHED: untouched,
+    OURS: aligner(),
+    ALONE: aligner(objective="mle", flow=("scale", "linear")),
     "quantiles of columns": quantiles,
     "ComBat": combat,
     "sliced transport": sliced_transport,
 }
-OURS = "FlowAligner"
 if ot is None:
     print("POT is not installed: its transports are left out (pip install POT).")
 else:
