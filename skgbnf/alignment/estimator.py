@@ -1,6 +1,6 @@
 """The estimator that aligns several domains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,11 +12,15 @@ from skgbnf._checks import check_integer
 from skgbnf._fitting import unchanged_on_failure
 from skgbnf._random import RandomState, seed_from
 from skgbnf.alignment.domains import Domains
+from skgbnf.alignment.fitted import FittedAlignment
 from skgbnf.alignment.fitting import fit_alignment
 from skgbnf.alignment.parameters import check_alignment_parameters, settings_of
 from skgbnf.alignment.saving import PersistentAlignment
 from skgbnf.persistence import persistent
 from skgbnf.table.checks import checked_rows
+
+_Function = Callable[[np.ndarray, int], np.ndarray]
+"""Of samples, and the number of their domain."""
 
 
 @persistent
@@ -355,17 +359,17 @@ class FlowAligner(PersistentAlignment, OneToOneFeatureMixin, TransformerMixin, B
         fitted, number = self._fitted(), self._domains.numbers(domain, 1)[0]
         return fitted.sample(int(n_samples), int(number), seed_from(random_state))
 
-    def _fitted(self) -> Any:
+    def _fitted(self) -> FittedAlignment:
         check_is_fitted(self, "fitted_")
         return self.fitted_
 
-    def _by_domain(self, X: Any, domain: Any, function: Any) -> np.ndarray:
+    def _by_domain(self, X: Any, domain: Any, function: _Function) -> np.ndarray:
         """What a function of samples and the number of their domain makes of checked samples."""
         rows = checked_rows(self, X, reset=False)
         return self._each(rows, self._domains.numbers(domain, len(rows)), function)
 
     @staticmethod
-    def _each(rows: np.ndarray, numbers: np.ndarray, function: Any) -> np.ndarray:
+    def _each(rows: np.ndarray, numbers: np.ndarray, function: _Function) -> np.ndarray:
         present = np.unique(numbers).tolist()
         parts = {k: function(rows[numbers == k], k) for k in present}
         answer = np.empty((len(rows), *parts[present[0]].shape[1:]))

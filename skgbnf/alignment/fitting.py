@@ -1,6 +1,6 @@
 """The fit of an alignment: the shared density, a map for each domain, the shared density again."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -77,23 +77,20 @@ def fit_alignment(
 def _fit(
     parts: list[np.ndarray], units: Standardisation, reference: int, settings: AlignmentSettings
 ) -> FittedAlignment:
-    normal, seed = standard_normal(parts[0].shape[1]), settings.seed
+    n_features, seed = parts[0].shape[1], settings.seed
     noisy = [
         _noisy(z, settings.noise, derive_seed(seed, _NOISE_KEY, k)) for k, z in enumerate(parts)
     ]
-    towards_normal = replace(settings.maps, lambda_mle=0.0)
-    bound = settings.objective == "bound"
-    maps = {reference: _stays(parts[0].shape[1])}
-    if not bound:
-        maps[reference] = _map(noisy[reference], normal, towards_normal, settings, reference)
-    shared = normal
+    maps = {reference: _stays(n_features)}
+    shared = standard_normal(n_features)
+    if settings.objective != "bound":
+        maps[reference] = _map(noisy[reference], shared, settings, reference)
     if settings.objective != "mle":
         image = _mapped(maps[reference], noisy[reference])
         shared = boosted(image, settings.n_estimators, derive_seed(seed, _SHARED_KEY))
-    own = settings.maps if settings.objective == "hybrid" else towards_normal
     for k, z in enumerate(noisy):
         if k != reference:
-            maps[k] = _map(z, shared, own, settings, k)
+            maps[k] = _map(z, shared, settings, k)
     images = [_mapped(maps[k], z) for k, z in enumerate(parts)]
     if settings.objective != "mle":
         key = derive_seed(seed, _SHARED_KEY, 1)
@@ -125,7 +122,7 @@ def _stays(n_features: int) -> FittedComponent:
 
 
 def _map(
-    z: np.ndarray, shared: FittedMixture, maps: MapSettings, settings: AlignmentSettings, k: int
+    z: np.ndarray, shared: FittedMixture, settings: AlignmentSettings, k: int
 ) -> FittedComponent:
     """The map of domain `k`, trained."""
     train, held_out = split_rows(
@@ -135,7 +132,7 @@ def _map(
         held_out = train
     x, judge = (torch.from_numpy(z[part]) for part in (train, held_out))
     seed = derive_seed(settings.seed, _MAP_KEY, k)
-    trained: TrainedMap = train_map(x, judge, SharedDensity(on_cpu(shared)), maps, seed)
+    trained: TrainedMap = train_map(x, judge, SharedDensity(on_cpu(shared)), settings.maps, seed)
     return FittedComponent.from_module(trained.architecture, trained.module.map)
 
 

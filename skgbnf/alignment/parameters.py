@@ -61,7 +61,7 @@ def settings_of(estimator: Any, seed: int) -> AlignmentSettings:
     )
     maps = MapSettings(
         layers=tuple(estimator.flow),
-        lambda_mle=float(estimator.lambda_mle),
+        lambda_mle=float(estimator.lambda_mle) if estimator.objective == "hybrid" else 0.0,
         transport_penalty=float(estimator.transport_penalty),
         training=training,
     )
