@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +63,7 @@ def make_case(name: str, seed: int, data: str | None) -> Case:
         rows, labels = _moons(rng) if kind == "moons" else _gaussians(rng)
         return _split(rows, labels, _in_the_plane(kind), np.ones((2, 2)), rng)
     if kind == "digits":
-        digits = load_digits()
-        return _split(digits.data, digits.target, _DIGIT_CHANGES[rest[0]], np.ones((2, 10)), rng)
+        return _digits(rest[0], rng)
     rows, labels = _table(kind, data, rng)
     kept = np.ones((2, labels.max() + 1))
     if rest[1] == "other":
@@ -90,6 +89,15 @@ def _parted(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A third for tests, and the rest, of which there are at most so many."""
     n_test = len(index) // 3
     return index[:n_test], index[n_test : n_test + _N_ROWS]
+
+
+def _digits(change: str, rng) -> Case:
+    """Images, without the pixels that are almost always black."""
+    digits = load_digits()
+    seen = digits.data.std(axis=0) > 1.0
+    case = _split(digits.data, digits.target, _DIGIT_CHANGES[change], np.ones((2, 10)), rng)
+    images = {name: getattr(case, name)[:, seen] for name in ("A", "B", "test", "truth", "A_test")}
+    return replace(case, **images)
 
 
 def _table(name: str, data: str | None, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -230,7 +230,7 @@ def two_sample_auc(
     >>> import numpy as np
     >>> from skgbnf.metrics import two_sample_auc
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> two_sample_auc(X, X + 100.0)
+    >>> round(two_sample_auc(X, X + 100.0), 2)
     1.0
     """
     x, y = _two_tables(X, Y)
