@@ -15,7 +15,7 @@ import zuko
 
 import skgbnf
 
-OPTIONAL = ("nflows", "nrgboost", "pandas", "pyvinecopulib", "sdv", "torchflows")
+OPTIONAL = ("POT", "nflows", "nrgboost", "pandas", "pyvinecopulib", "sdv", "torchflows")
 """Packages of methods compared with, any of which may be absent."""
 
 RESULTS = Path(__file__).parent / "results"

@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from skgbnf.alignment import FlowAligner
 from skgbnf.estimators.classification import FlowBayesClassifier
 from skgbnf.estimators.density import GradientBoostedFlowDensity
 from skgbnf.estimators.imputation import FlowImputer
@@ -27,6 +28,7 @@ _MODULES = ("diagnostics", "flows", "metrics", "plotting")
 __all__ = [
     "CopulaBase",
     "DegenerateDataWarning",
+    "FlowAligner",
     "FlowBayesClassifier",
     "FlowImputer",
     "FlowOutlierDetector",

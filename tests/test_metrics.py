@@ -5,8 +5,15 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from skgbnf import metrics
-from skgbnf.metrics import crps, distance_to_closest_record
+from skgbnf.metrics import (
+    crps,
+    cycle_error,
+    distance_to_closest_record,
+    privacy,
+    sliced_wasserstein,
+    transport_cost,
+    two_sample_auc,
+)
 
 
 def crps_slow(y, draws):
@@ -64,7 +71,7 @@ def closest_slow(samples, X):
 
 @pytest.mark.parametrize("pairs_at_once", [4, 10**6])
 def test_the_closest_record_of_mixed_rows(monkeypatch, pairs_at_once):
-    monkeypatch.setattr(metrics, "_PAIRS_AT_ONCE", pairs_at_once)
+    monkeypatch.setattr(privacy, "_PAIRS_AT_ONCE", pairs_at_once)
     samples = pd.DataFrame(
         {
             "age": [60.0, 35.0, np.nan, 100.0],
@@ -101,3 +108,61 @@ def test_tables_of_other_columns_are_refused():
         distance_to_closest_record(PEOPLE[["age", "town"]], PEOPLE)
     with pytest.raises(ValueError, match="column 0 is of another kind"):
         distance_to_closest_record(PEOPLE[["town"]], PEOPLE[["age"]])
+
+
+def sliced_slow(X, Y, directions):
+    """Both quantile functions on a fine grid of probabilities, direction by direction."""
+    probabilities = (np.arange(60_000) + 0.5) / 60_000
+    squares = []
+    for w in directions.T:
+        x, y = np.sort(X @ w), np.sort(Y @ w)
+        pick = [values[(probabilities * len(values)).astype(int)] for values in (x, y)]
+        squares.append(np.mean((pick[0] - pick[1]) ** 2))
+    return np.sqrt(np.mean(squares))
+
+
+def test_sliced_wasserstein_is_that_of_quantiles_on_a_grid():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(20, 3)), rng.normal(size=(30, 3)) + 1.0
+    directions = np.random.RandomState(5).normal(size=(3, 4))
+    expected = sliced_slow(X, Y, directions / np.linalg.norm(directions, axis=0))
+    found = sliced_wasserstein(X, Y, n_projections=4, random_state=5)
+    assert found == pytest.approx(expected, rel=1e-9)  # the grid has all steps of both
+    assert sliced_wasserstein(Y, X) == pytest.approx(sliced_wasserstein(X, Y))
+    assert sliced_wasserstein(X, np.repeat(X, 2, axis=0)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_sliced_wasserstein_of_a_shift():
+    """The mean squared cosine of random directions is one over the dimension."""
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    found = sliced_wasserstein(X, X + np.array([3.0, 4.0]), n_projections=20_000)
+    assert found**2 == pytest.approx(25.0 / 2, rel=0.03)  # three standard errors of the mean
+
+
+def test_two_sample_auc_of_sets_alike_and_of_sets_apart():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(2, 300, 2))
+    assert abs(two_sample_auc(X, Y) - 0.5) < 0.1  # four standard errors
+    # A threshold between bins may put one sample on the wrong side.
+    assert two_sample_auc(X, Y + 10.0) > 0.99
+    assert two_sample_auc(X, Y) == two_sample_auc(X, Y)
+
+
+class Doubling:
+    def translate(self, X, source, target):
+        return np.asarray(X) * (2.0 if target == "b" else 0.25)
+
+
+def test_transport_cost_and_cycle_error():
+    assert transport_cost(np.zeros((2, 2)), [[3.0, 4.0], [0.0, 0.0]]) == 12.5
+    assert cycle_error(Doubling(), [[4.0], [-8.0]], "a", "b") == 4.0
+
+
+def test_sets_of_other_features_are_refused():
+    for metric in (sliced_wasserstein, two_sample_auc, transport_cost):
+        with pytest.raises(ValueError, match="X has 2 features, but Y has 3"):
+            metric(np.zeros((4, 2)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="inconsistent"):
+        transport_cost(np.zeros((4, 2)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="n_projections"):
+        sliced_wasserstein(np.zeros((4, 2)), np.zeros((4, 2)), n_projections=0)

@@ -143,7 +143,10 @@ def test_an_estimator_that_is_not_fitted_is_refused(display, table2):
 
 @pytest.mark.parametrize(
     "display",
-    sorted({*skgbnf.plotting.__all__} - {"ExplanationDisplay", "PITDisplay", "PredictiveDisplay"}),
+    sorted(
+        {*skgbnf.plotting.__all__}
+        - {"AlignmentDisplay", "ExplanationDisplay", "PITDisplay", "PredictiveDisplay"}
+    ),
 )
 def test_without_matplotlib_the_error_says_what_to_install(display, monkeypatch, boosted, table2):
     kind = getattr(skgbnf.plotting, display)

@@ -4,6 +4,7 @@ They take any fitted estimator with ``score_samples``, except where a display sa
 Matplotlib is imported when a display is drawn.
 """
 
+from skgbnf.plotting.alignment import AlignmentDisplay
 from skgbnf.plotting.boosting_path import BoostingPathDisplay
 from skgbnf.plotting.coverage import CoverageDisplay
 from skgbnf.plotting.density import DensityDisplay
@@ -14,6 +15,7 @@ from skgbnf.plotting.pit import PITDisplay
 from skgbnf.plotting.predictive import PredictiveDisplay
 
 __all__ = [
+    "AlignmentDisplay",
     "BoostingPathDisplay",
     "CoverageDisplay",
     "DensityDisplay",

@@ -17,7 +17,7 @@ MODEL = "#0072B2"
 ROWS = "#D55E00"
 OTHER = "#009E73"
 REFERENCE = "#555555"
-_CYCLE = [MODEL, ROWS, OTHER, "#CC79A7", "#E69F00", "#56B4E9"]
+CYCLE = [MODEL, ROWS, OTHER, "#CC79A7", "#E69F00", "#56B4E9"]
 
 
 def import_pyplot(caller: str) -> ModuleType:
@@ -40,7 +40,7 @@ def axes_or_new(plt: ModuleType, ax: "Axes | None") -> "Axes":
     """The given axes, or those of a new figure with the colours of this package."""
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
-        ax.set_prop_cycle(color=_CYCLE)
+        ax.set_prop_cycle(color=CYCLE)
     return ax
 
 
