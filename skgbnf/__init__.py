@@ -7,6 +7,7 @@ from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.estimators.regression import GradientBoostedFlowRegressor
 from skgbnf.estimators.transformation import FlowTransformer
 from skgbnf.flows import CopulaBase
+from skgbnf.particles import EquivariantFlowDensity
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.vae import GradientBoostedFlowVAE
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CopulaBase",
     "DegenerateDataWarning",
+    "EquivariantFlowDensity",
     "FlowBayesClassifier",
     "FlowImputer",
     "FlowOutlierDetector",

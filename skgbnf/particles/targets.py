@@ -1,0 +1,98 @@
+"""What a flow of particles is trained for: to match straight paths, then for the likelihood.
+
+References
+----------
+Flow Matching for Generative Modeling. Y. Lipman, R. T. Q. Chen, H. Ben-Hamu, M. Nickel, M. Le,
+2023. https://arxiv.org/abs/2210.02747
+
+Equivariant flow matching. L. Klein, A. Krämer, F. Noé, 2023. https://arxiv.org/abs/2306.15030
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from zuko.flows import Flow
+
+from skgbnf.particles.alignment import aligned
+from skgbnf.particles.flow import ParticleArchitecture, centred, field_of
+from skgbnf.training.mixture import component_log_prob
+from skgbnf.training.objective import Objective
+
+
+class FlowTarget(ABC):
+    """A flow in training, as :class:`~skgbnf.training.descent.Target` has it.
+
+    An epoch is a number of batches, whatever the number of samples. States are judged by the
+    log-density of the validation set.
+
+    Parameters
+    ----------
+    component : Flow
+
+    architecture : ParticleArchitecture
+
+    objective : Objective
+
+    batch_size : int
+    """
+
+    n_batches: int
+    advice = "Lower learning_rate_init or look for extreme values in X."
+
+    def __init__(
+        self,
+        component: Flow,
+        architecture: ParticleArchitecture,
+        objective: Objective,
+        batch_size: int,
+    ) -> None:
+        self.module, self._objective, self._batch_size = component, objective, batch_size
+        self._types, self._n_dims = architecture.types, architecture.n_dims
+        self._x = objective.train_rows.x.float()
+
+    def batches(self, generator: torch.Generator) -> Iterable[Tensor]:
+        shape = self.n_batches, self._batch_size
+        drawn = torch.randint(len(self._x), shape, generator=generator, device="cpu")
+        return drawn.to(self._x.device).unbind()
+
+    def score(self, module: Any) -> float:
+        rows = self._objective.validation_rows
+        return self._objective.score(component_log_prob(module, rows.x))
+
+    @abstractmethod
+    def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        """Loss of a batch of samples."""
+
+
+class MatchingTarget(FlowTarget):
+    """Flow matching: the field learns the straight paths from noise to samples.
+
+    Noise is turned and renumbered to lie near its sample: it stays noise, and paths cross less.
+    Samples have the weights of the start of a round.
+    """
+
+    n_batches = 100
+
+    def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        x = self._x[batch].unflatten(1, (len(self._types), self._n_dims))
+        noise = torch.randn(x.shape, generator=generator, device="cpu").to(x)
+        z = aligned(centred(noise), x, self._types)
+        t = torch.rand(len(x), generator=generator, device="cpu").to(x)
+        path = torch.lerp(z, x, t.view(-1, 1, 1))
+        velocity, _ = field_of(self.module).field(t, path)
+        weights = self._objective.row_weights(self._x.new_zeros(len(x)), batch, 0.0)
+        return (weights.to(x) * (velocity - (x - z)).square().sum((1, 2))).mean()
+
+
+class LikelihoodTarget(FlowTarget):
+    """Maximum likelihood, through the solver with few steps."""
+
+    n_batches = 20
+
+    def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        log_g = self.module().log_prob(self._x[batch])
+        weights = self._objective.row_weights(log_g.detach(), batch, progress)
+        return -(weights.to(log_g) * log_g).mean()
