@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -175,7 +176,8 @@ class ParticleBoosting(Boosting):
             gain = gain_bound(log_G, rows_scores[self.validation], self.validation)
         for rows, scores in rows_scores.items():
             self._log_probs[rows] = torch.cat([self._log_probs[rows], scores[:, None]], dim=1)
-        self.architectures.append(replace(self._plan.architecture, n_steps=n_steps))
+        architecture: Any = replace(self._plan.architecture, n_steps=n_steps)
+        self.architectures.append(architecture)
         self.components.append(component)
         self.n_iter.append(n_iter)
         self.gains.append(gain)

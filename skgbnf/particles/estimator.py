@@ -81,8 +81,9 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
         Learning rate of the optimiser while paths are learned, a fifth of it while the likelihood
         is maximised; both decay along half a cosine.
 
-    batch_size : int, default=256
-        Samples per training step.
+    batch_size : int or "auto", default="auto"
+        Samples per training step; "auto" is 256, with more than 20 pairs of particles as many as
+        have 5,000 pairs, at least 32.
 
     max_iter : int, default=20
         Maximum number of epochs of 100 steps in which a round learns paths.
@@ -187,7 +188,7 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
         n_basis: int = 16,
         objective: str = "tempered",
         learning_rate_init: float = 5e-3,
-        batch_size: int = 256,
+        batch_size: int | str = "auto",
         max_iter: int = 20,
         likelihood_max_iter: int = 20,
         solver_tol: float = 1e-3,

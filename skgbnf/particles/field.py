@@ -45,6 +45,9 @@ class PairField(nn.Module):
     """
 
     centres: Tensor
+    _first: Tensor
+    _second: Tensor
+    _kinds: Tensor
 
     def __init__(
         self, types: tuple[int, ...], n_dims: int, n_basis: int, hidden_layer_sizes: tuple[int, ...]

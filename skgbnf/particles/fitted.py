@@ -98,8 +98,10 @@ class FittedFrames(FittedParticles):
     def _of_block(self, X: np.ndarray, staged: bool) -> np.ndarray:
         moved = images(X.reshape(-1, *self.space.shape), self.space.types)
         y, log_det = self.frame.coordinates(moved.reshape(-1, *self.space.shape))
-        score = self.density.staged_score_samples if staged else self.density.score_samples
-        scores = np.stack(list(score(y))) if staged else score(y)[None]
+        if staged:
+            scores = np.stack(list(self.density.staged_score_samples(y)))
+        else:
+            scores = np.asarray(self.density.score_samples(y))[None]
         by_image = (scores + log_det).reshape(len(scores), *moved.shape[:2])
         return logsumexp(by_image, axis=2) - math.log(moved.shape[1])
 

@@ -1,7 +1,7 @@
 """A continuous flow of particles, as a component of a mixture.
 
-A configuration is a row of all coordinates, particle by particle, with its centre at the origin. Its
-density is one on the subspace of such rows, of dimension (n_particles - 1) * n_dims.
+A configuration is a row of all coordinates, particle by particle, with its centre at the origin.
+Its density is one on the subspace of such rows, of dimension (n_particles - 1) * n_dims.
 
 References
 ----------

@@ -32,6 +32,7 @@ from skgbnf.training.progress import Progress
 _ROUNDS = {"frames": 6, "flow": 2}
 _MOST_NUMBERINGS = 720
 _SHORTEST_TIME = 1e-3
+_BATCH_SIZE, _SMALLEST_BATCH, _PAIRS_PER_BATCH = 256, 32, 5000
 _PATIENCE = 5
 _LIKELIHOOD_RATE = 0.2
 """Learning rate of the likelihood, as a share of that of matching."""
@@ -50,12 +51,15 @@ def resolve(estimator: Any, space: ConfigurationSpace, progress: Progress) -> Pa
         Told of each part and epoch.
     """
     sizes = check_hidden_layer_sizes("hidden_layer_sizes", estimator.hidden_layer_sizes)
-    rate, batch_size = float(estimator.learning_rate_init), int(estimator.batch_size)
+    rate, batch_size = float(estimator.learning_rate_init), estimator.batch_size
+    if isinstance(batch_size, str):
+        n_pairs = len(space.types) * (len(space.types) - 1) // 2
+        batch_size = min(_BATCH_SIZE, max(_PAIRS_PER_BATCH // n_pairs, _SMALLEST_BATCH))
 
     def settings(max_iter: int, learning_rate: float) -> TrainingSettings:
         return TrainingSettings(
             max_iter=max_iter,
-            batch_size=batch_size,
+            batch_size=int(batch_size),
             learning_rate=learning_rate,
             patience=_PATIENCE,
             n_restarts=1,
@@ -145,7 +149,7 @@ CHECKS: dict[str, Check] = {
     "n_basis": partial(check_integer, smallest=2, largest=MOST_UNITS),
     "objective": partial(check_choice, allowed=("tempered", "weighted")),
     "learning_rate_init": check_positive,
-    "batch_size": check_count,
+    "batch_size": or_auto(check_count, "an integer"),
     "max_iter": partial(check_integer, smallest=0),
     "likelihood_max_iter": partial(check_integer, smallest=0),
     "solver_tol": check_positive,
