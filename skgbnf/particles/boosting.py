@@ -27,7 +27,7 @@ from skgbnf.training.rows import Rows
 
 _ROUND_KEY, _BUILD_KEY, _LIKELIHOOD_KEY = 1, 2, 3
 _ROWS_TO_CHECK = 200
-_MATCHING_SHARE = 0.4
+_MATCHING_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,11 +23,8 @@ from zuko.lazy import LazyDistribution, LazyTransform
 
 from skgbnf.particles.field import PairField
 
-STEPS_OF_TRAINING = 6
-"""Steps of the solver while a flow is trained."""
-
-MOST_STEPS = 192
-"""Largest number of steps of the solver."""
+FEWEST_STEPS, MOST_STEPS = 12, 192
+"""Steps of the solver: those that it begins with, and the most that it may take."""
 
 
 def centred(x: Tensor) -> Tensor:
@@ -66,17 +63,17 @@ class FlowTransform(Transform):
     ----------
     field : PairField
 
-    n_steps : int
-        Steps of the solver, the classical Runge-Kutta method. They are the same for all samples,
-        so that the density of one does not depend on the others.
+    times : Tensor of shape (n_steps + 1,)
+        From 0 to 1, between which the solver takes its steps, by a Runge-Kutta method of order 4.
+        They are the same for all samples, so that the density of one does not depend on others.
     """
 
     domain = codomain = constraints.real_vector
     bijective = True
 
-    def __init__(self, field: PairField, n_steps: int) -> None:
+    def __init__(self, field: PairField, times: Tensor) -> None:
         super().__init__()
-        self._field, self._n_steps = field, n_steps
+        self._field, self._times = field, times
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Noise, and the logarithm of the determinant of the Jacobian of the map to it."""
@@ -84,29 +81,30 @@ class FlowTransform(Transform):
         def velocity(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
             return self._field(t, state[0], divergence=True)
 
-        z, log_det = self._solve(velocity, (self._configurations(x), x.new_zeros(len(x))), 1.0)
+        start = self._configurations(x), x.new_zeros(len(x))
+        z, log_det = self._solve(velocity, start, self._times.flip(0))
         return z.flatten(-2), log_det
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return self.call_and_ladj(x)[1]
 
     def _call(self, x: Tensor) -> Tensor:
-        return self._moved(x, 1.0)
+        return self._moved(x, self._times.flip(0))
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return self._moved(y, 0.0)
+        return self._moved(y, self._times)
 
-    def _moved(self, x: Tensor, start: float) -> Tensor:
+    def _moved(self, x: Tensor, times: Tensor) -> Tensor:
         (moved,) = self._solve(
-            lambda t, state: self._field(t, state[0])[:1], (self._configurations(x),), start
+            lambda t, state: self._field(t, state[0])[:1], (self._configurations(x),), times
         )
         return moved.flatten(-2)
 
-    def _solve(self, velocity: Any, state: tuple[Tensor, ...], start: float) -> Any:
-        """The state at the other end of time."""
-        times = state[0].new_tensor([start, 1.0 - start])
-        options = {"step_size": 1.0 / self._n_steps}
-        solved = odeint(velocity, state, times, method="rk4", options=options)
+    @staticmethod
+    def _solve(velocity: Any, state: tuple[Tensor, ...], times: Tensor) -> Any:
+        """The state at the last of the times."""
+        options = {"grid_constructor": lambda velocity, state, ends: times}
+        solved = odeint(velocity, state, times[[0, -1]], method="rk4", options=options)
         return tuple(path[-1] for path in solved)
 
     def _configurations(self, x: Tensor) -> Tensor:
@@ -114,14 +112,24 @@ class FlowTransform(Transform):
 
 
 class LazyFlow(LazyTransform):
-    """The field of a flow, and the number of steps it is followed in."""
+    """The field of a flow, and the number of steps of equal length it is followed in.
+
+    Attributes
+    ----------
+    times : Tensor or None
+        Between which there are steps in their place, while they are set.
+    """
 
     def __init__(self, field: PairField, n_steps: int) -> None:
         super().__init__()
         self.field, self.n_steps = field, n_steps
+        self.times: Tensor | None = None
 
     def forward(self, c: Any = None) -> Transform:
-        return FlowTransform(self.field, self.n_steps)
+        times = self.times
+        if times is None:
+            times = torch.linspace(0.0, 1.0, self.n_steps + 1, device=self.field.centres.device)
+        return FlowTransform(self.field, times.to(self.field.centres))
 
 
 class LazyCentredNormal(LazyDistribution):
@@ -152,7 +160,7 @@ class ParticleArchitecture:
 
     hidden_layer_sizes : tuple of int
 
-    n_steps : int, default=6
+    n_steps : int, default=12
         Steps of the solver.
     """
 
@@ -160,7 +168,7 @@ class ParticleArchitecture:
     n_dims: int
     n_basis: int
     hidden_layer_sizes: tuple[int, ...]
-    n_steps: int = STEPS_OF_TRAINING
+    n_steps: int = FEWEST_STEPS
 
     family = "equivariant"
     n_context = 0

@@ -21,6 +21,9 @@ from skgbnf.particles.flow import ParticleArchitecture, centred, field_of
 from skgbnf.training.mixture import component_log_prob
 from skgbnf.training.objective import Objective
 
+_N_STEPS = 6
+"""Steps of the solver while the likelihood is maximised."""
+
 
 class FlowTarget(ABC):
     """A flow in training, as :class:`~skgbnf.training.descent.Target` has it.
@@ -88,11 +91,25 @@ class MatchingTarget(FlowTarget):
 
 
 class LikelihoodTarget(FlowTarget):
-    """Maximum likelihood, through the solver with few steps."""
+    """Maximum likelihood, through the solver.
+
+    It takes few steps, of lengths drawn anew for each batch: with the same steps always, the field
+    would learn to gain by their errors.
+    """
 
     n_batches = 20
 
     def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        flow = field_of(self.module)
+        flow.times = _uneven_times(generator)
         log_g = self.module().log_prob(self._x[batch])
+        flow.times = None
         weights = self._objective.row_weights(log_g.detach(), batch, progress)
         return -(weights.to(log_g) * log_g).mean()
+
+
+def _uneven_times(generator: torch.Generator) -> Tensor:
+    """Times from 0 to 1, each drawn from an interval of its own."""
+    drawn = torch.rand(_N_STEPS - 1, generator=generator, device="cpu") - 0.5
+    inner = (torch.arange(1, _N_STEPS, device="cpu") + drawn) / _N_STEPS
+    return torch.cat([torch.zeros(1, device="cpu"), inner, torch.ones(1, device="cpu")])
