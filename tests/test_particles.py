@@ -271,6 +271,19 @@ def test_rounds_of_flows_gain_and_are_kept_in_stages():
     assert (model.solver_errors_ < 0.1).all()
 
 
+@pytest.mark.slow  # the likelihood of two flows: 5 seconds
+def test_fine_tuning_never_lowers_the_validation_score():
+    x = springs(200)
+    x[:100] *= 0.2
+    settings = {**FLOW, "n_estimators": 2, "max_iter": 2, "likelihood_max_iter": 1, "tol": 0.0}
+    before = EquivariantFlowDensity(**settings).fit(x)
+    after = EquivariantFlowDensity(**settings, fine_tune=1).fit(x)
+    assert after.n_estimators_ == before.n_estimators_
+    assert after.validation_scores_[-1] >= before.validation_scores_[-1]
+    assert after.n_iter_ > before.n_iter_
+    assert after.score(x) != before.score(x)
+
+
 def test_the_solver_takes_the_steps_that_its_tolerance_needs():
     x = springs(200)
     settings = {**FLOW, "max_iter": 2, "learning_rate_init": 0.05}

@@ -1,5 +1,6 @@
 """Boosting of flows of particles: each round matches paths, then maximises the likelihood."""
 
+import copy
 import math
 import time
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from skgbnf.boosting.objectives import (
     MaximumLikelihood,
     corrective_weights,
     gain_bound,
+    joint_objective,
 )
 from skgbnf.particles.flow import MOST_STEPS, ParticleArchitecture, field_of
 from skgbnf.particles.targets import FlowTarget, LikelihoodTarget, MatchingTarget
@@ -25,7 +27,7 @@ from skgbnf.training.mixture import component_log_prob, mixture_log_prob
 from skgbnf.training.objective import Objective, TrainingSettings
 from skgbnf.training.rows import Rows
 
-_ROUND_KEY, _BUILD_KEY, _LIKELIHOOD_KEY = 1, 2, 3
+_ROUND_KEY, _BUILD_KEY, _LIKELIHOOD_KEY, _TUNE_KEY = 1, 2, 3, 4
 _ROWS_TO_CHECK = 200
 _MATCHING_SHARE = 0.25
 
@@ -127,7 +129,20 @@ class ParticleBoosting(Boosting):
         return self.gains[-1] <= limits.tol or n_stale >= limits.n_iter_no_change
 
     def fine_tune(self, number: int, seconds: float) -> None:
-        """Nothing: no passes are asked for."""
+        """Go on maximising the likelihood of each component, the others held fixed.
+
+        Changes from which the validation score does not gain are dropped.
+        """
+        deadline = time.perf_counter() + seconds
+        for k, component in enumerate(self.components):
+            left = (deadline - time.perf_counter()) / (len(self.components) - k)
+            weights = self.stages[-1].weights
+            objective = joint_objective(self.train, self.validation, self._log_probs, weights, k)
+            seed = derive_seed(self._seed, _TUNE_KEY, number, k)
+            changed = copy.deepcopy(component)
+            n_iter = self._train(LikelihoodTarget, changed, objective, max(left, 0.0), seed)
+            self._accept(k, changed, n_iter)
+        self.stages = [self._stage(self._log_probs, n + 1) for n in range(len(self.components))]
 
     def truncate(self, n_rounds: int) -> None:
         for kept in (
@@ -166,6 +181,19 @@ class ParticleBoosting(Boosting):
         rho = 1 / (len(self.components) + 1)
         return OBJECTIVES[self._plan.objective](self.train, self.validation, *log_G, rho)
 
+    def _accept(self, k: int, component: Flow, n_iter: int) -> None:
+        """Put a component in the place of another, if the validation score gains."""
+        n_steps, error = self._follow(component)
+        log_probs = {rows: matrix.clone() for rows, matrix in self._log_probs.items()}
+        for rows, matrix in log_probs.items():
+            matrix[:, k] = component_log_prob(component, rows.x)
+        stage = self._stage(log_probs, len(self.components))
+        self.n_iter[k] += n_iter
+        if stage.validation_score > self.stages[-1].validation_score:
+            self.components[k], self.solver_errors[k] = component, error
+            self.architectures[k] = self._architecture(n_steps)
+            self._log_probs, self.stages[-1] = log_probs, stage
+
     def _append(self, component: Flow, n_iter: int) -> None:
         """Add a trained component, and fit all weights anew."""
         n_steps, error = self._follow(component)
@@ -176,13 +204,16 @@ class ParticleBoosting(Boosting):
             gain = gain_bound(log_G, rows_scores[self.validation], self.validation)
         for rows, scores in rows_scores.items():
             self._log_probs[rows] = torch.cat([self._log_probs[rows], scores[:, None]], dim=1)
-        architecture: Any = replace(self._plan.architecture, n_steps=n_steps)
-        self.architectures.append(architecture)
+        self.architectures.append(self._architecture(n_steps))
         self.components.append(component)
         self.n_iter.append(n_iter)
         self.gains.append(gain)
         self.solver_errors.append(error)
-        self.stages.append(self._stage())
+        self.stages.append(self._stage(self._log_probs, len(self.components)))
+
+    def _architecture(self, n_steps: int) -> Any:
+        """That of a component whose solver takes so many steps."""
+        return replace(self._plan.architecture, n_steps=n_steps)
 
     def _follow(self, component: Flow) -> tuple[int, float]:
         """Give a component so many steps that its log-densities are as exact as is asked for.
@@ -205,13 +236,13 @@ class ParticleBoosting(Boosting):
                 flow.n_steps = n_steps
                 return n_steps, error
 
-    def _stage(self) -> Stage:
-        """The mixture of all components, with weights fitted to the validation set."""
-        n_rounds, rows = len(self.components), self.validation
+    def _stage(self, log_probs: dict[Rows, Tensor], n_rounds: int) -> Stage:
+        """The mixture of the first components, with weights fitted to the validation set."""
+        rows = self.validation
         start = rows.x.new_full((n_rounds,), 1 / n_rounds)
-        weights = corrective_weights(self._log_probs[rows], rows.weights, start)
+        weights = corrective_weights(log_probs[rows][:, :n_rounds], rows.weights, start)
         scores = [
-            rows.mean(mixture_log_prob(self._log_probs[rows], weights.log()))
+            rows.mean(mixture_log_prob(log_probs[rows][:, :n_rounds], weights.log()))
             for rows in (self.train, self.validation)
         ]
         return Stage(weights, *scores)

@@ -98,6 +98,9 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
 
     When to stop:
 
+    fine_tune : int, default=0
+        Passes after the last round in which each component is retrained with the others fixed.
+
     validation_fraction : float or None, default=0.1
         Fraction of the samples set aside as validation set; at least 10 samples, at most a third of
         them, and at most 1,000 with flows. With frames and fewer than 2,000 samples there are folds
@@ -192,6 +195,7 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
         max_iter: int = 20,
         likelihood_max_iter: int = 20,
         solver_tol: float = 1e-3,
+        fine_tune: int = 0,
         validation_fraction: float | None = 0.1,
         n_iter_no_change: int = 2,
         tol: float = 1e-4,
@@ -213,6 +217,7 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
         self.max_iter = max_iter
         self.likelihood_max_iter = likelihood_max_iter
         self.solver_tol = solver_tol
+        self.fine_tune = fine_tune
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol

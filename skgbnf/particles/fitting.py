@@ -107,7 +107,7 @@ def _fit_flow(
     progress = make_progress(estimator.verbose, n_rounds, estimator.max_time)
     progress.read()
     train, validation = _rows(estimator, space, X, X_val, seed, device)
-    parameters = {**estimator.get_params(deep=False), "n_estimators": n_rounds, "fine_tune": 0}
+    parameters = {**estimator.get_params(deep=False), "n_estimators": n_rounds}
     with training_mode(device):
         boosting = ParticleBoosting(
             train, validation, resolve(estimator, space, progress), derive_seed(seed, _ROUNDS_KEY)

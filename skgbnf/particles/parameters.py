@@ -112,8 +112,10 @@ def density_parameters(estimator: Any, seed: int, start: float) -> dict[str, Any
     """Parameters of the density of coordinates in a frame, of a fit that began at `start`."""
     shared = {
         name: getattr(estimator, name)
-        for name in ("verbose", "validation_fraction", "n_iter_no_change", "tol", "device")
-    }
+        for name in (
+            "verbose", "fine_tune", "validation_fraction", "n_iter_no_change", "tol", "device"
+        )
+    }  # fmt: skip
     left = estimator.max_time
     if left is not None:
         left = max(left - (time.perf_counter() - start), _SHORTEST_TIME)
@@ -153,6 +155,7 @@ CHECKS: dict[str, Check] = {
     "max_iter": partial(check_integer, smallest=0),
     "likelihood_max_iter": partial(check_integer, smallest=0),
     "solver_tol": check_positive,
+    "fine_tune": partial(check_integer, smallest=0),
     "validation_fraction": or_none(check_fraction),
     "n_iter_no_change": check_count,
     "tol": check_not_negative,
