@@ -23,13 +23,14 @@ from skgbnf.particles.flow import MOST_STEPS, ParticleArchitecture, field_of
 from skgbnf.particles.targets import FlowTarget, LikelihoodTarget, MatchingTarget
 from skgbnf.training.descent import descend
 from skgbnf.training.fitted import FittedMixture
-from skgbnf.training.mixture import component_log_prob, mixture_log_prob
+from skgbnf.training.mixture import component_log_prob, mixture_log_prob, seconds_per_row
 from skgbnf.training.objective import Objective, TrainingSettings
 from skgbnf.training.rows import Rows
 
-_ROUND_KEY, _BUILD_KEY, _LIKELIHOOD_KEY, _TUNE_KEY = 1, 2, 3, 4
+_ROUND_KEY, _BUILD_KEY, _LIKELIHOOD_KEY, _TUNE_KEY, _THIN_KEY = 1, 2, 3, 4, 5
 _ROWS_TO_CHECK = 200
-_MATCHING_SHARE = 0.25
+_MATCHING_SHARE, _SCORING_SHARE = 0.25, 0.25
+_FEWEST_ROWS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,10 @@ class ParticleBoosting(Boosting):
         objective = self._new_objective()
         plan.matching.on_part("matching")
         n_iter = self._train(MatchingTarget, component, objective, _MATCHING_SHARE * left, seed)
-        left = limits.deadline - time.perf_counter() - self.overhead
+        left = limits.deadline - time.perf_counter()
+        if not self.components:
+            objective = self._thinned(component, _SCORING_SHARE * left)
+        left -= seconds_per_row(component, self.train.x) * sum(map(len, self._log_probs))
         plan.likelihood.on_part("maximum likelihood")
         key = derive_seed(seed, _LIKELIHOOD_KEY)
         n_iter += self._train(LikelihoodTarget, component, objective, max(left, 0.0), key)
@@ -180,6 +184,21 @@ class ParticleBoosting(Boosting):
         log_G = [self._log_density(rows) for rows in (self.train, self.validation)]
         rho = 1 / (len(self.components) + 1)
         return OBJECTIVES[self._plan.objective](self.train, self.validation, *log_G, rho)
+
+    def _thinned(self, component: Flow, seconds: float) -> Objective:
+        """The first objective, of as many training samples as can be scored in that time."""
+        rows, seconds_of_one = self.train, seconds_per_row(component, self.train.x)
+        n_rows = max(seconds / seconds_of_one, _FEWEST_ROWS)
+        if n_rows < len(rows):
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, _THIN_KEY))
+            chosen = torch.randperm(len(rows), generator=generator)[: int(n_rows)]
+            self.train = rows.part(chosen.to(rows.x.device))
+            if self.validation is rows:
+                self.validation = self.train
+            self._log_probs = {
+                rows: rows.x.new_empty(len(rows), 0) for rows in (self.train, self.validation)
+            }
+        return self._new_objective()
 
     def _accept(self, k: int, component: Flow, n_iter: int) -> None:
         """Put a component in the place of another, if the validation score gains."""

@@ -57,7 +57,8 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
 
     max_time : float or None, default=None
         Time limit for `fit`, in seconds; None for no limit. `fit` ends at the next safe point with
-        the best density so far.
+        the best density so far. Flows then maximise the likelihood of as many samples as there is
+        time to score, at least 1,000.
 
     random_state : int, RandomState instance or None, default=None
         Seed of `fit`: the same integer gives the same density on one machine.
@@ -78,19 +79,20 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
         Objective of the rounds after the first; see :class:`GradientBoostedFlowDensity`.
 
     learning_rate_init : float, default=0.005
-        Learning rate of the optimiser while paths are learned, a fifth of it while the likelihood
-        is maximised; both decay along half a cosine.
+        Learning rate of the optimiser while paths are learned, two fifths of it while the
+        likelihood is maximised; both decay along half a cosine.
 
     batch_size : int or "auto", default="auto"
-        Samples per training step; "auto" is 256, with more than 20 pairs of particles as many as
-        have 5,000 pairs, at least 32.
+        Samples per training step while paths are learned, half as many while the likelihood is
+        maximised; "auto" is 256, with more than 20 pairs of particles as many as have 5,000 pairs,
+        at least 32.
 
-    max_iter : int, default=20
-        Maximum number of epochs of 100 steps in which a round learns paths.
+    max_iter : int, default=8
+        Maximum number of epochs of 250 steps in which a round learns paths.
 
     likelihood_max_iter : int, default=20
         Maximum number of epochs of 20 steps in which a round maximises the likelihood; a step takes
-        as long as about 40 of those before. 0 to leave this out.
+        as long as about 20 of those before. 0 to leave this out.
 
     solver_tol : float, default=0.001
         Mean error of log-densities that the solver may make, in nats: its steps are doubled until
@@ -103,7 +105,7 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
 
     validation_fraction : float or None, default=0.1
         Fraction of the samples set aside as validation set; at least 10 samples, at most a third of
-        them, and at most 1,000 with flows. With frames and fewer than 2,000 samples there are folds
+        them, and at most 250 with flows. With frames and fewer than 2,000 samples there are folds
         in its place; see :class:`GradientBoostedFlowDensity`. None or 0 uses the training samples
         for this. Ignored if `fit` is given `X_val`.
 
@@ -192,7 +194,7 @@ class EquivariantFlowDensity(PersistentParticles, ParticleAnswers, DensityMixin,
         objective: str = "tempered",
         learning_rate_init: float = 5e-3,
         batch_size: int | str = "auto",
-        max_iter: int = 20,
+        max_iter: int = 8,
         likelihood_max_iter: int = 20,
         solver_tol: float = 1e-3,
         fine_tune: int = 0,

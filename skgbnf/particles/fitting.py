@@ -28,7 +28,7 @@ from skgbnf.training.progress import make_progress
 from skgbnf.training.rows import Rows
 
 _SPLIT_KEY, _ROUNDS_KEY = 1, 2
-_MOST_VALIDATION_ROWS = 1000
+_MOST_VALIDATION_ROWS = 250
 _ROWS_PER_BLOCK = 10_000
 
 

@@ -33,8 +33,8 @@ _ROUNDS = {"frames": 6, "flow": 2}
 _MOST_NUMBERINGS = 720
 _SHORTEST_TIME = 1e-3
 _BATCH_SIZE, _SMALLEST_BATCH, _PAIRS_PER_BATCH = 256, 32, 5000
-_PATIENCE = 5
-_LIKELIHOOD_RATE = 0.2
+_PATIENCE = 3
+_LIKELIHOOD_RATE = 0.4
 """Learning rate of the likelihood, as a share of that of matching."""
 
 
@@ -56,10 +56,10 @@ def resolve(estimator: Any, space: ConfigurationSpace, progress: Progress) -> Pa
         n_pairs = len(space.types) * (len(space.types) - 1) // 2
         batch_size = min(_BATCH_SIZE, max(_PAIRS_PER_BATCH // n_pairs, _SMALLEST_BATCH))
 
-    def settings(max_iter: int, learning_rate: float) -> TrainingSettings:
+    def settings(max_iter: int, learning_rate: float, batch_size: int) -> TrainingSettings:
         return TrainingSettings(
             max_iter=max_iter,
-            batch_size=int(batch_size),
+            batch_size=batch_size,
             learning_rate=learning_rate,
             patience=_PATIENCE,
             n_restarts=1,
@@ -74,8 +74,12 @@ def resolve(estimator: Any, space: ConfigurationSpace, progress: Progress) -> Pa
             n_basis=int(estimator.n_basis),
             hidden_layer_sizes=sizes,
         ),
-        matching=settings(int(estimator.max_iter), rate),
-        likelihood=settings(int(estimator.likelihood_max_iter), _LIKELIHOOD_RATE * rate),
+        matching=settings(int(estimator.max_iter), rate, int(batch_size)),
+        likelihood=settings(
+            int(estimator.likelihood_max_iter),
+            _LIKELIHOOD_RATE * rate,
+            max(int(batch_size) // 2, 1),
+        ),
         objective=estimator.objective,
         solver_tol=float(estimator.solver_tol),
         farthest=space.farthest,

@@ -77,7 +77,7 @@ class MatchingTarget(FlowTarget):
     Samples have the weights of the start of a round.
     """
 
-    n_batches = 100
+    n_batches = 250
 
     def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         x = self._x[batch].unflatten(1, (len(self._types), self._n_dims))
