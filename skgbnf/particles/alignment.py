@@ -20,6 +20,9 @@ from torch import Tensor
 FEW_NUMBERINGS = 24
 """So many numberings are all tried."""
 
+MOST_NUMBERINGS = 720
+"""So many are the most that a mean is taken over."""
+
 _N_ALTERNATIONS = 2
 
 

@@ -99,9 +99,18 @@ class ConfigurationSpace:
         numbers = (self.scale, self.farthest)
         if not all(type(x) is float and 0 < x < math.inf for x in numbers):
             raise ValueError("its scale or its farthest distance is no positive number")
-        if type(self.stacked) is not bool:
+        if type(self.stacked) is not bool or type(self.n_dims) is not int or self.n_dims < 1:
             raise ValueError("the shape of its configurations is unknown")
+        check_types(self.types)
         return self
+
+
+def check_types(types: tuple[int, ...]) -> None:
+    """Raise ValueError unless types of a file are numbered from 0, of two particles or more."""
+    kinds = set(types)
+    numbered = all(type(kind) is int for kind in kinds) and kinds == set(range(len(kinds)))
+    if len(types) < 2 or not numbered:
+        raise ValueError(f"the types of its particles are not numbered from 0: {types}")
 
 
 def read_configurations(

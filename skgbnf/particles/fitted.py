@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from skgbnf._random import derive_seed
 from skgbnf.estimators.density import GradientBoostedFlowDensity
+from skgbnf.particles.alignment import MOST_NUMBERINGS, n_numberings
 from skgbnf.particles.configurations import ConfigurationSpace
 from skgbnf.particles.flow import ParticleArchitecture
 from skgbnf.particles.frames import Frame, images, moved_at_random
@@ -207,6 +208,8 @@ def fitted_from_plain(plain: dict[str, Any], *, check: bool = True) -> FittedPar
 def _frames_from_plain(plain: dict[str, Any], space: ConfigurationSpace) -> FittedFrames:
     frame = Frame.from_plain(plain["frame"])
     density = GradientBoostedFlowDensity.from_plain(plain["density"])
+    if n_numberings(space.types) > MOST_NUMBERINGS:
+        raise ValueError("its particles have too many numberings")
     if (len(frame.order), frame.n_dims) != space.shape:
         raise ValueError("its frame is not for its configurations")
     if density.n_features_in_ != frame.n_coordinates:

@@ -21,6 +21,7 @@ from torchdiffeq import odeint
 from zuko.flows import Flow
 from zuko.lazy import LazyDistribution, LazyTransform
 
+from skgbnf.particles.configurations import check_types
 from skgbnf.particles.field import PairField
 
 FEWEST_STEPS, MOST_STEPS = 12, 192
@@ -128,8 +129,9 @@ class LazyFlow(LazyTransform):
     def forward(self, c: Any = None) -> Transform:
         times = self.times
         if times is None:
-            times = torch.linspace(0.0, 1.0, self.n_steps + 1, device=self.field.centres.device)
-        return FlowTransform(self.field, times.to(self.field.centres))
+            like = self.field.centres
+            times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=like.dtype, device=like.device)
+        return FlowTransform(self.field, times)
 
 
 class LazyCentredNormal(LazyDistribution):
@@ -193,11 +195,8 @@ class ParticleArchitecture:
             raise ValueError(f"a size of a flow is no positive integer: {self}")
         if not self.hidden_layer_sizes or self.n_steps > MOST_STEPS:
             raise ValueError(f"a flow has no layers, or too many steps: {self}")
-        kinds = sorted(set(self.types))
-        known = all(type(kind) is int for kind in self.types)
-        if len(self.types) < 2 or not known or kinds != list(range(len(kinds))):
-            raise ValueError(f"the types of particles are not numbered from 0: {self}")
-        if self.n_basis * len(kinds) * self.hidden_layer_sizes[0] > sum(array_sizes):
+        check_types(self.types)
+        if self.n_basis * len(set(self.types)) * self.hidden_layer_sizes[0] > sum(array_sizes):
             raise ValueError("the sizes of a flow do not fit its arrays")
 
     def to_plain(self) -> dict[str, Any]:

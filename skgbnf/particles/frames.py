@@ -156,10 +156,9 @@ def choose_template(x: np.ndarray, types: tuple[int, ...]) -> np.ndarray:
     """The sample that lies nearest to others, of the first ones."""
 
     def distance(template: np.ndarray) -> float:
-        others = x[:_ROWS_TO_COMPARE]
-        return float(
-            np.linalg.norm(nearest_images(others, template, types) - template, axis=1).mean()
-        )
+        moves = nearest_images(x[:_ROWS_TO_COMPARE], template, types) - template
+        # Along each axis by itself.
+        return float(np.linalg.norm(moves, axis=1).mean())
 
     return min(x[:_N_TEMPLATES], key=distance)
 

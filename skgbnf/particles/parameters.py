@@ -22,7 +22,7 @@ from skgbnf._checks import (
     or_none,
 )
 from skgbnf._device import check_device
-from skgbnf.particles.alignment import FEW_NUMBERINGS, n_numberings
+from skgbnf.particles.alignment import FEW_NUMBERINGS, MOST_NUMBERINGS, n_numberings
 from skgbnf.particles.boosting import ParticlePlan
 from skgbnf.particles.configurations import ConfigurationSpace
 from skgbnf.particles.flow import ParticleArchitecture
@@ -30,7 +30,6 @@ from skgbnf.training.objective import TrainingSettings
 from skgbnf.training.progress import Progress
 
 _ROUNDS = {"frames": 6, "flow": 2}
-_MOST_NUMBERINGS = 720
 _SHORTEST_TIME = 1e-3
 _BATCH_SIZE, _SMALLEST_BATCH, _PAIRS_PER_BATCH = 256, 32, 5000
 _PATIENCE = 3
@@ -98,10 +97,10 @@ def method_of(estimator: Any, types: tuple[int, ...]) -> str:
     n_images = n_numberings(types)
     if estimator.method == "auto":
         return "frames" if n_images <= FEW_NUMBERINGS else "flow"
-    if estimator.method == "frames" and n_images > _MOST_NUMBERINGS:
+    if estimator.method == "frames" and n_images > MOST_NUMBERINGS:
         raise ValueError(
             f'method="frames" takes the mean over {n_images:,} numberings of the particles, more '
-            f'than {_MOST_NUMBERINGS}; use "flow", or tell particles apart by types.'
+            f'than {MOST_NUMBERINGS}; use "flow", or tell particles apart by types.'
         )
     return str(estimator.method)
 

@@ -101,7 +101,7 @@ class LikelihoodTarget(FlowTarget):
 
     def loss(self, batch: Tensor, progress: float, generator: torch.Generator) -> Tensor:
         flow = field_of(self.module)
-        flow.times = _uneven_times(generator)
+        flow.times = _uneven_times(generator).to(self._x)
         log_g = self.module().log_prob(self._x[batch])
         flow.times = None
         weights = self._objective.row_weights(log_g.detach(), batch, progress)
