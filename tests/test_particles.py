@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers import joined, split
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -306,6 +307,33 @@ def test_a_pickle_a_file_and_a_clone(model, tmp_path):
         np.testing.assert_array_equal(again.validation_scores_, model.validation_scores_)
     with pytest.raises(NotFittedError):
         clone(model).score_samples(x)
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "message"),
+    [
+        ("frames", {"types": [0] * 12}, "too many numberings"),
+        ("frames", {"types": [0, 0, 2]}, "not numbered from 0"),
+        ("frames", {"n_dims": 3}, "its frame is not for its configurations"),
+        ("flow", {"types": [0, 1, 1]}, "its components are not for its configurations"),
+        ("flow", {"scale": -1.0}, "no positive number"),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(fitted, tmp_path, method, change, message):
+    path = tmp_path / "model.safetensors"
+    save(fitted[method], path)
+    metadata, model, arrays = split(path.read_bytes())
+    model["data"]["fitted"]["space"].update(change)
+    path.write_bytes(joined(metadata, model, arrays))
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+@BOTH
+def test_without_time_there_is_a_density(parameters):
+    x = springs(2000)
+    model = EquivariantFlowDensity(**{**parameters, "max_time": 1e-6}).fit(x)
+    assert np.isfinite(model.score_samples(x[:10])).all()
 
 
 def test_a_grid_search():
