@@ -31,6 +31,7 @@ _ROUND_KEY, _BUILD_KEY, _LIKELIHOOD_KEY, _TUNE_KEY, _THIN_KEY = 1, 2, 3, 4, 5
 _ROWS_TO_CHECK = 200
 _MATCHING_SHARE, _SCORING_SHARE = 0.25, 0.25
 _FEWEST_ROWS = 1000
+_MORE_STEPS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +116,11 @@ class ParticleBoosting(Boosting):
         plan.matching.on_part("matching")
         n_iter = self._train(MatchingTarget, component, objective, _MATCHING_SHARE * left, seed)
         left = limits.deadline - time.perf_counter()
+        # The solver may need more steps in the end than it takes now.
+        scoring = _MORE_STEPS * seconds_per_row(component, self.train.x)
         if not self.components:
-            objective = self._thinned(component, _SCORING_SHARE * left)
-        left -= seconds_per_row(component, self.train.x) * sum(map(len, self._log_probs))
+            objective = self._thinned(_SCORING_SHARE * left / scoring)
+        left -= scoring * sum(map(len, self._log_probs))
         plan.likelihood.on_part("maximum likelihood")
         key = derive_seed(seed, _LIKELIHOOD_KEY)
         n_iter += self._train(LikelihoodTarget, component, objective, max(left, 0.0), key)
@@ -185,10 +188,9 @@ class ParticleBoosting(Boosting):
         rho = 1 / (len(self.components) + 1)
         return OBJECTIVES[self._plan.objective](self.train, self.validation, *log_G, rho)
 
-    def _thinned(self, component: Flow, seconds: float) -> Objective:
-        """The first objective, of as many training samples as can be scored in that time."""
-        rows, seconds_of_one = self.train, seconds_per_row(component, self.train.x)
-        n_rows = max(seconds / seconds_of_one, _FEWEST_ROWS)
+    def _thinned(self, n_rows: float) -> Objective:
+        """The first objective, of no more training samples than these, but for a few."""
+        rows, n_rows = self.train, max(n_rows, _FEWEST_ROWS)
         if n_rows < len(rows):
             generator = torch.Generator().manual_seed(derive_seed(self._seed, _THIN_KEY))
             chosen = torch.randperm(len(rows), generator=generator)[: int(n_rows)]
