@@ -12,6 +12,7 @@ from skgbnf.estimators.outliers import FlowOutlierDetector
 from skgbnf.estimators.regression import GradientBoostedFlowRegressor
 from skgbnf.estimators.transformation import FlowTransformer
 from skgbnf.flows import CopulaBase
+from skgbnf.particles import EquivariantFlowDensity
 from skgbnf.persistence import load, save
 from skgbnf.table.dequantisation import DegenerateDataWarning
 from skgbnf.vae import GradientBoostedFlowVAE
@@ -28,6 +29,7 @@ _MODULES = ("diagnostics", "flows", "metrics", "plotting")
 __all__ = [
     "CopulaBase",
     "DegenerateDataWarning",
+    "EquivariantFlowDensity",
     "FlowAligner",
     "FlowBayesClassifier",
     "FlowImputer",

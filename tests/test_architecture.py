@@ -49,6 +49,7 @@ DEPENDENCIES = {
     "joblib",
     "safetensors",
     "threadpoolctl",
+    "torchdiffeq",
     "matplotlib",
     "tqdm",
 }

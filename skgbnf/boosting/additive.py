@@ -36,6 +36,7 @@ from skgbnf.boosting.objectives import (
     MaximumLikelihood,
     corrective_weights,
     gain_bound,
+    joint_objective,
 )
 from skgbnf.flows import Architecture, FittedByEM
 from skgbnf.training.component import fit_component
@@ -193,17 +194,7 @@ class AdditiveBoosting(LikelihoodBoosting):
     def _joint_objective(self, k: int) -> Objective:
         """What component `k` is retrained for, all others held fixed."""
         weights = self.stages[-1].weights
-        rho = float(weights[k])
-        if len(weights) == 1:
-            return MaximumLikelihood(self.train, self.validation)
-        others = weights.clone()
-        others[k] = 0.0
-        others /= others.sum()
-        log_G_train, log_G_validation = (
-            mixture_log_prob(self._log_probs[rows], others.log())
-            for rows in (self.train, self.validation)
-        )
-        return Greedy(self.train, self.validation, log_G_train, log_G_validation, rho)
+        return joint_objective(self.train, self.validation, self._log_probs, weights, k)
 
     def _gain(self, component: LazyDistribution) -> float:
         rows = self.validation

@@ -8,7 +8,7 @@ https://arxiv.org/abs/2002.11896
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -154,6 +154,33 @@ OBJECTIVES: dict[str, Callable[..., "Greedy | Weighted"]] = {
     "weighted": Weighted,
 }
 """Objectives of the rounds after the first, by name."""
+
+
+def joint_objective(
+    train: Rows, validation: Rows, log_probs: Mapping[Rows, Tensor], weights: Tensor, k: int
+) -> MaximumLikelihood | Greedy:
+    """What component `k` of a mixture is retrained for, all others held fixed.
+
+    Parameters
+    ----------
+    train, validation : Rows
+
+    log_probs : mapping from both to Tensors of shape (..., n_samples, n_components)
+        Log-densities of the components.
+
+    weights : Tensor of shape (n_components,)
+
+    k : int
+    """
+    if len(weights) == 1:
+        return MaximumLikelihood(train, validation)
+    others = weights.clone()
+    others[k] = 0.0
+    others /= others.sum()
+    log_G_train, log_G_validation = (
+        mixture_log_prob(log_probs[rows], others.log()) for rows in (train, validation)
+    )
+    return Greedy(train, validation, log_G_train, log_G_validation, float(weights[k]))
 
 
 def corrective_weights(log_probs: Tensor, row_weights: Tensor, start: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol, Self
 from weakref import WeakKeyDictionary
@@ -251,7 +251,12 @@ class FittedProduct(FittedCombination):
         }
 
 
-def combination_from_plain(plain: Plain, *, check: bool) -> FittedMixture | FittedProduct:
+def combination_from_plain(
+    plain: Plain,
+    *,
+    check: bool,
+    describe: Callable[[Plain], Buildable] = Architecture.from_plain,
+) -> FittedMixture | FittedProduct:
     """Inverse of the method ``to_plain`` of a mixture or a product.
 
     Parameters
@@ -260,6 +265,9 @@ def combination_from_plain(plain: Plain, *, check: bool) -> FittedMixture | Fitt
 
     check : bool
         Whether the arrays of components are compared with their architectures.
+
+    describe : callable, default=Architecture.from_plain
+        Makes the architecture of a component of its plain values.
 
     Raises
     ------
@@ -270,7 +278,7 @@ def combination_from_plain(plain: Plain, *, check: bool) -> FittedMixture | Fitt
     if weights.ndim != 2 or weights.shape[1] != len(plain["components"]):
         # Before components are built, of which there may be a great many.
         raise ValueError("it has more or fewer weights than components")
-    components = tuple(map(FittedComponent.from_plain, plain["components"]))
+    components = tuple(FittedComponent.from_plain(part, describe) for part in plain["components"])
     if check:
         for component in components:
             component.check()
@@ -324,6 +332,12 @@ class History:
     def total_iter(self) -> int:
         """Epochs, or EM iterations, of all rounds."""
         return int(self.n_iter.sum())
+
+    def shifted(self, log_det: float) -> "History":
+        """The notes with scores in other units."""
+        scores = (self.train_scores, self.validation_scores)
+        train, validation = (None if own is None else own + log_det for own in scores)
+        return replace(self, train_scores=train, validation_scores=validation)
 
     def to_plain(self) -> Plain:
         """The notes as arrays; those that are missing are left out."""
