@@ -36,7 +36,9 @@ NOTES = {
     "log_score": "Given the rest of the row, for each hidden cell.",
     "rmse": "Root mean squared error, in standard deviations of the columns.",
 }
+COMPARED = ("score", "score_complete", "auc", "log_score", "rmse", "accuracy")
 LOWER_IS_BETTER = {"rmse", "auc"}
+SINGLE = [method for method in METHODS if "half" not in method]
 
 
 def mixed_section(results: dict) -> str:
@@ -86,24 +88,42 @@ def left_out(name: str) -> str:
 
 def measure_text(results: dict, key: str) -> str:
     """One measure: methods that have it by tables."""
-    names, rows = list(results["cells"]), []
-    for method in METHODS:
-        if "half" in method:
-            continue
-        found = [cells_of(results, name, method) for name in names]
-        texts = [values_text(cells, key, MEASURES[key]) if cells else "" for cells in found]
-        if any(texts):
-            rows.append([method, *(text or "-" for text in texts)])
+    names = list(results["cells"])
+    columns = [texts_of(results, name, key) for name in names]
+    methods = [method for method in SINGLE if any(column[method] for column in columns)]
+    rows = [[method, *(column[method] or "-" for column in columns)] for method in methods]
     if not rows:
         return ""
     note = f"{NOTES[key]}\n\n" if key in NOTES else ""
     return f"### {TITLES[key]}\n\n{note}{report.table(['method', *names], rows)}"
 
 
+def texts_of(results: dict, name: str, key: str) -> dict[str, str]:
+    """What methods have on one table, the best in bold; empty where they have nothing."""
+    texts = {}
+    for method in SINGLE:
+        cells = cells_of(results, name, method)
+        texts[method] = values_text(cells, key, MEASURES[key]) if cells else ""
+    if key not in COMPARED:
+        return texts
+    best = min if key in LOWER_IS_BETTER else max
+    return report.bold_best(means_of(results, name, key), texts, best)
+
+
+def means_of(results: dict, name: str, key: str) -> dict[str, float]:
+    """Means over seeds of the methods that have a measure on a table."""
+    values = {
+        method: [cell.get(key) for cell in cells_of(results, name, method)] for method in SINGLE
+    }
+    return {
+        method: float(np.mean(own)) for method, own in values.items() if own and None not in own
+    }
+
+
 def verdict_text(results: dict) -> str:
     """On how many tables this package is best, by each measure."""
     rows = []
-    for key in ("score", "score_complete", "auc", "log_score", "rmse", "accuracy"):
+    for key in COMPARED:
         outcomes = [is_best(results, name, key) for name in results["cells"]]
         known = [outcome for outcome in outcomes if outcome is not None]
         if known:
@@ -115,14 +135,11 @@ def verdict_text(results: dict) -> str:
 
 def is_best(results: dict, name: str, key: str) -> bool | None:
     """Whether no method has a better mean on a table; None where there is no other."""
-    means = {}
-    for method in (method for method in METHODS if "half" not in method):
-        values = [cell.get(key) for cell in cells_of(results, name, method)]
-        if values and None not in values:
-            means[method] = float(np.mean(values)) * (-1 if key in LOWER_IS_BETTER else 1)
+    means = means_of(results, name, key)
     if OURS not in means or len(means) < 2:
         return None
-    return means[OURS] == max(means.values())
+    best = min if key in LOWER_IS_BETTER else max
+    return means[OURS] == best(means.values())
 
 
 def gaps_text(results: dict) -> str:
