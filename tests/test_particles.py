@@ -273,16 +273,15 @@ def test_rounds_of_flows_gain_and_are_kept_in_stages():
 
 
 @pytest.mark.slow  # the likelihood of two flows: 5 seconds
-def test_fine_tuning_never_lowers_the_validation_score():
+def test_fine_tuning_gains_where_training_was_short():
     x = springs(200)
     x[:100] *= 0.2
-    settings = {**FLOW, "n_estimators": 2, "max_iter": 2, "likelihood_max_iter": 1, "tol": 0.0}
+    settings = {**FLOW, "n_estimators": 2, "max_iter": 2, "likelihood_max_iter": 3, "tol": 0.0}
     before = EquivariantFlowDensity(**settings).fit(x)
     after = EquivariantFlowDensity(**settings, fine_tune=1).fit(x)
     assert after.n_estimators_ == before.n_estimators_
-    assert after.validation_scores_[-1] >= before.validation_scores_[-1]
+    assert after.validation_scores_[-1] > before.validation_scores_[-1]
     assert after.n_iter_ > before.n_iter_
-    assert after.score(x) != before.score(x)
 
 
 def test_the_solver_takes_the_steps_that_its_tolerance_needs():
