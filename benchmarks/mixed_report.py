@@ -60,7 +60,7 @@ def setting_text(results: dict) -> str:
     return (
         f"{report.machine_text(results['machine'])}\n\n"
         f"{100 * (1 - TEST_SHARE):.0f} % of the rows train, seeds: {len(seeds)}. `{OURS}` has "
-        f"default parameters and `max_time={setting['seconds']:g}`; "
+        f"default parameters and `max_time={setting['seconds']:g}`, latent classes twice that; "
         "[mixed_peers.py](../benchmarks/mixed_peers.py) says what the others do. Kinds and levels "
         "of columns are taken from the whole table for all methods; log-densities, in nats, are "
         "with respect to counting for categories, ordinal values and atoms and to length for other "
