@@ -338,3 +338,18 @@ def plain(value: Any) -> Any:
 def tuples(value: Any) -> Any:
     """A parameter of a file, its lists as tuples."""
     return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+def note_features(estimator: Any, n_features: int, names: list[str]) -> None:
+    """Let scikit-learn know the features of an estimator that was in a file.
+
+    Raises
+    ------
+    ValueError
+        If there are names, but not one for each feature.
+    """
+    estimator.n_features_in_ = n_features
+    if names:
+        if len(names) != n_features:
+            raise ValueError("it has more or fewer feature names than columns")
+        estimator.feature_names_in_ = np.array(names, dtype=object)

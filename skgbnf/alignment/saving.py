@@ -8,7 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 from skgbnf.alignment.domains import Domains
 from skgbnf.alignment.fitted import FittedAlignment
 from skgbnf.alignment.parameters import check_alignment_parameters
-from skgbnf.persistence import PersistentEstimator, from_parameters, parameters_to_plain
+from skgbnf.persistence import (
+    PersistentEstimator,
+    from_parameters,
+    note_features,
+    parameters_to_plain,
+)
 
 
 class PersistentAlignment(PersistentEstimator):
@@ -63,12 +68,7 @@ class PersistentAlignment(PersistentEstimator):
         if plain["reference"] not in range(len(domains.labels)):
             raise ValueError("its reference is no domain")
         self._note_domains(domains, plain["reference"])
-        self.n_features_in_ = self.fitted_.mixture.n_features
-        names = plain["feature_names"]
-        if names:
-            if len(names) != self.n_features_in_:
-                raise ValueError("it has more or fewer feature names than columns")
-            self.feature_names_in_ = np.array(names, dtype=object)
+        note_features(self, self.fitted_.mixture.n_features, plain["feature_names"])
         return self
 
     def __getstate__(self) -> dict[str, Any]:

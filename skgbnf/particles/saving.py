@@ -8,7 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 from skgbnf._device import device_name
 from skgbnf.particles.fitted import FittedParticles, fitted_from_plain
 from skgbnf.particles.parameters import check_parameters
-from skgbnf.persistence import PersistentEstimator, from_parameters, parameters_to_plain
+from skgbnf.persistence import (
+    PersistentEstimator,
+    from_parameters,
+    note_features,
+    parameters_to_plain,
+)
 
 
 class PersistentParticles(PersistentEstimator):
@@ -34,12 +39,7 @@ class PersistentParticles(PersistentEstimator):
         """Inverse of :meth:`to_plain`; ValueError unless the parts fit together."""
         self = from_parameters(cls, plain["parameters"])
         self.fitted_ = fitted_from_plain(plain["fitted"])
-        self.n_features_in_ = self.fitted_.space.n_features
-        names = plain["feature_names"]
-        if names:
-            if len(names) != self.n_features_in_:
-                raise ValueError("it has more or fewer feature names than columns")
-            self.feature_names_in_ = np.array(names, dtype=object)
+        note_features(self, self.fitted_.space.n_features, plain["feature_names"])
         return self
 
     def __getstate__(self) -> dict[str, Any]:

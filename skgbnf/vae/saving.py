@@ -6,7 +6,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._device import device_name
-from skgbnf.persistence import PersistentEstimator, from_parameters, parameters_to_plain
+from skgbnf.persistence import (
+    PersistentEstimator,
+    from_parameters,
+    note_features,
+    parameters_to_plain,
+)
 from skgbnf.vae.fitted import FittedAutoencoder
 from skgbnf.vae.parameters import check_vae_parameters
 
@@ -34,12 +39,7 @@ class PersistentAutoencoder(PersistentEstimator):
         """Inverse of :meth:`to_plain`; ValueError unless the parts fit together."""
         self = from_parameters(cls, plain["parameters"])
         self.fitted_ = FittedAutoencoder.from_plain(plain["fitted"])
-        self.n_features_in_ = self.fitted_.space.n_pixels
-        names = plain["feature_names"]
-        if names:
-            if len(names) != self.n_features_in_:
-                raise ValueError("it has more or fewer feature names than columns")
-            self.feature_names_in_ = np.array(names, dtype=object)
+        note_features(self, self.fitted_.space.n_pixels, plain["feature_names"])
         return self
 
     def __getstate__(self) -> dict[str, Any]:
