@@ -392,6 +392,17 @@ def test_completions_keep_what_is_known(model, frame):
     pd.testing.assert_frame_equal(drawn, again)
 
 
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_column_without_a_value_is_completed_with_the_type_of_fit(library):
+    cells = {"town": ["Bonn", "Rome"] * 30, "x": np.random.default_rng(0).normal(size=60)}
+    model = by_em().fit(library(cells))
+    for nothing in ([None, None], [math.nan, math.nan]):
+        drawn = model.sample_missing(library({"town": nothing, "x": [0.0, 1.0]}), 2)
+        towns = drawn["town"].to_pylist() if library is pa.table else drawn["town"].to_list()
+        assert len(towns) == 4
+        assert set(towns) <= {"Bonn", "Rome"}
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "array"])
 def test_completions_keep_large_numbers_and_nanoseconds(library):
     rng = np.random.default_rng(0)

@@ -22,7 +22,8 @@ def filled(X: Any, completed: Any, missing: np.ndarray) -> Any:
     Returns
     -------
     table : ndarray or frame
-        Columns of a frame keep their types. An array of integers or booleans becomes one of
+        Columns of a frame keep their types, but one without a value, which gets that of
+        `completed`. An array of integers or booleans becomes one of
         floats, as it would if it had gaps.
     """
     container = container_of(X)
@@ -40,21 +41,30 @@ def filled(X: Any, completed: Any, missing: np.ndarray) -> Any:
 
 
 def _pandas(table: Any, completed: Any, j: int, places: np.ndarray, sources: np.ndarray) -> Any:
-    column = table.iloc[:, j].copy()
-    column.iloc[places] = completed.iloc[sources, j].tolist()
+    column, other = table.iloc[:, j].copy(), completed.iloc[sources, j]
+    if len(places) == len(column):
+        column = other.set_axis(column.index)
+    else:
+        column.iloc[places] = other.tolist()
     table.isetitem(j, column)
     return table
 
 
 def _polars(table: Any, completed: Any, j: int, places: np.ndarray, sources: np.ndarray) -> Any:
     column = table.to_series(j)
-    other = completed.to_series(j).gather(sources).cast(column.dtype).alias(column.name)
+    other = completed.to_series(j).gather(sources).alias(column.name)
+    if len(places) == len(column):
+        return table.with_columns(other)
+    other = other.cast(column.dtype)
     return table.with_columns(column.clone().append(other).gather(_order(len(column), places)))
 
 
 def _pyarrow(table: Any, completed: Any, j: int, places: np.ndarray, sources: np.ndarray) -> Any:
     column = table.column(j)
-    other = completed.column(j).take(sources).cast(column.type)
+    other = completed.column(j).take(sources)
+    if len(places) == len(column):
+        return table.set_column(j, table.schema.field(j).name, other)
+    other = other.cast(column.type)
     chunks = [*column.chunks, *other.chunks]
     joined = library("pyarrow").chunked_array(chunks, column.type).unify_dictionaries()
     return table.set_column(j, table.schema.field(j), joined.take(_order(len(column), places)))
