@@ -15,8 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
+from sklearn.utils.validation import check_is_fitted
 
 from skgbnf._checks import check_file_can_be_made, check_path
+from skgbnf._device import device_name
 from skgbnf._files import check_file_path, read_file, replace_file
 
 FORMAT_VERSION = 1
@@ -340,16 +342,53 @@ def tuples(value: Any) -> Any:
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
-def note_features(estimator: Any, n_features: int, names: list[str]) -> None:
-    """Let scikit-learn know the features of an estimator that was in a file.
+class PersistentFit(PersistentEstimator):
+    """Mixin of estimators whose fit is one object that has `to_plain`, and features with names."""
 
-    Raises
-    ------
-    ValueError
-        If there are names, but not one for each feature.
-    """
-    estimator.n_features_in_ = n_features
-    if names:
-        if len(names) != n_features:
-            raise ValueError("it has more or fewer feature names than columns")
-        estimator.feature_names_in_ = np.array(names, dtype=object)
+    fitted_: Any
+
+    @staticmethod
+    def _fitted_from_plain(plain: dict[str, Any], *, check: bool = True) -> Any:
+        """The fit; with `check`, ValueError if arrays of a file do not fit their architectures."""
+        raise NotImplementedError
+
+    @property
+    def _n_fitted_features(self) -> int:
+        """Number of features that the fit is for."""
+        raise NotImplementedError
+
+    def to_plain(self) -> dict[str, Any]:
+        """The fitted estimator as JSON values and arrays."""
+        check_is_fitted(self)
+        self._check_parameters()
+        names = getattr(self, "feature_names_in_", np.array([])).tolist()
+        parameters, fitted = parameters_to_plain(self), self.fitted_.to_plain()
+        return {"parameters": parameters, "fitted": fitted, "feature_names": names}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """Inverse of :meth:`to_plain`; ValueError unless the parts fit together."""
+        self = from_parameters(cls, plain["parameters"])
+        self.fitted_ = cls._fitted_from_plain(plain["fitted"])
+        self.n_features_in_ = self._n_fitted_features
+        names = plain["feature_names"]
+        if names:
+            if len(names) != self.n_features_in_:
+                raise ValueError("it has more or fewer feature names than columns")
+            self.feature_names_in_ = np.array(names, dtype=object)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for pickles, copies and skops: plain, so that skops has nothing to trust in it."""
+        state = dict(super().__getstate__())  # type: ignore[call-overload]
+        if "fitted_" in state:
+            state["fitted_"] = self.fitted_.to_plain()
+        if "device" in state:
+            state["device"] = device_name(state["device"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "fitted_" in state:
+            fitted = self._fitted_from_plain(state["fitted_"], check=False)
+            state = {**state, "fitted_": fitted}
+        super().__setstate__(state)  # type: ignore[misc]
